@@ -1,0 +1,275 @@
+"""The relations that operations are made of: aligned products, sums over axes, pins.
+
+A rule sees its operation as a ``Site``. Pointwise operations align their operands; contractions
+(linear, convolution, einsum, matmul) are an aligned product followed by a sum. Nothing here knows
+any particular operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from net2net.trace import Op
+from net2net.units import Labels, Units
+from net2net.values import Part, Value
+
+
+@dataclass(frozen=True)
+class Count:
+    """An integer argument of an operation that counts units (``groups``), so grows with them."""
+
+    path: str
+    argument: str
+    labels: Labels
+
+
+@dataclass
+class Site:
+    """One operation, as a rule sees it: arguments by schema name, and what may be said of them."""
+
+    op: Op
+    args: dict[str, Any]
+    outputs: list[tuple[int, ...]]
+    units: Units
+    counts: list[Count]
+    shared: set[int] = field(default_factory=set)
+    """Parameter axes that take the shares in this operation."""
+
+    def __getitem__(self, argument: str) -> Any:
+        return self.args[argument]
+
+    @property
+    def name(self) -> str:
+        return self.op.name.split("::")[1].rstrip("_")
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} in '{self.op.path}'" if self.op.path else self.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first output."""
+        return self.outputs[0]
+
+    def tie(self, a: Labels, b: Labels) -> None:
+        """The same units, position by position."""
+        self.units.tie(
+            a, b, self.name, self.op.path,
+            f"{self.where} combines it with the model's input or a constant",
+        )
+
+    def fix(self, labels: Labels, why: str) -> None:
+        """These units stay as they are."""
+        self.units.fix(labels, f"{self.where} {why}")
+
+    def pin(self, value: Value, axis: int, why: str) -> None:
+        """Positions along this axis differ in meaning: inside a block they stay inside their unit,
+        and an axis of its own is fixed."""
+        part = value.part(axis)
+        if part is None:
+            return
+        if len(part.axes) == 1:
+            self.fix(part.labels, why)
+        else:
+            self.units.bundle(part.labels, (part.axes.index(value.dim(axis)),))
+
+    def share(self, value: Value, axis: int) -> None:
+        """The parameter reads these units: its columns are divided among their copies."""
+        self.shared |= value.leaves.get(value.dim(axis), frozenset())
+
+    def count(self, argument: str, labels: Labels) -> None:
+        """An integer of the code counts these units."""
+        self.counts.append(Count(self.op.path, argument, labels))
+
+    # -- products -------------------------------------------------------------------------------
+
+    def align(
+        self, operands: Sequence[tuple[Value, Sequence[int]]], shape: Sequence[int]
+    ) -> list[Part]:
+        """Elementwise product of operands whose axis ``i`` lies on axis ``to[i]`` of ``shape``.
+
+        Ties the operands' units where they meet; an operand that is constant along an axis, but
+        not uniform, pins it. Returns the parts of the product.
+        """
+        parts: list[Part] = []
+        pinned: set[int] = set()
+        for value, to in operands:
+            for part in value.parts:
+                stretched = [a for a in part.axes if value.shape[a] == 1 and shape[to[a]] > 1]
+                if stretched and part.labels.size == 1:
+                    self.fix(part.labels, "broadcasts it over a longer axis")
+                    continue
+                parts.append(_squeezed(part.moved(lambda axis, to=to: to[axis])))
+            if not value.uniform:
+                known = {axis for part in value.parts for axis in part.axes}
+                pinned |= {
+                    to[a] for a in range(value.ndim) if value.shape[a] > 1 and a not in known
+                }
+        result = []
+        for group in _overlapping(parts):
+            whole = max(group, key=lambda part: len(part.axes))
+            for part in group:
+                if part is not whole:
+                    self._tie_parts(whole, part)
+            for axis in sorted(pinned & set(whole.axes)):
+                self.pin(
+                    Value(tuple(shape), (whole,)), axis,
+                    "combines it with the model's input or a constant",
+                )
+            result.append(whole)
+        return result
+
+    def _tie_parts(self, whole: Part, part: Part) -> None:
+        """Tie a part to the block that covers its axes."""
+        if not set(part.axes) <= set(whole.axes):
+            self.fix(whole.labels, "crosses two blocks of units")
+            self.fix(part.labels, "crosses two blocks of units")
+            return
+        if part.axes == whole.axes:
+            self.tie(whole.labels, part.labels)
+            return
+        dims = [whole.axes.index(axis) for axis in part.axes]
+        if len(dims) < len(whole.axes) and 0 not in dims:
+            # Per-feature values inside each unit (a scale over head_dim, shared by all heads):
+            # the outer units can grow, what lies inside stays.
+            self.fix(part.labels, "repeats it inside every unit of a block")
+            self.units.bundle(whole.labels, tuple(dims))
+            return
+        labels = np.transpose(part.labels, np.argsort(dims))
+        labels = labels.reshape(
+            [size if dim in dims else 1 for dim, size in enumerate(whole.labels.shape)]
+        )
+        self.tie(whole.labels, labels)
+
+    def pointwise(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
+        """Broadcast operands against each other, as every elementwise operation does."""
+        shape = tuple(self.shape if shape is None else shape)
+        if len(values) == 1 and values[0].shape == shape:
+            return values[0]
+        operands = [
+            (value, [axis + len(shape) - value.ndim for axis in range(value.ndim)])
+            for value in values
+        ]
+        parts = self.align(operands, shape)
+        leaves: dict[int, frozenset[int]] = {}
+        for value, to in operands:
+            for axis, leaf in value.leaves.items():
+                leaves[to[axis]] = leaves.get(to[axis], frozenset()) | leaf
+        return Value(shape, tuple(parts), leaves, all(value.uniform for value in values))
+
+    # -- sums -----------------------------------------------------------------------------------
+
+    def contract(
+        self, operands: Sequence[Value], subscripts: Sequence[Sequence[Any]], out: Sequence[Any]
+    ) -> Value:
+        """Product of the operands, summed over every subscript that is not in ``out``.
+
+        Subscripts are any hashable names, one for each axis (einsum's letters). A parameter that
+        runs along a summed axis takes the shares: its columns are divided among the copies.
+        """
+        letters = list(dict.fromkeys(letter for names in subscripts for letter in names))
+        sizes = {
+            letter: max(
+                value.shape[axis]
+                for value, names in zip(operands, subscripts, strict=True)
+                for axis, name in enumerate(names)
+                if name == letter
+            )
+            for letter in letters
+        }
+        parts = self.align(
+            [
+                (value, [letters.index(name) for name in names])
+                for value, names in zip(operands, subscripts, strict=True)
+            ],
+            [sizes[letter] for letter in letters],
+        )
+        summed = {index for index, letter in enumerate(letters) if letter not in out}
+        leaves: dict[int, frozenset[int]] = {}
+        for value, names in zip(operands, subscripts, strict=True):
+            for axis, name in enumerate(names):
+                if name in out and axis in value.leaves:
+                    place = list(out).index(name)
+                    leaves[place] = leaves.get(place, frozenset()) | value.leaves[axis]
+        kept = []
+        for part in parts:
+            gone = tuple(dim for dim, axis in enumerate(part.axes) if axis in summed)
+            if gone and len(gone) == len(part.axes):
+                self._sum_whole(part, operands, subscripts, letters)
+            else:
+                if gone:
+                    self.units.bundle(part.labels, gone)
+                kept.append(_first_along(part, gone))
+        place_of = {letters.index(letter): place for place, letter in enumerate(out)}
+        return Value(
+            tuple(sizes[letter] for letter in out),
+            tuple(part.moved(lambda axis: place_of[axis]) for part in kept),
+            leaves,
+        )
+
+    def _sum_whole(
+        self,
+        part: Part,
+        operands: Sequence[Value],
+        subscripts: Sequence[Sequence[Any]],
+        letters: Sequence[Any],
+    ) -> None:
+        """A sum over all units of a part: exact if a parameter can take the shares."""
+        for value, names in reversed(list(zip(operands, subscripts, strict=True))):
+            along = [axis for axis, name in enumerate(names) if letters.index(name) in part.axes]
+            if along and all(value.leaves.get(axis) for axis in along):
+                self.share(value, along[0])
+                return
+        self.fix(part.labels, "sums the product of two activations over it")
+
+    def reduce(self, value: Value, dims: Sequence[int], keepdim: bool, kind: str) -> Value:
+        """Reduce axes. Part of a block: the block's units stay whole. All of it: a maximum takes
+        any copies, a mean needs them uniform, anything else (a sum) fixes it."""
+        dims = sorted({value.dim(axis) for axis in dims})
+        parts = []
+        for part in value.parts:
+            gone = tuple(dim for dim, axis in enumerate(part.axes) if axis in dims)
+            if not gone:
+                parts.append(part)
+            elif len(gone) < len(part.axes):
+                self.units.bundle(part.labels, gone)
+                parts.append(_first_along(part, gone))
+            elif kind == "mean":
+                self.units.require_uniform(part.labels, f"{self.where} averages over it")
+            elif kind != "max":
+                self.fix(part.labels, f"reduces it ({kind})")
+        shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
+        result = Value(shape, tuple(parts))
+        return result if keepdim else result.without(dims)
+
+
+def _squeezed(part: Part) -> Part:
+    """Without axes of size 1, unless that is all there is."""
+    kept = [dim for dim, size in enumerate(part.labels.shape) if size > 1] or [0]
+    return Part(
+        tuple(part.axes[dim] for dim in kept),
+        part.labels.reshape([part.labels.shape[dim] for dim in kept]),
+    )
+
+
+def _first_along(part: Part, dims: Sequence[int]) -> Part:
+    """One representative for everything along ``dims`` (which are bundled)."""
+    if not dims:
+        return part
+    index = tuple(0 if dim in dims else slice(None) for dim in range(part.labels.ndim))
+    axes = tuple(axis for dim, axis in enumerate(part.axes) if dim not in dims)
+    return Part(axes, part.labels[index])
+
+
+def _overlapping(parts: Sequence[Part]) -> list[list[Part]]:
+    """Parts grouped by the axes they share."""
+    groups: list[list[Part]] = []
+    for part in parts:
+        near = [g for g in groups if any(set(part.axes) & set(other.axes) for other in g)]
+        groups = [g for g in groups if g not in near]
+        groups.append([other for g in near for other in g] + [part])
+    return groups

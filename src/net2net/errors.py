@@ -1,0 +1,57 @@
+"""Every error of the library: one sentence says what is wrong and where, one says what to do."""
+
+
+class Net2NetError(Exception):
+    """Base class of everything the library raises on purpose."""
+
+
+class InputError(Net2NetError):
+    """The model cannot be run, or not on these inputs."""
+
+
+class UnsupportedModelError(Net2NetError):
+    """The model is of a kind that cannot be grown: lazy, quantised, on mixed devices or types."""
+
+
+class UnknownModuleError(Net2NetError, KeyError):
+    """A glob matches no module of the model."""
+
+    __str__ = Exception.__str__  # KeyError would print the message's repr
+
+
+class UnknownMethodError(Net2NetError, KeyError):
+    """No growth method of this name is registered."""
+
+    __str__ = Exception.__str__
+
+
+class WidthError(Net2NetError, ValueError):
+    """A width that cannot be had: smaller than now, or between the admissible ones."""
+
+
+class NotGrowableError(WidthError):
+    """The space is tied to an input, an output or a constant, so it has one width only."""
+
+
+class DepthError(Net2NetError, ValueError):
+    """No identity layer can stand where one was asked for."""
+
+
+class UnknownOperationError(Net2NetError):
+    """An operation of the graph has no rule."""
+
+
+class GraphMismatchError(Net2NetError):
+    """The student's graph does not correspond to the teacher's, so no weights can be mapped."""
+
+
+class PlanError(Net2NetError, ValueError):
+    """A plan that is malformed, or is not of this teacher."""
+
+
+class VerificationError(Net2NetError):
+    """Teacher and student do not compute the same function. ``.parity`` holds what was measured."""
+
+    def __init__(self, message: str, parity: object = None) -> None:
+        super().__init__(message)
+        self.parity = parity

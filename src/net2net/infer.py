@@ -1,0 +1,323 @@
+"""infer: walk the trace once, let each operation's rule relate units, and gather them into spaces.
+
+This is the remapping inference algorithm that the paper (section 2.3) says it lacks. What comes
+out: for every position of every parameter axis, its component; and components grouped by
+*signature*, the parameter axes they appear on and how often. Components of one signature are
+interchangeable: they are the units of one space.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from net2net import rules
+from net2net.algebra import Count, Site
+from net2net.errors import UnknownOperationError
+from net2net.trace import Op, Ref, Trace
+from net2net.units import COPY, SHARE, Axis, Labels, Units
+from net2net.values import Part, Value
+
+
+@dataclass(frozen=True)
+class Group:
+    """All components of one signature.
+
+    ``places``: parameter axis → how many positions each component has on it. ``first`` is the
+    position, on the axis ``lead``, where each component appears first; components are numbered in
+    that order. ``fixed``: why they can't grow, or None. ``uniform``: why copies must be even.
+    """
+
+    key: int
+    lead: Axis
+    places: dict[Axis, int]
+    components: Labels
+    fixed: str | None
+    uniform: str | None
+
+    @property
+    def size(self) -> int:
+        return len(self.components)
+
+
+@dataclass
+class Inference:
+    """The units of a model, found from its traces."""
+
+    units: Units
+    component: Labels
+    """Component of every unit."""
+    values: list[dict[int, Value]]
+    """For every trace, tensor number → value."""
+    traces: list[Trace]
+    counts: list[Count]
+    flops: int
+    unseen: list[str]
+    """Parameters and buffers that no operation read."""
+
+    def labels(self, axis: int) -> Labels:
+        """Components along the parameter axis with this number."""
+        return self.component[self.units.starts[axis] : self.units.starts[axis + 1]]
+
+    @cached_property
+    def numbers(self) -> dict[Axis, int]:
+        return {axis: number for number, axis in enumerate(self.units.axes)}
+
+    @cached_property
+    def groups(self) -> dict[int, Group]:
+        """Signature → group, in the order in which they first appear."""
+        axis_of = np.repeat(np.arange(len(self.units.axes)), np.diff(self.units.starts))
+        pair, first, count = np.unique(
+            np.stack([self.component, axis_of]), axis=1, return_index=True, return_counts=True
+        )
+        owner, axis = pair
+        names = np.array([_hash(str(a)) for a in self.units.axes], dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            mixed = _mix(names[axis] ^ _mix(count.astype(np.uint64)))
+        keys = np.zeros(len(self.component), dtype=np.uint64)
+        np.add.at(keys, owner, mixed)
+        fixed = self._reasons(self.units.fixed)
+        uniform = self._reasons(self.units.uniform)
+        for number, roles in self._bad_roles().items():
+            for component in np.unique(self.labels(number)).tolist():
+                fixed.setdefault(component, roles)
+        members: dict[int, list[int]] = defaultdict(list)
+        places: dict[int, dict[Axis, int]] = {}
+        roots = np.unique(self.component)  # ascending: by first position on the first axis
+        for root, key in zip(roots.tolist(), keys[roots].tolist(), strict=True):
+            members[key].append(root)
+        starts = np.searchsorted(owner, roots)
+        ends = np.searchsorted(owner, roots, side="right")
+        begin = dict(zip(roots.tolist(), zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
+        del first
+        result = {}
+        for key, found in members.items():
+            i, j = begin[found[0]]
+            places[key] = {
+                self.units.axes[a]: int(c)
+                for a, c in zip(axis[i:j].tolist(), count[i:j].tolist(), strict=True)
+            }
+            result[key] = Group(
+                key=key,
+                lead=self.units.axes[int(axis[i])],
+                places=places[key],
+                components=np.array(found, dtype=np.int64),
+                fixed=next((fixed[c] for c in found if c in fixed), None),
+                uniform=next((uniform[c] for c in found if c in uniform), None),
+            )
+        return result
+
+    def _reasons(self, said: Sequence[tuple[Labels, str]]) -> dict[int, str]:
+        """Component → the first reason given for any of its units."""
+        reasons: dict[int, str] = {}
+        for labels, reason in said:
+            for component in np.unique(self.component[labels]).tolist():
+                reasons.setdefault(component, reason)
+        return reasons
+
+    def _bad_roles(self) -> dict[int, str]:
+        """Parameter axes that cannot follow growth, with the reason."""
+        bad = {}
+        for number, axis in enumerate(self.units.axes):
+            roles = self.units.roles.get(number, set())
+            if not roles:
+                bad[number] = f"'{axis.name}' was not seen in use"
+            elif roles == {COPY, SHARE}:
+                bad[number] = (
+                    f"'{axis.name}' both makes these units and reads them (tied weights), "
+                    "so it can be neither copied nor divided"
+                )
+        return bad
+
+    def shares(self, axis: Axis) -> bool:
+        """Whether this axis reads its units, so that its columns are divided among copies."""
+        return self.units.roles.get(self.numbers[axis]) == {SHARE}
+
+    def labels_of(self, trace: int, tensor: int) -> list[Labels]:
+        """The units along each part of a traced tensor."""
+        value = self.values[trace].get(tensor)
+        return [] if value is None else [part.labels.reshape(-1) for part in value.parts]
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64's finaliser: spreads sums of signatures over 64 bits."""
+    with np.errstate(over="ignore"):
+        x = (x + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def infer(
+    traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False
+) -> Inference:
+    """Find the units and spaces of a model from its traces (evaluation, and training if needed).
+
+    Raises:
+        UnknownOperationError: an operation on hidden units has no rule, and ``on_unknown`` is
+            ``"raise"``; with ``"fix"``, the spaces that it touches are left as they are.
+    """
+    units, counts = Units(), list[Count]()
+    leaves: dict[str, Value] = {}
+    all_values = []
+    flops = 0
+    for number, trace in enumerate(traces):
+        values: dict[int, Value] = {}
+        for tensor, name in trace.names.items():
+            if name not in leaves:
+                leaves[name] = _leaf(units, name, trace.shapes[tensor])
+            values[tensor] = leaves[name]
+        walk = Walk(trace, values, units, counts, on_unknown)
+        for op in trace.ops:
+            walk.step(op)
+        for where, tensor in trace.outputs.items():
+            if grow_outputs:
+                continue
+            for part in values[tensor].parts if tensor in values else ():
+                units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
+        all_values.append(values)
+        if number == 0:
+            flops = walk.flops
+    read = {ref.id for trace in traces for op in trace.ops for ref in refs(list(op.args.values()))}
+    unseen = [name for t in traces[:1] for tensor, name in t.names.items()
+              if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)]
+    return Inference(units, units.components(), all_values, list(traces), counts, flops, unseen)
+
+
+def _leaf(units: Units, name: str, shape: tuple[int, ...]) -> Value:
+    """A parameter or buffer: every axis has units of its own."""
+    parts, leaves = [], {}
+    for dim, size in enumerate(shape):
+        number, labels = units.new(name, dim, size)
+        parts.append(Part((dim,), labels))
+        leaves[dim] = frozenset([number])
+    return Value(shape, tuple(parts), leaves)
+
+
+def refs(item: Any) -> list[Ref]:
+    """All tensors in nested lists."""
+    if isinstance(item, Ref):
+        return [item]
+    if isinstance(item, list):
+        return [ref for x in item for ref in refs(x)]
+    return []
+
+
+class Walk:
+    """One pass over a trace, in order of execution."""
+
+    def __init__(
+        self, trace: Trace, values: dict[int, Value], units: Units, counts: list[Count],
+        on_unknown: str,
+    ) -> None:  # fmt: skip
+        self.trace = trace
+        self.values = values
+        self.units = units
+        self.counts = counts
+        self.on_unknown = on_unknown
+        self.flops = 0
+
+    def value(self, ref: Ref) -> Value:
+        """A tensor nothing was said of is an input: it has no units, and it is live."""
+        if ref.id not in self.values:
+            self.values[ref.id] = Value(self.trace.shapes[ref.id], live=True)
+        return self.values[ref.id]
+
+    def bind(self, item: Any) -> Any:
+        if isinstance(item, Ref):
+            return self.value(item)
+        if isinstance(item, list):
+            return [self.bind(x) for x in item]
+        return item
+
+    def step(self, op: Op) -> None:
+        outputs = refs(op.outputs if isinstance(op.outputs, list) else [op.outputs])
+        if not outputs:
+            return
+        inputs = [self.value(ref) for ref in refs(list(op.args.values()))]
+        live = any(value.live for value in inputs)
+        shapes = [self.trace.shapes[ref.id] for ref in outputs]
+        self.flops += flops_of(op, self.trace)
+        if not any(value.parts for value in inputs):
+            uniform = op.name.rstrip("_") in rules.pointwise.FACTORIES or (
+                bool(inputs) and all(value.uniform for value in inputs)
+            )
+            results = [Value(shape, uniform=uniform) for shape in shapes]
+        else:
+            results = self._apply(op, shapes, inputs, live)
+        for ref, result, shape in zip(outputs, results, shapes, strict=True):
+            if result.shape != shape:
+                raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
+            self.values[ref.id] = replace(
+                result, live=live, leaves={} if live else result.leaves
+            )
+
+    def _apply(
+        self, op: Op, shapes: list[tuple[int, ...]], inputs: Sequence[Value], live: bool
+    ) -> list[Value]:
+        function = rules.find(op.name)
+        if function is None:
+            if self.on_unknown == "raise":
+                raise UnknownOperationError(unknown_message(op))
+            for value in inputs:
+                for part in value.parts:
+                    self.units.fix(part.labels, f"{op.name} in '{op.path}' has no rule")
+            return [Value(shape) for shape in shapes]
+        site = Site(
+            op, {name: self.bind(item) for name, item in op.args.items()}, shapes,
+            self.units, self.counts,
+        )  # fmt: skip
+        result = function(site)
+        if live or site.shared:
+            for value in inputs:
+                for leaf in frozenset[int]().union(*value.leaves.values()):
+                    self.units.roles[leaf].add(SHARE if leaf in site.shared else COPY)
+        return list(result) if isinstance(result, (list, tuple)) else [result]
+
+
+def unknown_message(op: Op) -> str:
+    """What to do about an operation without a rule, with the stub to paste."""
+    where = f" (module '{op.path}')" if op.path else ""
+    arguments = ", ".join(op.args)
+    return (
+        f"operation {op.name}{where} works on hidden units, and there is no rule for it. "
+        f'Register one, or pass on_unknown="fix" to leave the spaces it touches as they are:\n\n'
+        f'    @net2net.rule("{op.name}")\n'
+        f"    def my_rule(site):  # arguments: {arguments}\n"
+        f"        return site.pointwise([site[{next(iter(op.args), 'x')!r}]])"
+        "  # if it works on each element alone\n"
+    )
+
+
+def flops_of(op: Op, trace: Trace) -> int:
+    """Floating-point operations of the contractions, two for each multiply-add."""
+    name = op.name.rstrip("_")
+    if not isinstance(op.outputs, Ref):
+        return 0
+    out = int(np.prod(trace.shapes[op.outputs.id], dtype=np.int64))
+    shapes = [trace.shapes[ref.id] for ref in refs(list(op.args.values()))]
+    if name == "aten::linear":
+        return 2 * out * shapes[1][-1]
+    if "aten::conv_transpose" in name:
+        return 2 * int(np.prod(shapes[0], dtype=np.int64)) * int(np.prod(shapes[1][1:]))
+    if name.startswith("aten::conv"):
+        return 2 * out * int(np.prod(shapes[1][1:]))
+    if name in {"aten::matmul", "aten::mm", "aten::bmm"}:
+        return 2 * out * shapes[0][-1]
+    if name in {"aten::addmm", "aten::baddbmm"}:
+        return 2 * out * shapes[1][-1]
+    if name == "aten::scaled_dot_product_attention":
+        query, key = shapes[:2]
+        return 2 * int(np.prod(query)) * key[-2] + 2 * out * key[-2]
+    return 0

@@ -1,0 +1,183 @@
+"""Contractions: linear, matrix products, einsum, embedding, convolution, attention."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from net2net.algebra import Site
+from net2net.rules import rule
+from net2net.values import Part, Value
+
+
+def add_bias(site: Site, out: Value, bias: Value | None, axis: int) -> None:
+    """A bias has one element for each unit of the output."""
+    if bias is not None and bias.parts:
+        site.align([(out, range(out.ndim)), (bias, [out.dim(axis)])], out.shape)
+
+
+@rule("aten::linear")
+def linear(site: Site) -> Value:
+    value, weight = site["input"], site["weight"]
+    batch = list(range(value.ndim - 1))
+    out = site.contract([value, weight], [[*batch, "in"], ["out", "in"]], [*batch, "out"])
+    add_bias(site, out, site["bias"], -1)
+    return out
+
+
+@rule("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot")
+def matmul(site: Site) -> Value:
+    a, b = (value for value in site.args.values() if isinstance(value, Value))
+    return product(site, a, b)
+
+
+def product(site: Site, a: Value, b: Value) -> Value:
+    """``a @ b`` with matmul's broadcasting of leading axes."""
+    batch = max(a.ndim, b.ndim) - 2
+    names_a = [*range(batch - (a.ndim - 2), batch), "row", "sum"] if a.ndim > 1 else ["sum"]
+    names_b = [*range(batch - (b.ndim - 2), batch), "sum", "col"] if b.ndim > 1 else ["sum"]
+    out = [
+        *range(max(batch, 0)),
+        *(["row"] if a.ndim > 1 else []),
+        *(["col"] if b.ndim > 1 else []),
+    ]
+    return site.contract([a, b], [names_a, names_b], out)
+
+
+@rule("aten::addmm", "aten::baddbmm", "aten::addmv", "aten::addbmm")
+def addmm(site: Site) -> Value:
+    bias, a, b = (value for value in site.args.values() if isinstance(value, Value))
+    out = product(site, a, b)
+    return site.pointwise([out, bias], out.shape)
+
+
+@rule("aten::einsum")
+def einsum(site: Site) -> Value:
+    """Letters of the equation are the subscripts; an ellipsis stands for numbered ones."""
+    equation = site["equation"].replace(" ", "")
+    left, _, right = equation.partition("->")
+    values = site["tensors"]
+    subscripts = []
+    for value, names in zip(values, left.split(","), strict=True):
+        head, dots, tail = names.partition("...")
+        hidden = value.ndim - len(head) - len(tail) if dots else 0
+        subscripts.append([*head, *range(-hidden, 0), *tail])
+    if "->" not in equation:
+        once = [x for names in subscripts for x in names if isinstance(x, str)]
+        right = "..." + "".join(sorted(x for x in set(once) if once.count(x) == 1))
+    head, dots, tail = right.partition("...")
+    numbers = sorted({x for names in subscripts for x in names if isinstance(x, int)})
+    return site.contract(values, subscripts, [*head, *(numbers if dots else []), *tail])
+
+
+@rule("aten::bilinear")
+def bilinear(site: Site) -> Value:
+    a, b, weight = site["input1"], site["input2"], site["weight"]
+    batch = list(range(a.ndim - 1))
+    out = site.contract(
+        [a, b, weight], [[*batch, "a"], [*batch, "b"], ["out", "a", "b"]], [*batch, "out"]
+    )
+    site.share(weight, 1)
+    site.share(weight, 2)
+    add_bias(site, out, site["bias"], -1)
+    return out
+
+
+@rule("aten::embedding")
+def embedding(site: Site) -> Value:
+    weight, indices = site["weight"], site["indices"]
+    site.pin(weight, 0, "looks rows up by index")
+    parts = tuple(Part((indices.ndim,), p.labels) for p in weight.parts if p.axes == (1,))
+    return Value((*indices.shape, weight.shape[1]), parts)
+
+
+# -- convolution --------------------------------------------------------------------------------
+
+
+@rule(
+    "aten::conv1d", "aten::conv2d", "aten::conv3d",
+    "aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d",
+)  # fmt: skip
+def convolution(site: Site) -> Value:
+    """Channels as in a linear layer, for every kernel position; groups side by side."""
+    value, weight = site["input"], site["weight"]
+    channel = value.ndim - (weight.ndim - 2) - 1
+    for axis in range(2, weight.ndim):
+        if (kernel := weight.labels(axis)) is not None:
+            site.fix(kernel, "has a kernel of this size")
+    reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
+    groups = site["groups"]
+    plain = Value(value.shape, value.parts, value.leaves, live=value.live)
+    if groups > 1:
+        parts = _grouped(site, plain, weight, channel, groups, making)
+    else:
+        names: list[object] = [f"x{axis}" for axis in range(value.ndim)]
+        names[channel] = "in"
+        kernel_names = [f"k{axis}" for axis in range(weight.ndim)]
+        weight_names: list[object] = [*kernel_names]
+        weight_names[reading], weight_names[making] = "in", "out"
+        result = site.contract(
+            [plain, weight],
+            [names, weight_names],
+            ["out" if axis == channel else names[axis] for axis in range(value.ndim)],
+        )
+        parts = result.parts
+    out = Value(site.shape, tuple(parts))
+    add_bias(site, out, site["bias"], channel)
+    return out
+
+
+def _grouped(
+    site: Site, value: Value, weight: Value, channel: int, groups: int, making: int
+) -> tuple[Part, ...]:
+    """Whole groups are the units: all channels that one reads, and all that it makes."""
+    rows = weight.labels(0)
+    if rows is None:
+        raise ValueError("a grouped convolution needs a weight with channels on axis 0")
+    rows = rows.reshape(groups, -1)
+    site.units.bundle(rows, (1,))
+    if (inner := weight.labels(1)) is not None:
+        site.fix(inner, "has groups of this many channels")
+    read = value.labels(channel)
+    others = tuple(part for part in value.parts if channel not in part.axes)
+    if read is None:
+        site.pin(value, channel, "cuts it into groups")
+        site.fix(rows, "reads the model's input or a constant by groups")
+    else:
+        read = read.reshape(groups, -1)
+        site.units.bundle(read, (1,))
+        site.tie(rows[:, :1], read[:, :1])
+    site.count("groups", rows[:, 0])
+    if making == 0:
+        labels = rows.reshape(-1)
+    else:
+        labels = np.repeat(rows[:, 0], weight.shape[1])
+    return (*others, Part((channel,), labels))
+
+
+# -- attention ----------------------------------------------------------------------------------
+
+
+@rule("aten::scaled_dot_product_attention")
+def attention(site: Site) -> Value:
+    """softmax(q kᵀ · scale) v: heads are batch axes; a scale that is not given follows head_dim."""
+    query, key, value = site["query"], site["key"], site["value"]
+    batch = [f"b{axis}" for axis in range(query.ndim - 2)]
+    if site["enable_gqa"]:
+        key, value = (_repeat_heads(x, query.shape[-3]) for x in (key, value))
+    site.pin(query, -2, "attends over it")
+    site.pin(key, -2, "attends over it")
+    scores = site.contract(
+        [query, key], [[*batch, "q", "d"], [*batch, "k", "d"]], [*batch, "q", "k"]
+    )
+    if site["attn_mask"] is not None:
+        scores = site.pointwise([scores, site["attn_mask"]], scores.shape)
+    return site.contract(
+        [scores, value], [[*batch, "q", "k"], [*batch, "k", "v"]], [*batch, "q", "v"]
+    )
+
+
+def _repeat_heads(value: Value, heads: int) -> Value:
+    """Grouped queries: each key-value head serves a run of query heads."""
+    times = heads // value.shape[-3]
+    shape = (*value.shape[:-3], heads, *value.shape[-2:])
+    return value.along(-3, shape, lambda labels, dim: np.repeat(labels, times, axis=dim))

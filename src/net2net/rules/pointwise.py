@@ -1,0 +1,81 @@
+"""Elementwise operations: operands broadcast against each other, and units that meet are one."""
+
+from __future__ import annotations
+
+from net2net.algebra import Site
+from net2net.rules import rule
+from net2net.values import Value
+
+UNARY = """
+    abs acos acosh alias alpha_dropout asin asinh atan atanh bernoulli bitwise_not ceil celu clamp
+    clamp_max clamp_min clone contiguous cos cosh cross deg2rad detach dropout elu erf erfc exp exp2
+    expm1 feature_alpha_dropout feature_dropout fill floor frac gelu hardshrink hardsigmoid
+    hardswish hardtanh isfinite isinf isnan leaky_relu lgamma log log10 log1p log2 log_sigmoid
+    logical_not logit mish nan_to_num native_dropout neg negative positive rad2deg reciprocal relu
+    relu6 round rrelu rsqrt selu sgn sigmoid sign silu sin sinc sinh softplus softshrink softsign
+    sqrt square tan tanh threshold to trunc type_as _to_copy zero bfloat16 float double half
+"""
+BINARY = """
+    add addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor copy copysign div divide eq
+    floor_divide fmax fmin fmod ge greater greater_equal gt hypot le lerp less less_equal
+    logaddexp logical_and logical_or logical_xor lt masked_fill maximum minimum mul
+    multiply ne not_equal pow remainder rsub sub subtract true_divide where xlogy
+    __and__ __or__ __xor__
+"""
+FACTORIES = frozenset(
+    f"aten::{name}"
+    for name in """
+    empty empty_like empty_strided full full_like new_empty new_full new_ones new_zeros ones
+    ones_like scalar_tensor zeros zeros_like
+""".split()
+)
+"""Their outputs hold one value everywhere, so they fit any width."""
+
+
+def operands(site: Site) -> list[Value]:
+    """Every tensor among the arguments, in order."""
+    return [value for value in site.args.values() if isinstance(value, Value)]
+
+
+@rule(*(f"aten::{name}" for name in (UNARY + BINARY).split()))
+def pointwise(site: Site) -> Value:
+    values = operands(site)
+    if site.name in {"to", "type_as", "contiguous", "fill", "zero"}:
+        values = values[:1]  # the other operand gives its type or one number
+    return site.pointwise(values)
+
+
+@rule("aten::max", "aten::min")
+def extremum(site: Site) -> object:
+    """Three operations bear this name: of two tensors, along an axis, over everything."""
+    if isinstance(site.args.get("other"), Value):
+        return site.pointwise(operands(site))
+    value: Value = site["self"]
+    if "dim" not in site.args:
+        return site.reduce(value, range(value.ndim), False, "max")
+    result = site.reduce(value, [site["dim"]], site["keepdim"], "max")
+    return [result, result]
+
+
+@rule("aten::prelu")
+def prelu(site: Site) -> Value:
+    value, weight = site["self"], site["weight"]
+    if weight.shape[0] > 1:
+        parts = site.align(
+            [(value, range(value.ndim)), (weight, [1 if value.ndim > 1 else 0])], value.shape
+        )
+        return Value(value.shape, tuple(parts))
+    site.fix(weight.labels(0), "has one slope for all channels")
+    return Value(value.shape, value.parts)
+
+
+@rule(*FACTORIES)
+def factory(site: Site) -> Value:
+    return Value(site.shape, uniform=True)
+
+
+@rule(*(f"aten::{name}" for name in "rand_like randn_like randint_like new_tensor".split()))
+def unrelated(site: Site) -> Value:
+    """Made to the shape of a tensor, not of its values: noise that differs by unit."""
+    value = next(iter(operands(site)))
+    return Value(site.shape, value.parts)

@@ -1,0 +1,85 @@
+"""Pooling, resampling and padding of pixels: channels pass through."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from net2net.algebra import Site
+from net2net.rules import rule
+from net2net.units import NONE
+from net2net.values import Part, Value
+
+POOLS = """
+    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    _adaptive_avg_pool2d _adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d
+    max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices
+    adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    fractional_max_pool2d fractional_max_pool3d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d
+    upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+"""
+
+
+@rule(*(f"aten::{name}" for name in POOLS.split()))
+def pool(site: Site) -> list[Value]:
+    """Axes that keep their size and hold units pass through, pixels are pooled."""
+    value = next(x for x in site.args.values() if isinstance(x, Value))
+    spatial = int(next(digit for digit in site.name if digit.isdigit()))
+    for axis in range(value.ndim - spatial, value.ndim):
+        site.pin(value, axis, "pools over it")
+    parts = tuple(p for p in value.parts if max(p.axes) < value.ndim - spatial)
+    return [Value(shape, parts) for shape in site.outputs]
+
+
+@rule("aten::pixel_shuffle")
+def pixel_shuffle(site: Site) -> Value:
+    """r² channels become the pixels of one: they are its bundle."""
+    value, factor = site["self"], site["upscale_factor"]
+    channel = value.ndim - 3
+    labels = value.labels(channel)
+    if labels is None:
+        site.pin(value, channel, "turns it into pixels")
+        return Value(site.shape)
+    rows = labels.reshape(-1, factor * factor)
+    site.units.bundle(rows, (1,))
+    return Value(site.shape, (Part((channel,), np.ascontiguousarray(rows[:, 0])),))
+
+
+@rule("aten::pixel_unshuffle")
+def pixel_unshuffle(site: Site) -> Value:
+    value, factor = site["self"], site["downscale_factor"]
+    channel = value.ndim - 3
+    labels = value.labels(channel)
+    if labels is None:
+        return Value(site.shape)
+    return Value(site.shape, (Part((channel,), np.repeat(labels, factor * factor)),))
+
+
+@rule(
+    "aten::pad", "aten::constant_pad_nd",
+    *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)),
+)  # fmt: skip
+def pad(site: Site) -> Value:
+    """Padding lists (before, after) from the last axis backwards; padded channels are no units."""
+    value: Value = site["self"]
+    amounts = site.args.get("pad", site.args.get("padding"))
+    shape = list(value.shape)
+    for step in range(len(amounts) // 2):
+        axis = value.ndim - 1 - step
+        before, after = amounts[2 * step], amounts[2 * step + 1]
+        shape[axis] += before + after
+        if value.part(axis) is not None and (before or after):
+            value = value.along(
+                axis, shape, lambda x, dim, b=before, a=after: _padded(x, dim, b, a)
+            )
+        else:
+            value = Value(tuple(shape), value.parts)
+    return Value(site.shape, value.parts)
+
+
+def _padded(labels: np.ndarray, dim: int, before: int, after: int) -> np.ndarray:
+    widths = [(max(before, 0), max(after, 0)) if d == dim else (0, 0) for d in range(labels.ndim)]
+    inside = slice(max(-before, 0), labels.shape[dim] - max(-after, 0))
+    cut = labels[tuple(inside if d == dim else slice(None) for d in range(labels.ndim))]
+    return np.pad(cut, widths, constant_values=NONE)

@@ -1,0 +1,30 @@
+"""Reductions along axes."""
+
+from __future__ import annotations
+
+from net2net.algebra import Site
+from net2net.rules import rule
+from net2net.values import Value
+
+KINDS = {
+    "mean": "mean",
+    **dict.fromkeys(("amax", "amin", "any", "all", "argmax", "argmin", "aminmax"), "max"),
+    **dict.fromkeys(
+        ("sum", "nansum", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm",
+         "linalg_norm", "logsumexp", "median", "mode", "kthvalue", "count_nonzero"),
+        "sum",
+    ),
+}  # fmt: skip
+
+
+@rule(*(f"aten::{name}" for name in KINDS))
+def reduction(site: Site) -> list[Value]:
+    value = next(x for x in site.args.values() if isinstance(x, Value))
+    dims = site.args.get("dim")
+    if dims is None or dims == []:
+        dims = range(value.ndim)
+    elif isinstance(dims, int):
+        dims = [dims]
+    kind = "sum" if site.name.startswith("arg") else KINDS[site.name]
+    result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
+    return [Value(shape, result.parts) for shape in site.outputs]

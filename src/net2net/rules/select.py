@@ -1,0 +1,127 @@
+"""Cutting and joining axes: cat, stack, split, slice, select."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from net2net.algebra import Site
+from net2net.rules import rule
+from net2net.units import NONE
+from net2net.values import Part, Value
+
+
+def taken(value: Value, axis: int, positions: Sequence[int] | slice) -> Value:
+    """The positions of one axis that a slice keeps."""
+    axis = value.dim(axis)
+    index = np.arange(value.shape[axis])[positions]
+    shape = [*value.shape[:axis], len(index), *value.shape[axis + 1 :]]
+    return value.along(axis, shape, lambda x, dim: np.take(x, index, axis=dim))
+
+
+def pieces(site: Site, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
+    """Consecutive pieces of an axis."""
+    ends = np.cumsum(sizes)
+    return [
+        taken(value, axis, slice(int(end - size), int(end)))
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+@rule("aten::slice", "aten::narrow")
+def slice_(site: Site) -> Value:
+    value: Value = site["self"]
+    start = site["start"] or 0
+    if site.name == "narrow":
+        return taken(value, site["dim"], slice(start, start + site["length"]))
+    return taken(value, site["dim"], slice(start, site["end"], site["step"]))
+
+
+@rule("aten::select")
+def select(site: Site) -> Value:
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    if value.labels(axis) is not None:
+        site.pin(value, axis, "takes one position of it")
+        parts = tuple(part for part in value.parts if axis not in part.axes)
+        value = Value(value.shape, parts, value.leaves)
+    return taken(value, axis, [site["index"]]).without([axis])
+
+
+@rule("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::tensor_split")
+def split(site: Site) -> list[Value]:
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    if site.name in {"chunk", "tensor_split"} and (part := value.part(axis)) is not None:
+        site.units.couple(part.labels)
+    return pieces(site, value, axis, [shape[axis] for shape in site.outputs])
+
+
+@rule("aten::unbind")
+def unbind(site: Site) -> list[Value]:
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    if value.labels(axis) is not None:
+        site.pin(value, axis, "takes single positions of it")
+        value = Value(value.shape, tuple(p for p in value.parts if axis not in p.axes))
+    return [taken(value, axis, [i]).without([axis]) for i in range(value.shape[axis])]
+
+
+@rule("aten::cat", "aten::concat", "aten::concatenate")
+def cat(site: Site) -> Value:
+    """Units follow each other along the joined axis, and meet along all others."""
+    values = [value for value in site["tensors"] if value.shape != (0,)]
+    return joined(site, values, site["dim"])
+
+
+def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
+    axis = values[0].dim(dim)
+    blocks = {p.axes for value in values for p in value.parts if axis in p.axes and len(p.axes) > 1}
+    if len(blocks) > 1 or (
+        blocks and any((p := v.part(axis)) is None or p.axes not in blocks for v in values)
+    ):
+        for value in values:
+            if (part := value.part(axis)) is not None:
+                site.units.bundle(part.labels, tuple(range(part.labels.ndim)))
+                site.fix(part.labels, "joins blocks of different make")
+        values = [Value(v.shape, tuple(p for p in v.parts if axis not in p.axes)) for v in values]
+        blocks = set()
+    parts: list[Part] = []
+    if blocks:
+        axes = next(iter(blocks))
+        labels = [part.labels for v in values if (part := v.part(axis)) is not None]
+        parts.append(Part(axes, np.concatenate(labels, axis=axes.index(axis))))
+    elif any(value.part(axis) for value in values):
+        runs = []
+        for value in values:
+            found = value.labels(axis)
+            runs.append(np.full(value.shape[axis], NONE) if found is None else found)
+        parts.append(Part((axis,), np.concatenate(runs)))
+    rest = [
+        Value(
+            tuple(1 if a == axis else n for a, n in enumerate(value.shape)),
+            tuple(part for part in value.parts if axis not in part.axes),
+            uniform=value.uniform,
+        )
+        for value in values
+    ]
+    parts += site.align([(value, range(value.ndim)) for value in rest], rest[0].shape)
+    leaves: dict[int, frozenset[int]] = {}
+    for value in values:
+        for at, leaf in value.leaves.items():
+            leaves[at] = leaves.get(at, frozenset()) | leaf
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    return Value(tuple(shape), tuple(parts), leaves, all(value.uniform for value in values))
+
+
+@rule("aten::stack", "aten::hstack", "aten::vstack")
+def stack(site: Site) -> Value:
+    """A new axis; the stacked tensors' units meet."""
+    values = site["tensors"]
+    if site.name != "stack":
+        return joined(site, values, 0 if site.name == "vstack" or values[0].ndim == 1 else 1)
+    at = site["dim"] % (values[0].ndim + 1)
+    result = site.pointwise(values, values[0].shape)
+    return result.moved(site.shape, lambda axis: axis + (axis >= at))

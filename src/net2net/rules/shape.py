@@ -1,0 +1,166 @@
+"""Views: reshapes, permutations, new and dropped axes, repetition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from net2net.algebra import Site
+from net2net.rules import rule
+from net2net.units import Labels
+from net2net.values import Part, Value, reshape
+
+
+@rule(*(f"aten::{n}" for n in "view reshape flatten unflatten view_as reshape_as _unsafe_view".split()))
+def view(site: Site) -> Value:
+    def pin(labels: Labels) -> None:
+        site.fix(labels, "merges it with another hidden axis")
+
+    return reshape(site["self"], site.shape, pin)
+
+
+def permuted(value: Value, order: list[int]) -> Value:
+    """``order[new] = old``, as in ``permute``."""
+    order = [value.dim(axis) for axis in order]
+    return value.moved([value.shape[axis] for axis in order], order.index)
+
+
+@rule("aten::permute")
+def permute(site: Site) -> Value:
+    return permuted(site["self"], list(site["dims"]))
+
+
+@rule("aten::transpose", "aten::swapaxes", "aten::swapdims")
+def transpose(site: Site) -> Value:
+    value: Value = site["self"]
+    a, b = (value.dim(x) for key, x in site.args.items() if key != "self")
+    order = list(range(value.ndim))
+    order[a], order[b] = order[b], order[a]
+    return permuted(value, order)
+
+
+@rule("aten::t", "aten::numpy_T", "aten::mT", "aten::matrix_H")
+def t(site: Site) -> Value:
+    value: Value = site["self"]
+    if site.name == "mT":
+        return permuted(value, [*range(value.ndim - 2), value.ndim - 1, value.ndim - 2])
+    return permuted(value, list(reversed(range(value.ndim))))
+
+
+@rule("aten::movedim", "aten::moveaxis")
+def movedim(site: Site) -> Value:
+    value: Value = site["self"]
+    listed = [x if isinstance(x, list) else [x] for x in (site["source"], site["destination"])]
+    source, target = ([value.dim(axis) for axis in axes] for axes in listed)
+    rest = iter(axis for axis in range(value.ndim) if axis not in source)
+    order = [
+        source[target.index(new)] if new in target else next(rest) for new in range(value.ndim)
+    ]
+    return permuted(value, order)
+
+
+@rule("aten::unsqueeze")
+def unsqueeze(site: Site) -> Value:
+    value: Value = site["self"]
+    at = site["dim"] % (value.ndim + 1)
+    return value.moved(site.shape, lambda axis: axis + (axis >= at))
+
+
+@rule("aten::squeeze")
+def squeeze(site: Site) -> Value:
+    value: Value = site["self"]
+    dims = site.args.get("dim")
+    if dims is None:
+        dims = range(value.ndim)
+    chosen = [dims] if isinstance(dims, int) else dims
+    gone = [value.dim(axis) for axis in chosen if value.shape[axis] == 1]
+    for axis in gone:
+        site.pin(value, axis, "squeezes it away")
+    return value.without(gone)
+
+
+@rule("aten::expand", "aten::expand_as", "aten::broadcast_to")
+def expand(site: Site) -> Value:
+    return site.pointwise([site["self"]], site.shape)
+
+
+@rule("aten::repeat", "aten::tile")
+def repeat(site: Site) -> Value:
+    """Repeated axes show each unit several times."""
+    value: Value = site["self"]
+    shape = site.shape
+    value = value.moved(
+        [1] * (len(shape) - value.ndim) + list(value.shape),
+        lambda axis, new=len(shape) - value.ndim: axis + new,
+    )
+    for axis, size in enumerate(shape):
+        times = size // max(value.shape[axis], 1)
+        if times > 1:
+            partial = [*shape[: axis + 1], *value.shape[axis + 1 :]]
+            value = value.along(
+                axis, partial, lambda x, dim, n=times: np.concatenate([x] * n, axis=dim)
+            )
+    return value
+
+
+@rule("aten::repeat_interleave")
+def repeat_interleave(site: Site) -> Value:
+    value: Value = site["self"]
+    if isinstance(site["repeats"], Value) or site["dim"] is None:
+        for axis in range(value.ndim):
+            site.pin(value, axis, "repeats it by a tensor of counts")
+        return Value(site.shape)
+    times = site["repeats"]
+    return value.along(site["dim"], site.shape, lambda x, dim: np.repeat(x, times, axis=dim))
+
+
+@rule("aten::flip")
+def flip(site: Site) -> Value:
+    value: Value = site["self"]
+    for axis in site["dims"]:
+        value = value.along(axis, value.shape, lambda x, dim: np.flip(x, axis=dim))
+    return value
+
+
+@rule("aten::roll")
+def roll(site: Site) -> Value:
+    value: Value = site["self"]
+    if not site["dims"]:
+        for axis in range(value.ndim):
+            site.pin(value, axis, "rolls the flattened tensor")
+        return value
+    for shift, axis in zip(site["shifts"], site["dims"], strict=True):
+        value = value.along(axis, value.shape, lambda x, dim, s=shift: np.roll(x, s, axis=dim))
+    return value
+
+
+@rule("aten::unfold")
+def unfold(site: Site) -> Value:
+    """Windows along an axis, on a new last axis."""
+    value: Value = site["self"]
+    axis = site["dimension"]
+    if value.part(axis) is not None:
+        site.pin(value, axis, "takes windows of it")
+    parts = tuple(p for p in value.parts if value.dim(axis) not in p.axes)
+    return Value(site.shape, parts)
+
+
+@rule("aten::im2col")
+def im2col(site: Site) -> Value:
+    """Patches: ``[batch, channels × kernel, positions]``."""
+    value: Value = site["self"]
+    labels = value.labels(value.ndim - 3)
+    if labels is None:
+        return Value(site.shape)
+    kernel = site["kernel_size"][0] * site["kernel_size"][1]
+    return Value(site.shape, (Part((value.ndim - 3,), np.repeat(labels, kernel)),))
+
+
+@rule("aten::col2im")
+def col2im(site: Site) -> Value:
+    value: Value = site["self"]
+    labels = value.labels(value.ndim - 2)
+    if labels is None:
+        return Value(site.shape)
+    rows = labels.reshape(-1, site["kernel_size"][0] * site["kernel_size"][1])
+    site.units.bundle(rows, (1,))
+    return Value(site.shape, (Part((value.ndim - 2,), np.ascontiguousarray(rows[:, 0])),))

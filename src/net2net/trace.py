@@ -1,0 +1,271 @@
+"""trace: run a weightless copy of a model once and record its operations.
+
+The copy's tensors live on the ``meta`` device: no arithmetic is done, no weight is copied and the
+model itself is never run. Under ``inference_mode`` a ``TorchDispatchMode`` sees operations before
+they are decomposed (``linear``, ``conv2d``, ``scaled_dot_product_attention``), which is the level
+that rules are written for.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
+
+from net2net.errors import InputError, UnsupportedModelError
+
+log = logging.getLogger(__name__)
+
+Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor of the trace, by number."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation: its name (``aten::conv2d``), its arguments by schema name, its outputs."""
+
+    name: str
+    args: dict[str, Any]
+    outputs: Any
+    path: str
+
+
+@dataclass
+class Call:
+    """One call of a module: the tensors that went in and came out."""
+
+    path: str
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Trace:
+    """What one run did. Tensors are numbers; ``shapes[i]`` is the shape of tensor ``i``."""
+
+    ops: list[Op] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    """Parameters and buffers: number → name in the state dict."""
+    outputs: dict[str, int] = field(default_factory=dict)
+    """Tensors that the model returns: where in its output → number."""
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, then buffers, each under its first name only."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def split_inputs(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A tensor, a tuple of positional arguments, or a dict of keyword arguments."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, (tuple, list)):
+        return tuple(inputs), {}
+    raise InputError(
+        f"inputs are a {type(inputs).__name__}. "
+        "Give a tensor, a tuple of positional arguments or a dict of keyword arguments."
+    )
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be grown, before anything is done.
+
+    Raises:
+        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types.
+    """
+    if not isinstance(model, nn.Module):
+        raise UnsupportedModelError(
+            f"the model is a {type(model).__name__}. Give a torch.nn.Module."
+        )
+    devices: dict[str, str] = {}
+    types: dict[str, str] = {}
+    for path, part in model.named_modules():
+        if "quantized" in type(part).__module__:
+            raise UnsupportedModelError(
+                f"module '{path}' ({type(part).__name__}) is quantised, and its packed weights "
+                "cannot be copied unit by unit. Grow the float model, then quantise the student."
+            )
+    for name, tensor in named_tensors(model):
+        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            raise UnsupportedModelError(
+                f"'{name}' is a lazy parameter without a shape. "
+                "Run the model once on real inputs, then grow it."
+            )
+        if tensor.is_quantized:
+            raise UnsupportedModelError(
+                f"'{name}' is quantised. Grow the float model, then quantise the student."
+            )
+        devices.setdefault(str(tensor.device), name)
+        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
+            types.setdefault(str(tensor.dtype), name)
+    for kind, found in (("devices", devices), ("types", types)):
+        if len(found) > 1:
+            where = ", ".join(f"{value} ('{name}')" for value, name in found.items())
+            raise UnsupportedModelError(
+                f"the model's tensors are on several {kind}: {where}. "
+                "Bring them to one with model.to(...), grow, and spread the student afterwards."
+            )
+
+
+def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None) -> nn.Module:
+    """A copy of the same class whose tensors are on ``meta``, with other shapes where given."""
+    shapes = shapes or {}
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model):
+        shape = shapes.get(name, tensor.shape)
+        hollow = torch.empty(tuple(shape), dtype=tensor.dtype, device="meta")
+        if isinstance(tensor, nn.Parameter):
+            memo[id(tensor)] = nn.Parameter(hollow, requires_grad=tensor.requires_grad)
+        else:
+            memo[id(tensor)] = hollow
+    return copy.deepcopy(model, memo)
+
+
+def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
+    """Run a skeleton on ``inputs`` (moved to ``meta``) and record what it did.
+
+    Raises:
+        InputError: the model does not run on these inputs.
+    """
+    args, kwargs = split_inputs(inputs)
+    args, kwargs = tree_map(
+        lambda x: x.to("meta") if isinstance(x, Tensor) else x, (args, kwargs)
+    )
+    recorder = Recorder(hollow)
+    for part in hollow.modules():
+        part.training = training
+    try:
+        with _quiet(), recorder.watch_modules(), torch.inference_mode():
+            with torch.device("meta"), recorder:
+                output = hollow(*args, **kwargs)
+    except Exception as error:
+        where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
+        raise InputError(
+            f"the model does not run on these inputs: {type(error).__name__}{where}: {error}. "
+            "Check that model(*inputs) works and that its forward needs shapes only, no values."
+        ) from error
+    for path, tensor in tensors_of(output):
+        recorder.trace.outputs[path] = recorder.number(tensor)
+    return recorder.trace
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of the user's model, and no opaque fast path for attention, while tracing."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
+    """All tensors in nested containers, each with its place, such as ``['logits'][0]``."""
+    leaves, _ = tree_flatten_with_path(output)
+    return [
+        ("".join(str(key) for key in path), leaf)
+        for path, leaf in leaves
+        if isinstance(leaf, Tensor)
+    ]
+
+
+class Recorder(TorchDispatchMode):
+    """Writes every operation that runs under it into ``trace``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.trace = Trace()
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Tensor] = []  # an id() is unique only while its object lives
+        self._paths = {id(part): path for path, part in model.named_modules()}
+        self._stack: list[Call] = []
+        self.failed_in: str | None = None
+        for name, tensor in named_tensors(model):
+            self.trace.names[self.number(tensor)] = name
+
+    @property
+    def path(self) -> str:
+        return self._stack[-1].path if self._stack else ""
+
+    def number(self, tensor: Tensor) -> int:
+        key = id(tensor)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._alive)
+            self._alive.append(tensor)
+            self.trace.shapes.append(tuple(tensor.shape))
+        return self._numbers[key]
+
+    def _ref(self, item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return Ref(self.number(item))
+        if isinstance(item, (list, tuple)):
+            return [self._ref(x) for x in item]
+        return item
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self.failed_in = None
+        result = func(*args, **kwargs)
+        named = {}
+        for position, argument in enumerate(func._schema.arguments):
+            if position < len(args):
+                named[argument.name] = self._ref(args[position])
+            elif argument.name in kwargs:
+                named[argument.name] = self._ref(kwargs[argument.name])
+            else:
+                named[argument.name] = argument.default_value
+        self.trace.ops.append(Op(func._schema.name, named, self._ref(result), self.path))
+        return result
+
+    @contextmanager
+    def watch_modules(self) -> Iterator[None]:
+        """Keep the path of the module that runs, and what each call took and returned."""
+
+        def before(part: nn.Module, args: Any) -> None:
+            call = Call(self._paths.get(id(part), self.path))
+            self.failed_in = None
+            call.inputs = [self.number(t) for t in tree_flatten(args)[0] if isinstance(t, Tensor)]
+            self._stack.append(call)
+
+        def after(part: nn.Module, args: Any, output: Any) -> None:
+            call = self._stack.pop()
+            if output is None and self.failed_in is None:
+                self.failed_in = call.path  # the innermost module that returned nothing
+            call.outputs = [self.number(tensor) for _, tensor in tensors_of(output)]
+            self.trace.calls.append(call)
+
+        handles = [
+            hooks.register_module_forward_pre_hook(before),
+            hooks.register_module_forward_hook(after, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,138 @@
+"""Units, and what ties them: the ground that inference stands on.
+
+Every position of every axis of every parameter is a *unit*, a number. Operations tie units to each
+other; whatever is tied, directly or through others, is one *component*: it is copied whole or not
+at all. Two kinds of tie need no distinction. "The same unit" (a batch norm's scale and the channel
+that it scales) and "one bundle" (the 64 features of one attention head) both put units into one
+component, and inside a component the order of positions along each parameter axis tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+
+NONE = -1
+"""The label of a position that is no unit: an input's channel, a constant."""
+
+COPY, SHARE = "copy", "share"
+"""Roles of a parameter axis: it makes units (rows are copied), or it reads them (columns are
+divided among the copies)."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of one parameter or buffer."""
+
+    name: str
+    dim: int
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.dim}]"
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Why units came together: the operation, its module, one of the units."""
+
+    op: str
+    path: str
+    unit: int
+
+
+class Units:
+    """The universe of units of one trace, and the relations found so far."""
+
+    def __init__(self) -> None:
+        self.axes: list[Axis] = []
+        self.starts: list[int] = [0]
+        self.roles: dict[int, set[str]] = defaultdict(set)
+        self._edges: list[tuple[Labels, Labels]] = []
+        self._seen: set[tuple[int, int]] = set()
+        self._alive: list[Labels] = []
+        self.fixed: list[tuple[Labels, str]] = []
+        self.uniform: list[tuple[Labels, str]] = []
+        self.coupled: list[Labels] = []
+        self.ties: list[Tie] = []
+
+    def new(self, name: str, dim: int, size: int) -> tuple[int, Labels]:
+        """Fresh units for one parameter axis: its number, and ``[size]`` labels."""
+        start = self.starts[-1]
+        self.axes.append(Axis(name, dim))
+        self.starts.append(start + size)
+        return len(self.axes) - 1, np.arange(start, start + size, dtype=np.int64)
+
+    def tie(self, a: Labels, b: Labels, op: str, path: str, reason: str) -> None:
+        """Positions of ``a`` and ``b`` (broadcast together) are the same units, one by one.
+
+        Where one of them is no unit (``NONE``), the other is fixed for ``reason``.
+        """
+        if a is b or (id(a), id(b)) in self._seen:
+            return
+        self._seen.add((id(a), id(b)))
+        self._alive += (a, b)  # ids stay unique only while the arrays live
+        a, b = (x.reshape(-1) for x in np.broadcast_arrays(a, b))
+        if a.size == 0:
+            return
+        if min(a.min(), b.min()) == NONE:
+            lone = np.where(a == NONE, b, a)[(a == NONE) | (b == NONE)]
+            self.fix(lone, reason)
+            both = (a != NONE) & (b != NONE)
+            a, b = a[both], b[both]
+            if a.size == 0:
+                return
+        self._edges.append((a, b))
+        self.ties.append(Tie(op, path, int(a[0])))
+
+    def bundle(self, block: Labels, dims: tuple[int, ...]) -> None:
+        """All units along ``dims`` of the block belong together."""
+        rows = np.moveaxis(block, dims, tuple(range(-len(dims), 0)))
+        rows = rows.reshape(*rows.shape[: block.ndim - len(dims)], -1)
+        first = np.broadcast_to(rows[..., :1], rows.shape).reshape(-1)
+        rest = rows.reshape(-1)
+        known = (first != NONE) & (rest != NONE)
+        if known.any():
+            self._edges.append((first[known], rest[known]))
+
+    def fix(self, labels: Labels, reason: str) -> None:
+        """These units can be neither copied nor added to."""
+        labels = labels[labels != NONE]
+        if labels.size:
+            self.fixed.append((labels.reshape(-1), reason))
+
+    def require_uniform(self, labels: Labels, reason: str) -> None:
+        """Every one of these units must have the same number of copies (means, layer norms)."""
+        labels = labels[labels != NONE]
+        if labels.size:
+            self.uniform.append((labels.reshape(-1), reason))
+
+    def couple(self, labels: Labels) -> None:
+        """The code cuts this axis in proportion, so all in it grow by one factor."""
+        labels = labels[labels != NONE]
+        if labels.size:
+            self.coupled.append(labels.reshape(-1))
+
+    def components(self) -> Labels:
+        """The component of every unit, as the smallest unit in it.
+
+        Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units.
+        """
+        parent = np.arange(self.starts[-1], dtype=np.int64)
+        if not self._edges:
+            return parent
+        a = np.concatenate([edge[0] for edge in self._edges])
+        b = np.concatenate([edge[1] for edge in self._edges])
+        while True:
+            root_a, root_b = parent[a], parent[b]
+            apart = root_a != root_b
+            if not apart.any():
+                return parent
+            a, b = root_a[apart], root_b[apart]
+            np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
+            while not np.array_equal(jumped := parent[parent], parent):
+                parent = jumped
