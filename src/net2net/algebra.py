@@ -38,6 +38,8 @@ class Site:
     counts: list[Count]
     shared: set[int] = field(default_factory=set)
     """Parameter axes that take the shares in this operation."""
+    made: set[int] = field(default_factory=set)
+    """Parameter axes that make its output units."""
 
     def __getitem__(self, argument: str) -> Any:
         return self.args[argument]
@@ -80,6 +82,10 @@ class Site:
     def share(self, value: Value, axis: int) -> None:
         """The parameter reads these units: its columns are divided among their copies."""
         self.shared |= value.leaves.get(value.dim(axis), frozenset())
+
+    def make(self, value: Value, axis: int) -> None:
+        """The parameter makes these units."""
+        self.made |= value.leaves.get(value.dim(axis), frozenset())
 
     def count(self, argument: str, labels: Labels) -> None:
         """An integer of the code counts these units."""
@@ -195,6 +201,7 @@ class Site:
                 if name in out and axis in value.leaves:
                     place = list(out).index(name)
                     leaves[place] = leaves.get(place, frozenset()) | value.leaves[axis]
+                    self.make(value, axis)
         kept = []
         for part in parts:
             gone = tuple(dim for dim, axis in enumerate(part.axes) if axis in summed)

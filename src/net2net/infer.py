@@ -22,7 +22,7 @@ from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
 from net2net.trace import Op, Ref, Trace
-from net2net.units import COPY, SHARE, Axis, Labels, Units
+from net2net.units import FOLLOW, MAKE, SHARE, Axis, Labels, Units
 from net2net.values import Part, Value
 
 
@@ -30,13 +30,12 @@ from net2net.values import Part, Value
 class Group:
     """All components of one signature.
 
-    ``places``: parameter axis → how many positions each component has on it. ``first`` is the
-    position, on the axis ``lead``, where each component appears first; components are numbered in
-    that order. ``fixed``: why they can't grow, or None. ``uniform``: why copies must be even.
+    ``places``: parameter axis → how many positions each component has on it. Components are in
+    the order in which they first appear. ``fixed``: why they can't grow, or None. ``uniform``: why
+    copies must be even.
     """
 
     key: int
-    lead: Axis
     places: dict[Axis, int]
     components: Labels
     fixed: str | None
@@ -74,10 +73,9 @@ class Inference:
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
         axis_of = np.repeat(np.arange(len(self.units.axes)), np.diff(self.units.starts))
-        pair, first, count = np.unique(
-            np.stack([self.component, axis_of]), axis=1, return_index=True, return_counts=True
-        )
-        owner, axis = pair
+        width = len(self.units.axes)
+        pair, count = np.unique(self.component * width + axis_of, return_counts=True)
+        owner, axis = pair // width, pair % width
         names = np.array([_hash(str(a)) for a in self.units.axes], dtype=np.uint64)
         with np.errstate(over="ignore"):
             mixed = _mix(names[axis] ^ _mix(count.astype(np.uint64)))
@@ -89,25 +87,16 @@ class Inference:
             for component in np.unique(self.labels(number)).tolist():
                 fixed.setdefault(component, roles)
         members: dict[int, list[int]] = defaultdict(list)
-        places: dict[int, dict[Axis, int]] = {}
         roots = np.unique(self.component)  # ascending: by first position on the first axis
         for root, key in zip(roots.tolist(), keys[roots].tolist(), strict=True):
             members[key].append(root)
-        starts = np.searchsorted(owner, roots)
-        ends = np.searchsorted(owner, roots, side="right")
-        begin = dict(zip(roots.tolist(), zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
-        del first
         result = {}
         for key, found in members.items():
-            i, j = begin[found[0]]
-            places[key] = {
-                self.units.axes[a]: int(c)
-                for a, c in zip(axis[i:j].tolist(), count[i:j].tolist(), strict=True)
-            }
+            start, end = np.searchsorted(owner, [found[0], found[0] + 1]).tolist()
+            on = zip(axis[start:end].tolist(), count[start:end].tolist(), strict=True)
             result[key] = Group(
                 key=key,
-                lead=self.units.axes[int(axis[i])],
-                places=places[key],
+                places={self.units.axes[number]: positions for number, positions in on},
                 components=np.array(found, dtype=np.int64),
                 fixed=next((fixed[c] for c in found if c in fixed), None),
                 uniform=next((uniform[c] for c in found if c in uniform), None),
@@ -129,16 +118,17 @@ class Inference:
             roles = self.units.roles.get(number, set())
             if not roles:
                 bad[number] = f"'{axis.name}' was not seen in use"
-            elif roles == {COPY, SHARE}:
+            elif SHARE in roles and len(roles) > 1:
                 bad[number] = (
                     f"'{axis.name}' both makes these units and reads them (tied weights), "
                     "so it can be neither copied nor divided"
                 )
         return bad
 
-    def shares(self, axis: Axis) -> bool:
-        """Whether this axis reads its units, so that its columns are divided among copies."""
-        return self.units.roles.get(self.numbers[axis]) == {SHARE}
+    def role(self, axis: Axis) -> str:
+        """``make``, ``follow`` or ``share``."""
+        roles = self.units.roles.get(self.numbers[axis], set())
+        return SHARE if SHARE in roles else MAKE if MAKE in roles else FOLLOW
 
     def labels_of(self, trace: int, tensor: int) -> list[Labels]:
         """The units along each part of a traced tensor."""
@@ -280,9 +270,9 @@ class Walk:
         )  # fmt: skip
         result = function(site)
         if live or site.shared:
-            for value in inputs:
-                for leaf in frozenset[int]().union(*value.leaves.values()):
-                    self.units.roles[leaf].add(SHARE if leaf in site.shared else COPY)
+            for leaf in {leaf for value in inputs for axis in value.leaves.values() for leaf in axis}:
+                role = SHARE if leaf in site.shared else MAKE if leaf in site.made else FOLLOW
+                self.units.roles[leaf].add(role)
         return list(result) if isinstance(result, (list, tuple)) else [result]
 
 

@@ -20,8 +20,9 @@ Labels = NDArray[np.int64]
 NONE = -1
 """The label of a position that is no unit: an input's channel, a constant."""
 
-COPY, SHARE = "copy", "share"
-"""Roles of a parameter axis: it makes units (rows are copied), or it reads them (columns are
+MAKE, FOLLOW, SHARE = "make", "follow", "share"
+"""Roles of a parameter axis. It *makes* units (the rows of a weight: copied), *follows* them (a
+bias, a norm's scale: copied), or reads them and so *shares* (the columns of the next weight:
 divided among the copies)."""
 
 

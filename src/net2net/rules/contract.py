@@ -86,6 +86,7 @@ def bilinear(site: Site) -> Value:
 def embedding(site: Site) -> Value:
     weight, indices = site["weight"], site["indices"]
     site.pin(weight, 0, "looks rows up by index")
+    site.make(weight, 1)
     parts = tuple(Part((indices.ndim,), p.labels) for p in weight.parts if p.axes == (1,))
     return Value((*indices.shape, weight.shape[1]), parts)
 
@@ -147,6 +148,7 @@ def _grouped(
         site.units.bundle(read, (1,))
         site.tie(rows[:, :1], read[:, :1])
     site.count("groups", rows[:, 0])
+    site.make(weight, 0)
     if making == 0:
         labels = rows.reshape(-1)
     else:

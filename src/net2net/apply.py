@@ -1,0 +1,130 @@
+"""apply: write the student's tensors as a plan says: select, divide, done.
+
+Memory-bound, so the order matters: columns are taken first, on the smaller matrix, and divided in
+place; rows are copied last.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from net2net.maps import FRESH, generator
+from net2net.match import ABSENT
+from net2net.trace import named_tensors
+from net2net.units import MAKE, SHARE
+
+
+@dataclass(frozen=True)
+class AxisStep:
+    """How one axis of one tensor grows: ``index[j]`` is the teacher's position (or ``FRESH``,
+    ``ABSENT``), ``role`` what is done about the copies."""
+
+    dim: int
+    role: str
+    index: np.ndarray[Any, np.dtype[np.int64]]
+
+
+@torch.no_grad()
+def grow_tensor(
+    tensor: Tensor, steps: Sequence[AxisStep], *, name: str, noise: float, seed: int
+) -> Tensor:
+    """One tensor of the student, in new memory.
+
+    Equation 2 of the paper on every axis: rows ``U[j] = W[g(j)]``; columns
+    ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``.
+    """
+    result = tensor
+    for step in sorted(steps, key=lambda step: -step.dim):
+        index = torch.from_numpy(np.maximum(step.index, 0)).to(tensor.device)
+        result = result.index_select(step.dim, index)
+        if step.role == SHARE:
+            used = np.maximum(step.index, 0)
+            copies = np.where(
+                step.index >= 0, np.bincount(used[step.index >= 0], minlength=1)[used], 1
+            )
+            if (copies > 1).any():
+                shape = [-1 if dim == step.dim else 1 for dim in range(result.ndim)]
+                result /= torch.from_numpy(copies).to(result).reshape(shape)
+            if (step.index == ABSENT).any():
+                _region(result, step.dim, step.index == ABSENT).zero_()
+    weight = any(step.role in (MAKE, SHARE) for step in steps) and tensor.ndim > 1
+    for step in steps:
+        fresh = step.index == FRESH
+        if fresh.any():
+            _fill_fresh(result, tensor, step.dim, fresh, name if weight else None, seed)
+        if noise and step.role == MAKE and weight:
+            _add_noise(result, step, noise * float(tensor.std()), name, seed)
+    return result
+
+
+def _region(tensor: Tensor, dim: int, mask: np.ndarray[Any, Any]) -> _Rows:
+    return _Rows(tensor, dim, torch.from_numpy(np.flatnonzero(mask)).to(tensor.device))
+
+
+class _Rows:
+    """Some positions along one axis, written without views that copies could share."""
+
+    def __init__(self, tensor: Tensor, dim: int, rows: Tensor) -> None:
+        self.tensor, self.dim, self.rows = tensor, dim, rows
+
+    def zero_(self) -> None:
+        self.tensor.index_fill_(self.dim, self.rows, 0)
+
+    def shape(self) -> list[int]:
+        return [
+            len(self.rows) if dim == self.dim else size
+            for dim, size in enumerate(self.tensor.shape)
+        ]
+
+    def normal(self, std: float, name: str, kind: str, seed: int) -> Tensor:
+        rng = generator(seed, kind, name, str(self.dim))
+        return torch.from_numpy(rng.standard_normal(self.shape()) * std).to(self.tensor)
+
+    def put(self, values: Tensor) -> None:
+        self.tensor.index_copy_(self.dim, self.rows, values)
+
+    def add(self, values: Tensor) -> None:
+        self.tensor.index_add_(self.dim, self.rows, values)
+
+
+def _fill_fresh(
+    result: Tensor, teacher: Tensor, dim: int, fresh: np.ndarray[Any, Any],
+    name: str | None, seed: int,
+) -> None:  # fmt: skip
+    """New units: weights drawn with the deviation of the teacher's; biases and norms at their
+    teacher's mean (a variance of new units has to be positive)."""
+    rows = _region(result, dim, fresh)
+    if name is not None:
+        rows.put(rows.normal(float(teacher.std()), name, "fresh", seed))
+    elif result.is_floating_point():
+        mean = teacher.mean(dim, keepdim=True)
+        rows.put(mean.expand(rows.shape()).contiguous())
+
+
+def _add_noise(result: Tensor, step: AxisStep, std: float, name: str, seed: int) -> None:
+    """Symmetry breaking (section 2.3): a little noise on all but the first copy of a unit."""
+    _, first = np.unique(step.index, return_index=True)
+    later = np.ones(len(step.index), dtype=bool)
+    later[first] = False
+    later &= step.index >= 0
+    if later.any():
+        rows = _region(result, step.dim, later)
+        rows.add(rows.normal(std, name, "noise", seed))
+
+
+def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of the model, of the same class, with these tensors; the others are cloned."""
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model):
+        new = tensors[name] if name in tensors else tensor.detach().clone()
+        if isinstance(tensor, nn.Parameter):
+            new = nn.Parameter(new, requires_grad=tensor.requires_grad)
+        memo[id(tensor)] = new
+    return copy.deepcopy(model, memo)

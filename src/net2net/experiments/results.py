@@ -1,0 +1,98 @@
+"""Results of an experiment in a directory: what was to be run, and the runs that are complete."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from net2net.errors import Net2NetError
+from net2net.experiments.plan import TEACHER, Experiment, Key
+from net2net.experiments.records import BrokenRunError, Run, read_run
+from net2net.experiments.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+
+
+class NoResultsError(Net2NetError):
+    """A directory without an experiment, or without the runs that are needed to draw it."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment and its complete runs."""
+
+    experiment: Experiment
+    runs: dict[Key, Run]
+
+    @property
+    def missing(self) -> list[Key]:
+        return [key for key in self.experiment.keys if key not in self.runs]
+
+    def of(self, arm: str) -> list[Run]:
+        """The complete runs of an arm whose teacher's run is complete too."""
+        return [
+            self.runs[Key(arm, seed)]
+            for seed in self.experiment.seeds
+            if Key(arm, seed) in self.runs and Key(TEACHER, seed) in self.runs
+        ]
+
+    def teacher(self, run: Run) -> Run:
+        """The run of the teacher that this run's student was made from."""
+        return self.runs[Key(TEACHER, run.start.seed)]
+
+
+def run_path(out: Path, name: str) -> Path:
+    return out / "runs" / name
+
+
+def save_experiment(experiment: Experiment, out: Path) -> None:
+    """Write down what is run in this directory, and which files hold its runs."""
+    files = [experiment.file_name(key) for key in experiment.keys]
+    path = out / "experiment.json"
+    part = path.with_name(path.name + ".part")
+    saved = {"experiment": asdict(experiment), "files": files}
+    part.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def load_results(out: Path) -> Results:
+    """Read an experiment back; of its runs, those that are complete."""
+    path = out / "experiment.json"
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        experiment = _experiment(saved["experiment"])
+        files = dict(zip(experiment.keys, saved["files"], strict=True))
+    except FileNotFoundError:
+        raise NoResultsError(
+            f"There is no experiment in '{out}'. Run it first, without rendering only."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoResultsError(
+            f"'{path}' cannot be read as an experiment. Delete it and run the experiment again."
+        ) from error
+    runs = {key: run for key, name in files.items() if (run := complete_run(run_path(out, name)))}
+    return Results(experiment, runs)
+
+
+def complete_run(path: Path) -> Run | None:
+    """The run of this file; None if it is not complete, with a warning if it should be."""
+    if not path.exists():
+        return None
+    try:
+        return read_run(path)
+    except BrokenRunError as error:
+        logger.warning("%s The run does not count and must be done again.", error)
+        return None
+
+
+def _experiment(fields: dict[str, Any]) -> Experiment:
+    return Experiment(
+        name=fields["name"],
+        task=fields["task"],
+        arms=tuple(fields["arms"]),
+        seeds=tuple(fields["seeds"]),
+        schedule=Schedule(**fields["schedule"]),
+    )

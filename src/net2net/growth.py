@@ -1,0 +1,198 @@
+"""The public verbs: spaces, widen. The whole way: trace → infer → plan → apply → verify."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from torch import nn
+
+from net2net import surgery
+from net2net.errors import GraphMismatchError, InputError, VerificationError, WidthError
+from net2net.infer import Inference, infer
+from net2net.maps import PRESERVING, method_named
+from net2net.match import match
+from net2net.plan import Plan, WidenPlan
+from net2net.report import Report, Row
+from net2net.spaces import Spaces, spaces_of
+from net2net.trace import Inputs, check_model, named_tensors, skeleton, trace
+from net2net.verify import Parity, verify
+from net2net.widths import Grown, Widths, new_counts, new_shapes, resolve
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """A grown network.
+
+    Attributes:
+        model: the student, of the teacher's class; it shares no memory with the teacher.
+        plan: what was done, as plain data; ``plan.apply(copy_of_teacher)`` does it again.
+        report: what grew and what was measured; print it.
+    """
+
+    model: nn.Module
+    plan: Plan
+    report: Report
+
+
+def analyse(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Inference:
+    """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
+    (auxiliary heads), what training does is taken in as well."""
+    hollow = skeleton(model)
+    found = infer([trace(hollow, inputs)], on_unknown=on_unknown)
+    return _with_training(hollow, inputs, found, on_unknown)
+
+
+def _with_training(
+    hollow: nn.Module, inputs: Inputs, found: Inference, on_unknown: str
+) -> Inference:
+    shapes = dict(named_tensors(hollow))
+    if all(shapes[name].ndim == 0 for name in found.unseen):
+        return found
+    try:
+        training = trace(hollow, inputs, training=True)
+    except InputError as error:
+        log.info("not traced in training mode: %s", error)
+        return found
+    return infer([*found.traces, training], on_unknown=on_unknown)
+
+
+def spaces(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Spaces:
+    """The spaces of a model: units that can only grow together.
+
+    Args:
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments that the
+            model runs on. Only shapes and types matter.
+        on_unknown: ``"raise"``, or ``"fix"`` to leave spaces as they are where an operation has
+            no rule.
+
+    Returns:
+        A table: print it; index it by module path or position.
+
+    Raises:
+        UnsupportedModelError, InputError, UnknownOperationError: as the messages say.
+    """
+    check_model(model)
+    return spaces_of(analyse(model, inputs, on_unknown=on_unknown))
+
+
+def widen(
+    model: nn.Module,
+    widths: Widths,
+    inputs: Inputs,
+    *,
+    method: str = "replicate",
+    balanced: bool = True,
+    noise: float = 0.0,
+    seed: int = 0,
+    verify: bool = True,
+    on_unknown: str = "raise",
+) -> Growth:
+    """Net2WiderNet (paper, section 2.3, equation 2): a wider network that computes the same.
+
+    Args:
+        model: the teacher; never changed.
+        widths: a factor for every space that can grow, or a dict from globs over module paths to
+            a factor (float) or a new width (int). The space that the module *makes* grows, with
+            all that is tied to it. A factor goes to the nearest admissible size.
+        inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
+        method: ``"replicate"`` copies units and divides what reads them; ``"random_pad"`` is the
+            paper's baseline, which does not keep the function.
+        balanced: deal copies out evenly; ``False`` samples them as in the paper.
+        noise: standard deviation of the noise on the weights of all but the first copy of each
+            unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
+        seed: of the random map and the noise. The same seed gives the same student everywhere.
+        verify: measure the difference, and raise if the function was not kept.
+        on_unknown: ``"raise"``, or ``"fix"`` for operations without a rule.
+
+    Raises:
+        UnsupportedModelError, InputError, UnknownOperationError: the model cannot be traced.
+        UnknownModuleError, WidthError, NotGrowableError: the widths cannot be had.
+        GraphMismatchError: the student's code does not follow its new sizes.
+        VerificationError: the student's outputs differ.
+    """
+    check_model(model)
+    method_named(method)
+    if noise < 0:
+        raise WidthError(f"noise is {noise}. Give 0 or a positive fraction.")
+    teacher = analyse(model, inputs, on_unknown=on_unknown)
+    table = spaces_of(teacher)
+    grown = resolve(table, teacher, model, widths)
+    shapes = new_shapes(teacher, grown)
+    edits = surgery.edits(model, shapes, new_counts(table, teacher, grown))
+    hollow = skeleton(model, shapes)
+    surgery.set_attributes(hollow, edits)
+    student = _infer_student(hollow, inputs, len(teacher.traces), on_unknown)
+    maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
+    plan = WidenPlan.make(model, maps, edits, method=method, noise=noise, seed=seed)
+    result = plan.apply(model)
+    exact = method in PRESERVING and noise == 0
+    parity = check(model, result, inputs, must_match=exact) if verify else None
+    report = Report(
+        action=f"widened {type(model).__name__} by {method}",
+        rows=tuple(_row(one) for one in grown),
+        parameters=(count_parameters(model), count_parameters(result)),
+        flops=(teacher.flops, student.flops),
+        parity=parity,
+        notes=_notes(teacher, exact, method, noise),
+    )
+    return Growth(result, plan, report)
+
+
+def _infer_student(hollow: nn.Module, inputs: Inputs, traces: int, on_unknown: str) -> Inference:
+    try:
+        found = [
+            trace(hollow, inputs, training=training) for training in (False, True)[:traces]
+        ]
+    except InputError as error:
+        raise GraphMismatchError(
+            "the wider student does not run: a size is written into the model's code. "
+            f"({error.__cause__}) Leave the spaces that meet there as they are, "
+            "or read the size from a tensor's shape in forward."
+        ) from error
+    return infer(found, on_unknown=on_unknown)
+
+
+def check(teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool) -> Parity:
+    """Measure parity; a student that should be exact and is not never gets out."""
+    parity = verify(teacher, student, inputs)
+    if must_match and not parity.exact:
+        raise VerificationError(
+            f"the student does not compute the teacher's function: {parity}. "
+            "This is a defect of a rule: please report the model; verify=False returns it anyway.",
+            parity,
+        )
+    return parity
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _row(one: Grown) -> Row:
+    others = [module for module in one.space.modules if module != one.space.name]
+    notes = [one.note] if one.note else []
+    if others and one.space.ties:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        joins = [tie for tie in one.space.ties if tie.split(" ")[0] in JOINS] or one.space.ties
+        notes.append(f"with {shown}, tied by {joins[0]}")
+    return Row(one.space.name, one.space.size, one.new, "; ".join(notes))
+
+
+JOINS = frozenset({"add", "mul", "cat", "stack", "conv1d", "conv2d", "conv3d", "sub", "where"})
+"""Operations that bring the units of different modules together; others only pass them on."""
+
+
+def _notes(teacher: Inference, exact: bool, method: str, noise: float) -> tuple[str, ...]:
+    notes = []
+    if method not in PRESERVING:
+        notes.append(f"{method} does not preserve the function; new units are random")
+    elif not exact:
+        notes.append(f"noise of {noise:g} breaks symmetry, so the function is kept only roughly")
+    shapes = {name: t for trace in teacher.traces for t, name in trace.names.items()}
+    unread = [n for n in teacher.unseen if teacher.traces[0].shapes[shapes[n]]]
+    if unread:
+        notes.append(f"left as they are, for no operation read them: {', '.join(unread)}")
+    return tuple(notes)

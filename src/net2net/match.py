@@ -1,0 +1,134 @@
+"""Match the units of two inferences: from the teacher's graph and the student's to one map per
+parameter axis.
+
+Nothing is assumed about how a layout grows (flattened, interleaved, shuffled, stacked): the student
+was traced at its new sizes, so both graphs say where their units lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from net2net.errors import GraphMismatchError
+from net2net.infer import Group, Inference
+from net2net.maps import FRESH, Map, generator, method_named
+from net2net.units import SHARE, Axis, Labels
+
+ABSENT = -2
+"""A student position whose unit the teacher has not on this axis: nobody may read it."""
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """Where each position of a student's axis comes from, and the axis' role."""
+
+    index: Map
+    role: str
+
+
+def match(
+    teacher: Inference, student: Inference, *, method: str, balanced: bool, seed: int
+) -> dict[Axis, AxisMap]:
+    """A map for every parameter axis that grows.
+
+    Raises:
+        GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
+            has not.
+    """
+    source = _match_units(teacher, student, method, balanced, seed)
+    maps: dict[Axis, AxisMap] = {}
+    for axis, number in student.numbers.items():
+        old, new = teacher.labels(teacher.numbers[axis]), student.labels(number)
+        index = _positions(old, new, source)
+        if len(old) == len(new) and np.array_equal(index, np.arange(len(new))):
+            continue
+        role = student.role(axis)
+        if role == SHARE and not np.isin(np.arange(len(old)), index).all():
+            raise GraphMismatchError(
+                f"some of the {len(old)} positions of {axis} have no counterpart in the student. "
+                "Choose another width for this space."
+            )
+        if role != SHARE:
+            index[index == ABSENT] = FRESH
+        maps[axis] = AxisMap(index, role)
+    return maps
+
+
+def _match_units(
+    teacher: Inference, student: Inference, method: str, balanced: bool, seed: int
+) -> NDArray[np.int64]:
+    """For every student component, the teacher's component that it is made from."""
+    grow = method_named(method)
+    source = np.full(len(student.component), ABSENT, dtype=np.int64)
+    for key, group in student.groups.items():
+        origin = teacher.groups.get(key) or _nearest(teacher, student, group)
+        n, q = origin.size, group.size
+        if q < n and key in teacher.groups:
+            raise GraphMismatchError(
+                f"{_describe(group)}: the teacher has {n} units of this kind, the student {q}. "
+                "Choose another width for this space."
+            )
+        if q != n and (origin.fixed or group.fixed):
+            raise GraphMismatchError(
+                f"{_describe(group)}: grew from {n} to {q} units, but {origin.fixed or group.fixed}."
+                " Choose another width for this space."
+            )
+        name = str(next(iter(group.places)))
+        if q <= n:
+            chosen: Map = np.arange(q)
+        else:
+            even = balanced or group.uniform is not None
+            chosen = grow(n, q, generator(seed, name, str(key)), even)
+        source[group.components] = np.where(
+            chosen == FRESH, FRESH, origin.components[np.maximum(chosen, 0)]
+        )
+    return source
+
+
+def _nearest(teacher: Inference, student: Inference, group: Group) -> Group:
+    """The teacher's units that are made alike, though they are not read alike.
+
+    Where code cuts an axis by position (channel shuffle, then chunk), some student units end on
+    another side of the cut than any teacher unit of their make; nobody reads those.
+    """
+
+    def make(inference: Inference, one: Group) -> dict[Axis, int]:
+        return {a: k for a, k in one.places.items() if inference.role(a) != SHARE}
+
+    wanted = make(student, group)
+    alike = [one for one in teacher.groups.values() if set(make(teacher, one)) == set(wanted)]
+    if not alike or group.fixed:
+        raise GraphMismatchError(
+            f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
+            "does not. Choose another width for this space."
+        )
+    return max(alike, key=lambda one: one.size)
+
+
+def _describe(group: Group) -> str:
+    axes = ", ".join(map(str, list(group.places)[:3]))
+    return f"units on {axes}" + (", …" if len(group.places) > 3 else "")
+
+
+def _positions(old: Labels, new: Labels, source: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Teacher position for every student position: the same unit, the same place within it."""
+    order = np.argsort(old, kind="stable")
+    ranked = old[order]
+    wanted = source[new]
+    place = np.searchsorted(ranked, wanted) + _occurrence(new)
+    inside = np.minimum(place, len(old) - 1)
+    found = (place < len(old)) & (ranked[inside] == wanted) if len(old) else np.zeros(0, bool)
+    return np.where(found, order[inside], np.where(wanted == FRESH, FRESH, ABSENT))
+
+
+def _occurrence(labels: Labels) -> NDArray[np.int64]:
+    """For every position, how many positions before it bear the same label."""
+    order = np.argsort(labels, kind="stable")
+    ranked = labels[order]
+    starts = np.searchsorted(ranked, ranked)
+    result = np.empty(len(labels), dtype=np.int64)
+    result[order] = np.arange(len(labels)) - starts
+    return result

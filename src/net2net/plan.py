@@ -1,0 +1,236 @@
+"""plan: everything a growth does, as plain data.
+
+A plan prints, saves to and loads from JSON, and applies to any copy of the teacher, with the same
+bits every time: random choices are stored as maps, noise as a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from net2net.apply import AxisStep, grow_tensor, with_tensors
+from net2net.errors import PlanError
+from net2net.match import AxisMap
+from net2net.surgery import Edit, set_attributes
+from net2net.trace import named_tensors
+from net2net.units import Axis
+
+FORMAT = "net2net-plan-1"
+
+
+class Plan(ABC):
+    """What ``Growth.plan`` is: see ``WidenPlan`` and ``DeepenPlan``."""
+
+    kind: ClassVar[str]
+    teacher: dict[str, list[int]]
+    """State-dict name → shape of every tensor of the teacher that the plan was made for."""
+
+    @abstractmethod
+    def apply(self, teacher: nn.Module) -> nn.Module:
+        """A new student from a copy of the teacher, bit for bit as the first time.
+
+        Raises:
+            PlanError: the model is not of the shapes that the plan was made for.
+        """
+
+    @abstractmethod
+    def data(self) -> dict[str, Any]:
+        """The plan as JSON types."""
+
+    def check(self, teacher: nn.Module) -> None:
+        shapes = {name: list(tensor.shape) for name, tensor in named_tensors(teacher)}
+        if shapes == self.teacher:
+            return
+        for name in [*self.teacher, *shapes]:
+            if self.teacher.get(name) != shapes.get(name):
+                raise PlanError(
+                    f"the plan was made for a teacher with '{name}' of shape "
+                    f"{self.teacher.get(name)}, and here it is {shapes.get(name)}. "
+                    "Apply it to a copy of its own teacher, or grow this model anew."
+                )
+
+    def to_json(self) -> str:
+        """The plan as a JSON document; ``Plan.from_json`` reads it."""
+        head = {"format": FORMAT, "kind": self.kind, "teacher": self.teacher}
+        return json.dumps({**head, **self.data()})
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Read a plan.
+
+        Raises:
+            PlanError: not JSON, not a plan, of another version, or malformed.
+        """
+        from net2net.deepen import DeepenPlan
+
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise PlanError(
+                    f"the plan's format is {data['format']!r}, and this version reads {FORMAT!r}. "
+                    "Make the plan again with this version."
+                )
+            kinds = {"widen": WidenPlan.from_data, "deepen": DeepenPlan.from_data}
+            return kinds[data["kind"]](data)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            if isinstance(error, PlanError):
+                raise
+            raise PlanError(
+                f"this is not a plan: {type(error).__name__}: {error}. "
+                "Give a document that Plan.to_json wrote."
+            ) from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON, to a temporary name first."""
+        write_whole(Path(path), self.to_json())
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Plan:
+        """Read a plan from a JSON file.
+
+        Raises:
+            PlanError: the file is not a plan.
+        """
+        return Plan.from_json(Path(path).read_text(encoding="utf-8"))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A file is there whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+@dataclass(frozen=True)
+class TensorStep:
+    """One tensor: for each axis that grows, the role and the number of its map."""
+
+    axes: tuple[tuple[int, str, int], ...]
+
+
+@dataclass(eq=False)
+class WidenPlan(Plan):
+    """Maps for every axis that grows, noise, and the integers to set on modules.
+
+    ``maps`` are shared: all axes of a space of one layout use the same one.
+    """
+
+    kind: ClassVar[str] = "widen"
+    teacher: dict[str, list[int]]
+    method: str
+    noise: float
+    seed: int
+    maps: list[list[int]]
+    tensors: dict[str, TensorStep]
+    attributes: list[Edit]
+
+    @classmethod
+    def make(
+        cls, teacher: nn.Module, maps: dict[Axis, AxisMap], attributes: Sequence[Edit],
+        *, method: str, noise: float, seed: int,
+    ) -> WidenPlan:  # fmt: skip
+        numbers: dict[bytes, int] = {}
+        table: list[list[int]] = []
+        axes: dict[str, list[tuple[int, str, int]]] = {}
+        for axis, one in maps.items():
+            key = one.index.tobytes()
+            if key not in numbers:
+                numbers[key] = len(table)
+                table.append(one.index.tolist())
+            axes.setdefault(axis.name, []).append((axis.dim, one.role, numbers[key]))
+        return cls(
+            teacher={name: list(tensor.shape) for name, tensor in named_tensors(teacher)},
+            method=method,
+            noise=noise,
+            seed=seed,
+            maps=table,
+            tensors={name: TensorStep(tuple(steps)) for name, steps in axes.items()},
+            attributes=list(attributes),
+        )
+
+    def apply(self, teacher: nn.Module) -> nn.Module:
+        self.check(teacher)
+        indices = [np.array(index, dtype=np.int64) for index in self.maps]
+        tensors = {}
+        for name, tensor in named_tensors(teacher):
+            if name in self.tensors:
+                steps = [AxisStep(d, role, indices[m]) for d, role, m in self.tensors[name].axes]
+                tensors[name] = grow_tensor(
+                    tensor.detach(), steps, name=name, noise=self.noise, seed=self.seed
+                )
+        student = with_tensors(teacher, tensors)
+        set_attributes(student, self.attributes)
+        return student
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors in the student, buffers included."""
+        total = 0
+        for name, old in self.teacher.items():
+            shape = list(old)
+            for dim, _, number in self.tensors.get(name, TensorStep(())).axes:
+                shape[dim] = len(self.maps[number])
+            total += int(np.prod(shape, dtype=np.int64))
+        return total
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "noise": self.noise,
+            "seed": self.seed,
+            "maps": self.maps,
+            "tensors": {name: [list(axis) for axis in t.axes] for name, t in self.tensors.items()},
+            "attributes": [list(edit) for edit in self.attributes],
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> WidenPlan:
+        tensors = {
+            name: TensorStep(tuple((int(d), str(role), int(m)) for d, role, m in axes))
+            for name, axes in data["tensors"].items()
+        }
+        for name, step in tensors.items():
+            for dim, _, number in step.axes:
+                limit = data["teacher"][name][dim]
+                if any(not -2 <= source < limit for source in data["maps"][number]):
+                    raise PlanError(
+                        f"the map of '{name}' names positions outside its {limit} on axis {dim}. "
+                        "The plan is damaged: make it again."
+                    )
+        return cls(
+            teacher=data["teacher"],
+            method=data["method"],
+            noise=float(data["noise"]),
+            seed=int(data["seed"]),
+            maps=data["maps"],
+            tensors=tensors,
+            attributes=[(path, name, value) for path, name, value in data["attributes"]],
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"widen by {self.method}, noise {self.noise:g}, seed {self.seed}: "
+            f"{len(self.tensors)} of {len(self.teacher)} tensors, {len(self.maps)} maps"
+        ]
+        for name, step in self.tensors.items():
+            axes = ", ".join(
+                f"axis {dim} {self.teacher[name][dim]} → {len(self.maps[number])} ({role})"
+                for dim, role, number in step.axes
+            )
+            lines.append(f"  {name}: {axes}")
+        return "\n".join(lines)

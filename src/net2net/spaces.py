@@ -1,0 +1,183 @@
+"""The table of spaces: what can grow, what grows with it, and why not where it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+from net2net.errors import UnknownModuleError
+from net2net.infer import Group, Inference
+from net2net.units import MAKE, SHARE, Axis, Labels
+
+
+@dataclass(frozen=True)
+class Space:
+    """Units that can only grow together.
+
+    Attributes:
+        name: the first module that makes these units.
+        size: positions along that module's output axis (channels, features).
+        step: a grown size is a multiple of this (heads and groups grow whole; a space that is
+            averaged over grows by whole multiples of itself).
+        axes: every parameter axis in it → how many of its positions belong to the space.
+        modules: the modules that make its units.
+        ties: what ties them, as ``operation in 'module'``.
+        reason: why it cannot grow, or None.
+        uniform: why it grows by whole multiples only, or None.
+    """
+
+    name: str
+    size: int
+    step: int
+    axes: dict[Axis, int]
+    modules: tuple[str, ...]
+    ties: tuple[str, ...]
+    reason: str | None
+    uniform: str | None
+    groups: tuple[Group, ...]
+
+    @property
+    def growable(self) -> bool:
+        return self.reason is None
+
+    def made_by(self, module: str) -> int:
+        """Positions along the output axes of a module (of the first, if several)."""
+        for axis, positions in self.axes.items():
+            if axis.name == module or axis.name.startswith(module + "."):
+                return positions
+        return self.size
+
+
+class Spaces:
+    """All spaces of a model, printable, indexable by name or position."""
+
+    def __init__(self, spaces: list[Space]) -> None:
+        self._spaces = spaces
+        self.of_group = {group.key: space for space in spaces for group in space.groups}
+
+    def __len__(self) -> int:
+        return len(self._spaces)
+
+    def __iter__(self) -> Iterator[Space]:
+        return iter(self._spaces)
+
+    def __getitem__(self, which: str | int) -> Space:
+        if isinstance(which, int):
+            return self._spaces[which]
+        for space in self._spaces:
+            if which == space.name or which in space.modules:
+                return space
+        raise UnknownModuleError(
+            f"no space is made by module '{which}'. "
+            f"The spaces are: {', '.join(space.name for space in self._spaces)}."
+        )
+
+    @property
+    def growable(self) -> list[Space]:
+        return [space for space in self._spaces if space.growable]
+
+    def __str__(self) -> str:
+        rows = [("space", "size", "step", "axes", "made by", "growable")]
+        for space in self._spaces:
+            modules = ", ".join(space.modules[:3]) + (", …" if len(space.modules) > 3 else "")
+            note = space.reason or (f"by whole multiples: {space.uniform}" if space.uniform else "")
+            rows.append((
+                space.name, str(space.size), str(space.step), str(len(space.axes)), modules,
+                "yes" + (f" ({note})" if note else "") if space.growable else f"no: {note}",
+            ))  # fmt: skip
+        return format_table(rows)
+
+    __repr__ = __str__
+
+
+def format_table(rows: list[tuple[str, ...]]) -> str:
+    """Left-aligned columns, the first row as a heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * min(max(map(len, lines)), 100), *lines[1:]])
+
+
+def module_of(tensor: str) -> str:
+    """``layer1.0.conv1`` of ``layer1.0.conv1.weight``; a model's own parameter stands for itself."""
+    return tensor.rpartition(".")[0] or tensor
+
+
+def spaces_of(inference: Inference) -> Spaces:
+    """Gather groups of components into spaces.
+
+    Groups that lie on one output axis of a weight (a convolution whose channels are cut by a
+    slice), or that the code cuts in proportion (``chunk``), grow by one factor: they are one space.
+    Fixed groups are listed where a weight makes or reads them.
+    """
+    groups = inference.groups
+    group_of = {int(c): key for key, group in groups.items() for c in group.components}
+    leader = {key: key for key in groups}
+
+    def find(key: int) -> int:
+        while leader[key] != key:
+            leader[key] = leader[leader[key]]
+            key = leader[key]
+        return key
+
+    def unite(labels: Labels) -> None:
+        keys = {group_of[int(c)] for c in np.unique(inference.component[labels])}
+        growable = [find(key) for key in keys if groups[key].fixed is None]
+        for key in growable:
+            leader[find(key)] = find(growable[0])
+
+    for number, axis in enumerate(inference.units.axes):
+        if inference.role(axis) == MAKE:
+            unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
+    for labels in inference.units.coupled:
+        unite(labels)
+    for labels, _ in inference.units.uniform:
+        unite(labels)
+
+    ties: dict[int, dict[str, None]] = {}
+    for tie in inference.units.ties:
+        key = find(group_of[int(inference.component[tie.unit])])
+        where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
+        ties.setdefault(key, {})[where] = None
+    members: dict[int, list[Group]] = {}
+    for key, group in groups.items():
+        members.setdefault(find(key), []).append(group)
+    found = [
+        _space(inference, gathered, tuple(ties.get(key, ()))) for key, gathered in members.items()
+    ]
+    return Spaces([space for space in found if space is not None])
+
+
+def _space(inference: Inference, groups: list[Group], ties: tuple[str, ...]) -> Space | None:
+    units: dict[Axis, int] = {}
+    axes: dict[Axis, int] = {}
+    for group in groups:
+        for axis, positions in group.places.items():
+            units[axis] = units.get(axis, 0) + group.size
+            axes[axis] = axes.get(axis, 0) + group.size * positions
+    roles = {axis: inference.role(axis) for axis in axes}
+    if not {MAKE, SHARE} & set(roles.values()):
+        return None  # kernel positions, table rows: nobody would call these a space
+    makers = [axis for axis, role in roles.items() if role == MAKE]
+    lead = (makers or list(axes))[0]
+    reason = next((group.fixed for group in groups if group.fixed), None)
+    if reason is None and not makers and all(role == SHARE for role in roles.values()):
+        reason = "no weight makes these units"
+    uniform = next((group.uniform for group in groups if group.uniform), None)
+    parts = 1 if uniform else gcd(*units.values())
+    return Space(
+        name=module_of(lead.name),
+        size=axes[lead],
+        step=axes[lead] // parts,
+        axes=axes,
+        modules=tuple(dict.fromkeys(module_of(axis.name) for axis in makers)),
+        ties=ties,
+        reason=reason,
+        uniform=uniform,
+        groups=tuple(groups),
+    )

@@ -1,0 +1,76 @@
+"""The integers that modules keep about their own sizes: found on the teacher, set on the student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from net2net.trace import named_tensors
+
+Edit = tuple[str, str, Any]
+"""Module path, attribute, new value."""
+
+
+def edits(
+    model: nn.Module,
+    shapes: Mapping[str, Sequence[int]],
+    counts: Sequence[tuple[str, str, int, int]],
+) -> list[Edit]:
+    """What to set on the student's modules so that they agree with its tensors.
+
+    ``counts``: integers that operations were called with (``groups``), by the module that called.
+    """
+    result: list[Edit] = []
+    modules = dict(model.named_modules())
+    for path, argument, old, new in counts:
+        if getattr(modules.get(path), argument, None) == old:
+            result.append((path, argument, new))
+    grouped = {path: value for path, argument, value in result if argument == "groups"}
+    names = {id(tensor): name for name, tensor in named_tensors(model)}
+    for path, part in modules.items():
+        own = {
+            key: tuple(shapes.get(names[id(t)], t.shape))
+            for key, t in [*part._parameters.items(), *part._buffers.items()]
+            if t is not None and id(t) in names
+        }
+        for attribute, value in _sizes(part, own, grouped.get(path)).items():
+            if getattr(part, attribute) != value:
+                result.append((path, attribute, value))
+    return result
+
+
+def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None) -> dict[str, Any]:
+    """Attributes of torch's own layers that repeat the sizes of their tensors."""
+    weight = own.get("weight")
+    if weight is None:
+        return {}
+    if isinstance(part, nn.Linear):
+        return {"out_features": weight[0], "in_features": weight[1]}
+    if isinstance(part, _ConvTransposeNd):
+        return {"in_channels": weight[0], "out_channels": weight[1] * (groups or part.groups)}
+    if isinstance(part, _ConvNd):
+        return {"out_channels": weight[0], "in_channels": weight[1] * (groups or part.groups)}
+    if isinstance(part, _NormBase):
+        return {"num_features": weight[0]}
+    if isinstance(part, nn.GroupNorm):
+        return {"num_channels": weight[0]}
+    if isinstance(part, (nn.LayerNorm, nn.RMSNorm)):
+        return {"normalized_shape": weight}
+    if isinstance(part, nn.PReLU):
+        return {"num_parameters": weight[0]}
+    if isinstance(part, nn.Embedding):
+        return {"num_embeddings": weight[0], "embedding_dim": weight[1]}
+    if isinstance(part, nn.Bilinear):
+        return dict(zip(("out_features", "in1_features", "in2_features"), weight, strict=True))
+    return {}
+
+
+def set_attributes(model: nn.Module, changes: Sequence[Edit]) -> None:
+    """Apply edits to a student."""
+    for path, attribute, value in changes:
+        part = model.get_submodule(path)
+        setattr(part, attribute, tuple(value) if isinstance(value, list) else value)

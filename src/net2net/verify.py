@@ -1,0 +1,156 @@
+"""verify: run teacher and student on the same inputs and measure the difference."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from net2net.errors import InputError, VerificationError
+from net2net.trace import Inputs, named_tensors, split_inputs, tensors_of
+
+TOLERANCE = {
+    torch.float64: 1e-9,
+    torch.float32: 1e-4,
+    torch.bfloat16: 5e-2,
+    torch.float16: 1e-2,
+}
+"""Largest relative difference that rounding explains, by the type that was computed in."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far two models' outputs differ.
+
+    Attributes:
+        max_abs: largest absolute difference over all output tensors.
+        max_rel: largest, over the output tensors, of its largest absolute difference divided by
+            the teacher's largest absolute value.
+        dtype: the type that was computed in, ``torch.float64`` where that was possible.
+        outputs: how many tensors were compared.
+        worst: where in the output the largest relative difference is.
+    """
+
+    max_abs: float
+    max_rel: float
+    dtype: torch.dtype
+    outputs: int
+    worst: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether rounding explains the difference."""
+        return self.max_rel <= TOLERANCE.get(self.dtype, 1e-9)
+
+    def __str__(self) -> str:
+        kind = str(self.dtype).removeprefix("torch.")
+        return (
+            f"largest difference {self.max_abs:.3g} absolute, {self.max_rel:.3g} relative, "
+            f"over {self.outputs} output(s), computed in {kind}"
+        )
+
+
+def verify(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> Parity:
+    """Compare two models on the same inputs, in evaluation mode.
+
+    Copies of both run, so neither is changed. They run in float64 where memory allows and every
+    operation has that type, else in the model's own type; ``Parity.dtype`` says which. Random
+    numbers drawn in ``forward`` are the same for both.
+
+    Args:
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
+
+    Raises:
+        InputError: a model does not run on these inputs.
+        VerificationError: the outputs cannot be compared (different numbers or shapes, NaN).
+    """
+    if _fits(teacher, student):
+        try:
+            return _measure(teacher, student, inputs, torch.float64)
+        except (InputError, MemoryError):
+            pass  # no float64 kernel, or a type written into the code
+    return _measure(teacher, student, inputs, None)
+
+
+def _fits(teacher: nn.Module, student: nn.Module) -> bool:
+    """Whether float64 copies leave half of the free memory, on the CPU."""
+    tensors = [tensor for model in (teacher, student) for _, tensor in named_tensors(model)]
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        return not any(tensor.device.type == "mps" for tensor in tensors)
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return True
+    return 16 * sum(tensor.numel() for tensor in tensors) < free
+
+
+def _measure(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, dtype: torch.dtype | None
+) -> Parity:
+    before, after = _run(teacher, inputs, dtype), _run(student, inputs, dtype)
+    if [place for place, _ in before] != [place for place, _ in after]:
+        raise VerificationError(
+            f"the teacher returns {len(before)} tensors and the student {len(after)}, "
+            "at different places. The student's forward takes another way: report this model."
+        )
+    worst, max_abs, max_rel, found = "", 0.0, 0.0, torch.float32
+    for (place, old), (_, new) in zip(before, after, strict=True):
+        if old.shape != new.shape:
+            raise VerificationError(
+                f"output {place or '0'} is {tuple(old.shape)} for the teacher and "
+                f"{tuple(new.shape)} for the student. Leave the model's output axes as they are."
+            )
+        if old.numel() == 0:
+            continue
+        if old.is_floating_point() or old.is_complex():
+            found = old.dtype
+        wide = torch.complex128 if old.is_complex() else torch.float64
+        old, new = old.to(wide), new.to(wide)
+        same = (old == new) | (old.isnan() & new.isnan())
+        gap = torch.where(same, torch.zeros_like(old), old - new).abs()
+        if gap.isnan().any() or gap.isinf().any():
+            raise VerificationError(
+                f"output {place or '0'} is not finite in one model where it is in the other. "
+                "Check the teacher's outputs on these inputs for NaN and infinity."
+            )
+        largest = float(gap.max())
+        finite = old.abs()[old.abs().isfinite()]
+        scale = float(finite.max()) if finite.numel() else 0.0
+        relative = largest / scale if scale else (0.0 if largest == 0 else float("inf"))
+        if relative >= max_rel:
+            worst, max_rel = place, relative
+        max_abs = max(max_abs, largest)
+    return Parity(max_abs, max_rel, found, len(before), worst)
+
+
+def _run(
+    model: nn.Module, inputs: Inputs, dtype: torch.dtype | None
+) -> list[tuple[str, Tensor]]:
+    """Outputs of a copy of the model in evaluation mode, with a fixed random state."""
+    double = copy.deepcopy(model).eval()
+    args, kwargs = split_inputs(inputs)
+
+    def cast(item: Any) -> Any:
+        if not isinstance(item, Tensor):
+            return item
+        return item.to(dtype) if dtype and item.is_floating_point() else item.clone()
+
+    try:
+        if dtype:
+            double = double.to(dtype)
+        args, kwargs = tree_map(cast, (args, kwargs))
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(0)
+            return tensors_of(double(*args, **kwargs))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the model does not run on these inputs: {type(error).__name__}: {error}. "
+            "Check that model(*inputs) works in evaluation mode."
+        ) from error

@@ -1,0 +1,198 @@
+"""From what the user asks for to one growth ratio per space, and the shapes that follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from fractions import Fraction
+
+from torch import nn
+
+from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
+from net2net.infer import Inference
+from net2net.spaces import Space, Spaces
+
+Widths = float | int | Mapping[str, float | int]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """One space's growth: positions before and after, what was asked, what came along and why."""
+
+    space: Space
+    new: int
+    asked: str
+    note: str = ""
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.new, self.space.size)
+
+
+def resolve(
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths
+) -> list[Grown]:
+    """Decide the new size of every space that grows.
+
+    A factor goes to the nearest admissible size; an integer has to be admissible.
+
+    Raises:
+        UnknownModuleError: a glob matches no module.
+        NotGrowableError: the matched modules make no space that can grow.
+        WidthError: a width is smaller than now, or not admissible, or two widths contradict.
+    """
+    if isinstance(widths, Mapping):
+        return _chosen(spaces, inference, model, widths)
+    if isinstance(widths, bool) or not isinstance(widths, (int, float)):
+        raise WidthError(
+            f"widths is a {type(widths).__name__}. Give a factor, or a dict of module globs to "
+            "factors (float) or new widths (int)."
+        )
+    if not spaces.growable:
+        reasons = {space.name: space.reason for space in spaces}
+        raise NotGrowableError(
+            f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
+        )
+    grown = [_by_factor(space, float(widths), "all") for space in spaces.growable]
+    return [one for one in grown if one.new != one.space.size]
+
+
+def _chosen(
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Mapping[str, float | int]
+) -> list[Grown]:
+    result: dict[str, Grown] = {}
+    for glob, width in widths.items():
+        hits = 0
+        refused: dict[str, str] = {}
+        for path in matching(model, glob):
+            for space in _made_at(spaces, inference, path):
+                if space.reason is not None:
+                    refused[path] = space.reason
+                    continue
+                hits += 1
+                one = _grow(space, path, glob, width)
+                before = result.get(space.name)
+                if before is not None and before.new != one.new:
+                    raise WidthError(
+                        f"'{glob}' asks {one.new} of space '{space.name}', but '{before.asked}' "
+                        f"asks {before.new}. They are tied, so give them one width."
+                    )
+                result[space.name] = one
+        if not hits:
+            why = "; ".join(f"'{path}': {reason}" for path, reason in list(refused.items())[:3])
+            raise NotGrowableError(
+                f"'{glob}' makes no space that can grow"
+                + (f" ({why})." if why else ": no parameter of it makes units.")
+                + " Print net2net.spaces(model, inputs) to see what can."
+            )
+    return [one for one in result.values() if one.new != one.space.size]
+
+
+def matching(model: nn.Module, glob: str) -> list[str]:
+    """Module paths that match a glob.
+
+    Raises:
+        UnknownModuleError: none does; the message names near ones.
+    """
+    paths = [path for path, _ in model.named_modules() if path]
+    paths += [name for name, _ in model.named_parameters(recurse=False)]
+    found = [path for path in paths if fnmatchcase(path, glob)]
+    if not found:
+        near = get_close_matches(glob, paths, n=3, cutoff=0.4)
+        raise UnknownModuleError(
+            f"no module matches '{glob}'."
+            + (f" Near matches: {', '.join(near)}." if near else "")
+            + " Module paths are those of model.named_modules()."
+        )
+    return found
+
+
+def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
+    """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
+    component_to_group = {
+        int(c): key for key, group in inference.groups.items() for c in group.components
+    }
+    found: dict[str, Space] = {}
+    for number, trace in enumerate(inference.traces):
+        for call in trace.calls:
+            if call.path != path:
+                continue
+            for tensor in call.outputs:
+                for labels in inference.labels_of(number, tensor):
+                    for unit in set(inference.component[labels[labels >= 0]].tolist()):
+                        space = spaces.of_group.get(component_to_group[unit])
+                        if space is not None:
+                            found[space.name] = space
+    if not found:
+        for space in spaces:
+            if path in space.modules:
+                found[space.name] = space
+    return list(found.values())
+
+
+def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:
+    if isinstance(width, bool) or not isinstance(width, (int, float)):
+        raise WidthError(
+            f"the width of '{glob}' is a {type(width).__name__}. "
+            "Give a factor (float) or a new width (int)."
+        )
+    if isinstance(width, float):
+        return _by_factor(space, width, glob)
+    now = space.made_by(path)
+    if width < now:
+        raise WidthError(
+            f"'{path}' is {now} wide, and {width} is smaller. Net2Net only grows: give {now} or more."
+        )
+    step = space.step * now // space.size
+    if (width - now) % step:
+        below = now + (width - now) // step * step
+        why = space.uniform or "its units are bundled"
+        raise WidthError(
+            f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
+            f"cannot be had. The admissible neighbours are {below} and {below + step}."
+        )
+    return Grown(space, width * space.size // now, glob)
+
+
+def _by_factor(space: Space, factor: float, asked: str) -> Grown:
+    if not math.isfinite(factor) or factor < 1:
+        raise WidthError(
+            f"the factor {factor} for '{space.name}' is smaller than 1. Net2Net only grows."
+        )
+    steps = space.size // space.step
+    new = int(math.floor(steps * factor + 0.5)) * space.step
+    note = ""
+    if new != round(space.size * factor):
+        why = space.uniform or f"grows in steps of {space.step}"
+        note = f"nearest admissible to {space.size * factor:g}: {why}"
+    return Grown(space, new, asked, note)
+
+
+def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int, ...]]:
+    """State-dict name → shape in the student, for every tensor that grows."""
+    trace = inference.traces[0]
+    old = {name: trace.shapes[tensor] for tensor, name in trace.names.items()}
+    shapes: dict[str, list[int]] = {}
+    for one in grown:
+        for axis, positions in one.space.axes.items():
+            shape = shapes.setdefault(axis.name, list(old[axis.name]))
+            shape[axis.dim] += int((one.ratio - 1) * positions)
+    return {name: tuple(shape) for name, shape in shapes.items()}
+
+
+def new_counts(
+    spaces: Spaces, inference: Inference, grown: list[Grown]
+) -> list[tuple[str, str, int, int]]:
+    """Integers of the code that count units: module, argument, value before, value after."""
+    ratio = {key: one.ratio for one in grown for key in (g.key for g in one.space.groups)}
+    key_of = {int(c): key for key, group in inference.groups.items() for c in group.components}
+    result = []
+    for count in inference.counts:
+        components = inference.component[count.labels].tolist()
+        new = sum(ratio.get(key_of[component], Fraction(1)) for component in components)
+        if new != len(components):
+            result.append((count.path, count.argument, len(components), int(new)))
+    return list(dict.fromkeys(result))
