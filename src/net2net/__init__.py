@@ -1,9 +1,10 @@
 """Grow trained networks without changing what they compute (Net2Net, Chen et al., 2016)."""
 
+from net2net.deepen import deepen
 from net2net.errors import Net2NetError
 from net2net.growth import Growth, spaces, widen
 from net2net.plan import Plan
 from net2net.rules import rule
 from net2net.verify import Parity, verify
 
-__all__ = ["Growth", "Net2NetError", "Parity", "Plan", "rule", "spaces", "verify", "widen"]
+__all__ = ["Growth", "Net2NetError", "Parity", "Plan", "deepen", "rule", "spaces", "verify", "widen"]

@@ -1,2 +1,481 @@
-"""stub"""
-class DeepenPlan: pass
+"""deepen: insert layers that are identities (Net2DeeperNet, paper section 2.4).
+
+h = φ(W x) becomes φ(U φ(W x)) with U = I, which is the same if φ(φ(v)) = φ(v). The new layer stands
+*before* the teacher's own activation, behind a copy of it: W, [φ, U, norm], φ. So it does not
+matter how the model calls its activation. The layer that is followed is replaced by a
+``Sequential`` of itself and the new ones; no other name in the state dict changes.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from net2net.errors import DepthError, InputError
+from net2net.flops import flops
+from net2net.growth import Growth, analyse, check, count_parameters
+from net2net.infer import Inference
+from net2net.plan import Plan
+from net2net.report import Report, Row
+from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, named_tensors, refs
+from net2net.trace import skeleton, split_inputs, trace
+from net2net.widths import matching
+
+log = logging.getLogger(__name__)
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh, "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU,
+    "selu": nn.SELU, "celu": nn.CELU, "softplus": nn.Softplus, "mish": nn.Mish,
+    "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "log_sigmoid": nn.LogSigmoid,
+    "softsign": nn.Softsign, "threshold": nn.Threshold, "rrelu": nn.RReLU, "prelu": nn.PReLU,
+}  # fmt: skip
+"""Elementwise activations by operation, and the module that computes them by default."""
+
+Depths = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Identity layers after one module.
+
+    Attributes:
+        at: the module that is replaced by a ``Sequential`` of itself and the new layers.
+        layers: weight layer to imitate → for each of its rows, the input feature it repeats
+            (empty: row j repeats feature j).
+        count: how many identity layers.
+        block: the new layer is a copy of all of ``at``, activation included (a maxout module).
+        activation: module path, or the name and arguments of a functional one, or nothing.
+        norm: the batch norm to imitate, or "".
+        mean, variance: what that norm undoes, per feature; empty: 0 and 1.
+    """
+
+    at: str
+    layers: dict[str, list[int]]
+    count: int
+    block: bool = False
+    activation: str | tuple[str, dict[str, float]] = ""
+    norm: str = ""
+    mean: list[float] = field(default_factory=list)
+    variance: list[float] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class DeepenPlan(Plan):
+    """Where identity layers go, and what their norms undo."""
+
+    kind: ClassVar[str] = "deepen"
+    teacher: dict[str, list[int]]
+    insertions: list[Insertion]
+
+    def apply(self, teacher: nn.Module) -> nn.Module:
+        self.check(teacher)
+        student = copy.deepcopy(teacher)
+        for insertion in self.insertions:
+            insert(student, insertion)
+        return student
+
+    def data(self) -> dict[str, Any]:
+        return {"insertions": [asdict(one) for one in self.insertions]}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> DeepenPlan:
+        insertions = []
+        for one in data["insertions"]:
+            activation = one["activation"]
+            if not isinstance(activation, str):
+                activation = (activation[0], activation[1])
+            insertions.append(Insertion(**{**one, "activation": activation}))
+        return cls(data["teacher"], insertions)
+
+    def __str__(self) -> str:
+        lines = [f"deepen by {sum(one.count for one in self.insertions)} identity layers"]
+        lines += [f"  {one.count} after {one.at}" for one in self.insertions]
+        return "\n".join(lines)
+
+
+def deepen(
+    model: nn.Module,
+    depths: Depths,
+    inputs: Inputs,
+    *,
+    seed: int = 0,
+    calibrate: Iterable[Inputs] | None = None,
+    verify: bool = True,
+) -> Growth:
+    """Net2DeeperNet (paper, section 2.4): a deeper network that computes the same.
+
+    Args:
+        model: the teacher; never changed.
+        depths: globs over module paths → how many identity layers to insert after each match. A
+            match is a linear or convolution layer, or a module around such layers (a
+            convolution–norm–activation block, a maxout). The new layer is of the same kind, with
+            the kernel size, norm and activation of the one it follows.
+        inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
+        seed: of random numbers that the model draws while calibrating.
+        calibrate: batches, each like ``inputs``, on which mean and variance for a new batch norm
+            are measured (the model runs in training mode, on a copy). Without them, the norm is
+            an identity in evaluation mode only.
+        verify: measure the difference, and raise if the function was not kept.
+
+    Raises:
+        UnsupportedModelError, InputError: the model cannot be traced.
+        UnknownModuleError: a glob matches no module.
+        DepthError: no identity can stand there (a sigmoid, tanh or GELU follows).
+        VerificationError: the student's outputs differ.
+    """
+    check_model(model)
+    teacher = analyse(model, inputs, on_unknown="fix")
+    insertions: dict[str, Insertion] = {}
+    notes: list[str] = []
+    for glob, count in depths.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise DepthError(f"the depth of '{glob}' is {count!r}. Give a number of layers, 0 or more.")
+        for path in _targets(model, glob):
+            one, note = _locate(model, teacher, path, count)
+            if one.at in insertions:
+                raise DepthError(
+                    f"'{glob}' asks for layers after '{one.at}' that another glob asks for as well. "
+                    "Name each place once."
+                )
+            if count:
+                insertions[one.at] = one
+                notes += note
+    found = list(insertions.values())
+    if calibrate is not None:
+        found = _calibrated(model, found, calibrate, seed)
+    plan = DeepenPlan(
+        {name: list(tensor.shape) for name, tensor in named_tensors(model)}, found
+    )
+    result = plan.apply(model)
+    parity = check(model, result, inputs, must_match=True) if verify else None
+    try:
+        after = flops(trace(skeleton(result), inputs))
+    except InputError as error:
+        raise DepthError(
+            f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
+            "the layer that was wrapped. Choose another place."
+        ) from error
+    report = Report(
+        action=f"deepened {type(model).__name__}",
+        rows=tuple(Row(one.at, 1, 1 + one.count, "identity layers") for one in found),
+        parameters=(count_parameters(model), count_parameters(result)),
+        flops=(flops(teacher.traces[0]), after),
+        parity=parity,
+        notes=tuple(notes),
+    )
+    return Growth(result, plan, report)
+
+
+def _targets(model: nn.Module, glob: str) -> list[str]:
+    """Weight layers that match, or, where none does, modules that contain weight layers."""
+    modules = dict(model.named_modules())
+    paths = [path for path in matching(model, glob) if path in modules]
+    layers = [path for path in paths if isinstance(modules[path], LAYERS)]
+    around = [
+        path for path in paths if any(isinstance(part, LAYERS) for part in modules[path].modules())
+    ]
+    if not layers and not around:
+        kinds = sorted({type(modules[path]).__name__ for path in paths})
+        raise DepthError(
+            f"'{glob}' matches {', '.join(kinds)}, and identity layers can follow linear and "
+            "convolution layers, or modules that contain them. Choose one of those."
+        )
+    return layers or around
+
+
+# -- where, and what follows ----------------------------------------------------------------------
+
+
+def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
+    calls = [(t, call) for t in found.traces for call in t.calls if call.path == path]
+    if not calls:
+        raise DepthError(
+            f"'{path}' does not run on these inputs, so nothing can follow it. "
+            "Choose a module that runs."
+        )
+    if any(len(call.inputs) != 1 or len(call.outputs) != 1 for _, call in calls):
+        raise DepthError(
+            f"'{path}' does not take one tensor and return one. "
+            "Choose the linear or convolution layer inside."
+        )
+    return calls
+
+
+def _next(trace: Trace, tensor: int) -> Op | None:
+    """The operation that alone consumes a tensor, or None. In place, it consumes all there was."""
+    users = [op for op in trace.ops if any(ref.id == tensor for ref in refs(list(op.args.values())))]
+    producer = next(
+        (i for i, op in enumerate(trace.ops) if Ref(tensor) in refs([op.outputs])), None
+    )
+    users = [op for op in users if op is not (trace.ops[producer] if producer is not None else None)]
+    if users and (len(users) == 1 or users[0].name.endswith("_")):
+        return users[0]
+    return None
+
+
+def _locate(
+    model: nn.Module, found: Inference, path: str, count: int
+) -> tuple[Insertion, list[str]]:
+    calls = _calls(found, path)
+    if not isinstance(model.get_submodule(path), LAYERS):
+        return _locate_block(model, found, path, count), []
+    places = {_follow(model, trace, path, call.outputs[0]) for trace, call in calls}
+    if len(places) > 1:
+        raise DepthError(
+            f"'{path}' is called several times with different norms or activations behind it. "
+            "Choose a layer that is called in one way."
+        )
+    at, norm, activation, skipped = places.pop()
+    layer = model.get_submodule(path)
+    if getattr(layer, "groups", 1) > 1 and layer.in_channels != layer.out_channels:
+        raise DepthError(
+            f"'{path}' has {layer.groups} groups and changes its width, so a layer of the same "
+            "kind cannot be an identity. Choose another layer."
+        )
+    _check_activation(path, activation)
+    name = activation[0]
+    kind: str | tuple[str, dict[str, float]] = ""
+    if activation[1]:
+        kind = activation[1]
+    elif name:
+        kind = (name, dict(activation[2]))
+    note = [f"after '{path}': without a {skipped}, whose statistics nothing can undo"] if skipped else []
+    return Insertion(at, {path: []}, count, activation=kind, norm=norm), note
+
+
+Activation = tuple[str, str, tuple[tuple[str, float], ...]]
+"""Operation, module path if a module of its own computes it, scalar arguments."""
+
+
+def _follow(
+    model: nn.Module, trace: Trace, path: str, tensor: int
+) -> tuple[str, str, Activation, str]:
+    """What comes after a layer: where to insert, its batch norm, its activation, a norm left out."""
+    at, norm, skipped = path, "", ""
+    op = _next(trace, tensor)
+    if op is not None and op.name.split("::")[1].endswith("_norm"):
+        part = model.get_submodule(op.path)
+        if isinstance(part, _BatchNorm) and part.track_running_stats:
+            norm = op.path
+        else:
+            skipped = type(part).__name__
+        if any(call.path == op.path for call in trace.calls) and op.path != "":
+            at = op.path
+        op = _next(trace, refs([op.outputs])[0].id)
+    none: Activation = ("", "", ())
+    if op is None or op.name.split("::")[1].rstrip("_") not in ACTIVATIONS:
+        return at, norm, none, skipped
+    name = op.name.split("::")[1].rstrip("_")
+    part = model.get_submodule(op.path)
+    alone = not list(part.children()) and not list(part.parameters()) and op.path != ""
+    scalars = tuple(
+        (key, float(value)) for key, value in op.args.items() if isinstance(value, (int, float))
+        and not isinstance(value, bool)
+    )  # fmt: skip
+    return at, norm, (name, op.path if alone else "", scalars), skipped
+
+
+def _check_activation(path: str, activation: Activation) -> None:
+    """Net2DeeperNet needs φ(φ(v)) = φ(v): tried on numbers, not looked up in a list."""
+    name, _, scalars = activation
+    if not name:
+        return
+    idempotent = False
+    if name != "prelu":
+        grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+        function = getattr(torch.ops.aten, name)
+        once = function(grid, **dict(scalars))
+        idempotent = bool(torch.equal(function(once, **dict(scalars)), once))
+    if not idempotent:
+        raise DepthError(
+            f"'{path}' is followed by {name}, and {name}({name}(v)) is not {name}(v), so no "
+            "identity layer with this activation exists (paper, section 2.4). Deepen after a layer "
+            "that ReLU or no activation follows, or widen this one instead."
+        )
+
+
+def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> Insertion:
+    """A module around weight layers: the new block copies it, every piece an identity."""
+    trace, call = _calls(found, path)[0]
+    number = found.traces.index(trace)
+    value = found.values[number].get(call.outputs[0])
+    source = found.values[number].get(call.inputs[0])
+    channel = next((p for p in (value.parts if value else ()) if len(p.axes) == 1), None)
+    if value is None or channel is None or source is None:
+        raise DepthError(
+            f"the output of '{path}' has no axis of hidden units. Choose a linear or convolution layer."
+        )
+    units = found.component[channel.labels]
+    place = {int(unit): j for j, unit in enumerate(units.tolist())}
+    layers = {}
+    norm = ""
+    for name, part in model.get_submodule(path).named_modules():
+        full = f"{path}.{name}" if name else path
+        if isinstance(part, LAYERS):
+            axis = next(a for a in found.numbers if a.name == f"{full}.weight" and a.dim == 0)
+            rows = [place.get(int(u), -1) for u in found.labels(found.numbers[axis]).tolist()]
+            if -1 in rows:
+                raise DepthError(
+                    f"'{path}' holds '{full}', whose rows are not its output's units: it is more "
+                    "than one layer deep. Choose a layer inside."
+                )
+            layers[full] = rows
+        elif isinstance(part, _BatchNorm):
+            norm = full
+    return Insertion(path, layers, count, block=True, norm=norm)
+
+
+# -- building ---------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def insert(student: nn.Module, insertion: Insertion) -> None:
+    """Replace ``insertion.at`` by a ``Sequential`` of itself and identity layers."""
+    original = student.get_submodule(insertion.at)
+    parts = [original]
+    for _ in range(insertion.count):
+        if insertion.block:
+            parts.append(_identity_block(original, insertion))
+            continue
+        (path,) = insertion.layers
+        layer = student.get_submodule(path)
+        width = layer.weight.shape[0]
+        if insertion.activation:
+            parts.append(_activation(student, insertion.activation))
+        parts.append(_identity_layer(layer, list(range(width)), width))
+        if insertion.norm:
+            parts.append(_identity_norm(student.get_submodule(insertion.norm), insertion))
+    wrapped = nn.Sequential(*parts)
+    wrapped.training = original.training
+    parent, _, name = insertion.at.rpartition(".")
+    student.get_submodule(parent).register_module(name, wrapped)
+
+
+def _activation(student: nn.Module, kind: str | tuple[str, dict[str, float]]) -> nn.Module:
+    if isinstance(kind, str):
+        return copy.deepcopy(student.get_submodule(kind))
+    name, scalars = kind
+    return ACTIVATIONS[name](**scalars)
+
+
+def _identity_layer(layer: nn.Module, rows: Sequence[int], width: int) -> nn.Module:
+    """A layer of the same kind whose row j repeats feature ``rows[j]`` of ``width``."""
+    weight: Tensor = layer.weight
+    options: dict[str, Any] = {
+        "bias": layer.bias is not None, "device": weight.device, "dtype": weight.dtype,
+    }  # fmt: skip
+    if isinstance(layer, nn.Linear):
+        new: nn.Module = nn.Linear(width, len(rows), **options)
+        centre: tuple[int, ...] = ()
+    else:
+        kernel = layer.kernel_size
+        # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
+        new = type(layer)(
+            width, len(rows), kernel, padding="same", groups=layer.groups, **options
+        )
+        centre = tuple((size - 1) // 2 for size in kernel)
+    new.weight.zero_()
+    per_group = new.weight.shape[1]
+    for row, feature in enumerate(rows):
+        new.weight[(row, feature % per_group, *centre)] = 1
+    if new.bias is not None:
+        new.bias.zero_()
+    new.train(layer.training)
+    for own, old in ((new.weight, weight), (new.bias, layer.bias)):
+        if own is not None and old is not None:
+            own.requires_grad_(old.requires_grad)
+    return new
+
+
+def _identity_norm(norm: nn.Module, insertion: Insertion) -> nn.Module:
+    """A batch norm that undoes itself: γ = √(σ² + ε), β = μ (paper, section 2.4)."""
+    new = copy.deepcopy(norm)
+    new.num_batches_tracked.zero_()
+    new.running_mean.zero_()
+    new.running_var.fill_(1)
+    if not new.affine:
+        new.running_var.fill_(1 - new.eps)  # nothing to undo it with, so nothing is done
+        return new
+    if insertion.mean:
+        new.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
+        new.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
+    new.weight.copy_((new.running_var + new.eps).sqrt())
+    new.bias.copy_(new.running_mean)
+    return new
+
+
+def _identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:
+    new = copy.deepcopy(original)
+    for path, rows in insertion.layers.items():
+        inner = path.removeprefix(insertion.at).removeprefix(".")
+        layer = _identity_layer(original.get_submodule(inner), rows, max(rows) + 1)
+        new = _replaced(new, inner, layer)
+    if insertion.norm:
+        inner = insertion.norm.removeprefix(insertion.at).removeprefix(".")
+        new = _replaced(new, inner, _identity_norm(original.get_submodule(inner), insertion))
+    return new
+
+
+def _replaced(module: nn.Module, path: str, part: nn.Module) -> nn.Module:
+    parent, _, name = path.rpartition(".")
+    module.get_submodule(parent).register_module(name, part)
+    return module
+
+
+# -- calibration ------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _calibrated(
+    model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
+) -> list[Insertion]:
+    """Measure mean and variance of what each new batch norm will see in training."""
+    watched = [one for one in insertions if one.norm]
+    double = copy.deepcopy(model).train()
+    sums: dict[str, list[Tensor]] = {}
+
+    def watch(one: Insertion) -> Any:
+        activation = None if one.block or not one.activation else _activation(model, one.activation)
+
+        def hook(part: nn.Module, args: Any, output: Tensor) -> None:
+            seen = activation(output.clone()) if activation is not None else output
+            rows = seen.double().transpose(0, 1).flatten(1)
+            entry = [torch.tensor(rows.shape[1]), rows.sum(1), rows.square().sum(1)]
+            old = sums.get(one.at)
+            sums[one.at] = entry if old is None else [a + b for a, b in zip(old, entry, strict=True)]
+
+        return hook
+
+    handles = [
+        double.get_submodule(one.at).register_forward_hook(watch(one)) for one in watched
+    ]
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for batch in batches:
+                args, kwargs = split_inputs(batch)
+                double(*args, **kwargs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if watched and not sums:
+        raise InputError("calibrate holds no batches. Give at least one, like the inputs.")
+    result = []
+    for one in insertions:
+        if one.at in sums:
+            n, total, squares = sums[one.at]
+            mean = total / n
+            variance = (squares / n - mean.square()).clamp_min(0)
+            one = Insertion(**{**one.__dict__, "mean": mean.tolist(), "variance": variance.tolist()})
+        result.append(one)
+    return result

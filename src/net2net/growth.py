@@ -9,6 +9,7 @@ from torch import nn
 
 from net2net import surgery
 from net2net.errors import GraphMismatchError, InputError, VerificationError, WidthError
+from net2net.flops import flops
 from net2net.infer import Inference, infer
 from net2net.maps import PRESERVING, method_named
 from net2net.match import match
@@ -134,7 +135,7 @@ def widen(
         action=f"widened {type(model).__name__} by {method}",
         rows=tuple(_row(one) for one in grown),
         parameters=(count_parameters(model), count_parameters(result)),
-        flops=(teacher.flops, student.flops),
+        flops=(flops(teacher.traces[0]), flops(student.traces[0])),
         parity=parity,
         notes=_notes(teacher, exact, method, noise),
     )
@@ -176,13 +177,13 @@ def _row(one: Grown) -> Row:
     notes = [one.note] if one.note else []
     if others and one.space.ties:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        joins = [tie for tie in one.space.ties if tie.split(" ")[0] in JOINS] or one.space.ties
+        joins = [tie for tie in one.space.ties if not tie.startswith(PASSING)] or one.space.ties
         notes.append(f"with {shown}, tied by {joins[0]}")
     return Row(one.space.name, one.space.size, one.new, "; ".join(notes))
 
 
-JOINS = frozenset({"add", "mul", "cat", "stack", "conv1d", "conv2d", "conv3d", "sub", "where"})
-"""Operations that bring the units of different modules together; others only pass them on."""
+PASSING = ("batch_norm", "linear", "conv", "matmul", "addmm", "layer_norm", "rms_norm")
+"""Operations that hand units on; what is left of a space's ties brings modules together."""
 
 
 def _notes(teacher: Inference, exact: bool, method: str, noise: float) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
-from net2net.trace import Op, Ref, Trace
+from net2net.trace import Op, Ref, Trace, refs
 from net2net.units import FOLLOW, MAKE, SHARE, Axis, Labels, Units
 from net2net.values import Part, Value
 
@@ -57,7 +57,6 @@ class Inference:
     """For every trace, tensor number → value."""
     traces: list[Trace]
     counts: list[Count]
-    flops: int
     unseen: list[str]
     """Parameters and buffers that no operation read."""
 
@@ -161,8 +160,7 @@ def infer(
     units, counts = Units(), list[Count]()
     leaves: dict[str, Value] = {}
     all_values = []
-    flops = 0
-    for number, trace in enumerate(traces):
+    for trace in traces:
         values: dict[int, Value] = {}
         for tensor, name in trace.names.items():
             if name not in leaves:
@@ -177,12 +175,10 @@ def infer(
             for part in values[tensor].parts if tensor in values else ():
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
-        if number == 0:
-            flops = walk.flops
     read = {ref.id for trace in traces for op in trace.ops for ref in refs(list(op.args.values()))}
     unseen = [name for t in traces[:1] for tensor, name in t.names.items()
               if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)]
-    return Inference(units, units.components(), all_values, list(traces), counts, flops, unseen)
+    return Inference(units, units.components(), all_values, list(traces), counts, unseen)
 
 
 def _leaf(units: Units, name: str, shape: tuple[int, ...]) -> Value:
@@ -193,15 +189,6 @@ def _leaf(units: Units, name: str, shape: tuple[int, ...]) -> Value:
         parts.append(Part((dim,), labels))
         leaves[dim] = frozenset([number])
     return Value(shape, tuple(parts), leaves)
-
-
-def refs(item: Any) -> list[Ref]:
-    """All tensors in nested lists."""
-    if isinstance(item, Ref):
-        return [item]
-    if isinstance(item, list):
-        return [ref for x in item for ref in refs(x)]
-    return []
 
 
 class Walk:
@@ -216,7 +203,6 @@ class Walk:
         self.units = units
         self.counts = counts
         self.on_unknown = on_unknown
-        self.flops = 0
 
     def value(self, ref: Ref) -> Value:
         """A tensor nothing was said of is an input: it has no units, and it is live."""
@@ -238,7 +224,6 @@ class Walk:
         inputs = [self.value(ref) for ref in refs(list(op.args.values()))]
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
-        self.flops += flops_of(op, self.trace)
         if not any(value.parts for value in inputs):
             uniform = op.name.rstrip("_") in rules.pointwise.FACTORIES or (
                 bool(inputs) and all(value.uniform for value in inputs)
@@ -288,26 +273,3 @@ def unknown_message(op: Op) -> str:
         f"        return site.pointwise([site[{next(iter(op.args), 'x')!r}]])"
         "  # if it works on each element alone\n"
     )
-
-
-def flops_of(op: Op, trace: Trace) -> int:
-    """Floating-point operations of the contractions, two for each multiply-add."""
-    name = op.name.rstrip("_")
-    if not isinstance(op.outputs, Ref):
-        return 0
-    out = int(np.prod(trace.shapes[op.outputs.id], dtype=np.int64))
-    shapes = [trace.shapes[ref.id] for ref in refs(list(op.args.values()))]
-    if name == "aten::linear":
-        return 2 * out * shapes[1][-1]
-    if "aten::conv_transpose" in name:
-        return 2 * int(np.prod(shapes[0], dtype=np.int64)) * int(np.prod(shapes[1][1:]))
-    if name.startswith("aten::conv"):
-        return 2 * out * int(np.prod(shapes[1][1:]))
-    if name in {"aten::matmul", "aten::mm", "aten::bmm"}:
-        return 2 * out * shapes[0][-1]
-    if name in {"aten::addmm", "aten::baddbmm"}:
-        return 2 * out * shapes[1][-1]
-    if name == "aten::scaled_dot_product_attention":
-        query, key = shapes[:2]
-        return 2 * int(np.prod(query)) * key[-2] + 2 * out * key[-2]
-    return 0

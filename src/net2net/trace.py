@@ -170,6 +170,15 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
     return recorder.trace
 
 
+def refs(item: Any) -> list[Ref]:
+    """All tensors in nested lists."""
+    if isinstance(item, Ref):
+        return [item]
+    if isinstance(item, list):
+        return [ref for x in item for ref in refs(x)]
+    return []
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No warnings of the user's model, and no opaque fast path for attention, while tracing."""
