@@ -7,4 +7,14 @@ from net2net.plan import Plan
 from net2net.rules import rule
 from net2net.verify import Parity, verify
 
-__all__ = ["Growth", "Net2NetError", "Parity", "Plan", "deepen", "rule", "spaces", "verify", "widen"]
+__all__ = [
+    "Growth",
+    "Net2NetError",
+    "Parity",
+    "Plan",
+    "deepen",
+    "rule",
+    "spaces",
+    "verify",
+    "widen",
+]

@@ -57,16 +57,23 @@ class Site:
         """Shape of the first output."""
         return self.outputs[0]
 
-    def tie(self, a: Labels, b: Labels) -> None:
+    def tie(self, a: Labels, b: Labels, what: str = "") -> None:
         """The same units, position by position."""
         self.units.tie(
-            a, b, self.name, self.op.path,
+            a,
+            b,
+            what or self.name,
+            self.op.path,
             f"{self.where} combines it with the model's input or a constant",
         )
 
     def fix(self, labels: Labels, why: str) -> None:
         """These units stay as they are."""
         self.units.fix(labels, f"{self.where} {why}")
+
+    def couple(self, labels: Labels) -> None:
+        """The code cuts this axis in proportion (halves, shuffled groups)."""
+        self.units.couple(labels, self.name, self.op.path)
 
     def pin(self, value: Value, axis: int, why: str) -> None:
         """Positions along this axis differ in meaning: inside a block they stay inside their unit,
@@ -109,7 +116,7 @@ class Site:
                 if stretched and part.labels.size == 1:
                     self.fix(part.labels, "broadcasts it over a longer axis")
                     continue
-                parts.append(_squeezed(part.moved(lambda axis, to=to: to[axis])))
+                parts.append(_squeezed(part.moved(to.__getitem__)))
             if not value.uniform:
                 known = {axis for part in value.parts for axis in part.axes}
                 pinned |= {
@@ -123,7 +130,8 @@ class Site:
                     self._tie_parts(whole, part)
             for axis in sorted(pinned & set(whole.axes)):
                 self.pin(
-                    Value(tuple(shape), (whole,)), axis,
+                    Value(tuple(shape), (whole,)),
+                    axis,
                     "combines it with the model's input or a constant",
                 )
             result.append(whole)
@@ -214,7 +222,7 @@ class Site:
         place_of = {letters.index(letter): place for place, letter in enumerate(out)}
         return Value(
             tuple(sizes[letter] for letter in out),
-            tuple(part.moved(lambda axis: place_of[axis]) for part in kept),
+            tuple(part.moved(place_of.__getitem__) for part in kept),
             leaves,
         )
 

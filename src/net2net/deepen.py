@@ -8,99 +8,39 @@ matter how the model calls its activation. The layer that is followed is replace
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from net2net.calibrate import calibrated
 from net2net.errors import DepthError, InputError
 from net2net.flops import flops
 from net2net.growth import Growth, analyse, check, count_parameters
+from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion
 from net2net.infer import Inference
-from net2net.plan import Plan
 from net2net.report import Report, Row
-from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, named_tensors, refs
-from net2net.trace import skeleton, split_inputs, trace
+from net2net.trace import (
+    Call,
+    Inputs,
+    Op,
+    Ref,
+    Trace,
+    check_model,
+    named_tensors,
+    refs,
+    skeleton,
+    trace,
+)
 from net2net.widths import matching
 
 log = logging.getLogger(__name__)
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh, "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU,
-    "selu": nn.SELU, "celu": nn.CELU, "softplus": nn.Softplus, "mish": nn.Mish,
-    "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "log_sigmoid": nn.LogSigmoid,
-    "softsign": nn.Softsign, "threshold": nn.Threshold, "rrelu": nn.RReLU, "prelu": nn.PReLU,
-}  # fmt: skip
-"""Elementwise activations by operation, and the module that computes them by default."""
-
 Depths = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Insertion:
-    """Identity layers after one module.
-
-    Attributes:
-        at: the module that is replaced by a ``Sequential`` of itself and the new layers.
-        layers: weight layer to imitate → for each of its rows, the input feature it repeats
-            (empty: row j repeats feature j).
-        count: how many identity layers.
-        block: the new layer is a copy of all of ``at``, activation included (a maxout module).
-        activation: module path, or the name and arguments of a functional one, or nothing.
-        norm: the batch norm to imitate, or "".
-        mean, variance: what that norm undoes, per feature; empty: 0 and 1.
-    """
-
-    at: str
-    layers: dict[str, list[int]]
-    count: int
-    block: bool = False
-    activation: str | tuple[str, dict[str, float]] = ""
-    norm: str = ""
-    mean: list[float] = field(default_factory=list)
-    variance: list[float] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class DeepenPlan(Plan):
-    """Where identity layers go, and what their norms undo."""
-
-    kind: ClassVar[str] = "deepen"
-    teacher: dict[str, list[int]]
-    insertions: list[Insertion]
-
-    def apply(self, teacher: nn.Module) -> nn.Module:
-        self.check(teacher)
-        student = copy.deepcopy(teacher)
-        for insertion in self.insertions:
-            insert(student, insertion)
-        return student
-
-    def data(self) -> dict[str, Any]:
-        return {"insertions": [asdict(one) for one in self.insertions]}
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any]) -> DeepenPlan:
-        insertions = []
-        for one in data["insertions"]:
-            activation = one["activation"]
-            if not isinstance(activation, str):
-                activation = (activation[0], activation[1])
-            insertions.append(Insertion(**{**one, "activation": activation}))
-        return cls(data["teacher"], insertions)
-
-    def __str__(self) -> str:
-        lines = [f"deepen by {sum(one.count for one in self.insertions)} identity layers"]
-        lines += [f"  {one.count} after {one.at}" for one in self.insertions]
-        return "\n".join(lines)
 
 
 def deepen(
@@ -139,12 +79,14 @@ def deepen(
     notes: list[str] = []
     for glob, count in depths.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise DepthError(f"the depth of '{glob}' is {count!r}. Give a number of layers, 0 or more.")
+            raise DepthError(
+                f"the depth of '{glob}' is {count!r}. Give a number of layers, 0 or more."
+            )
         for path in _targets(model, glob):
             one, note = _locate(model, teacher, path, count)
             if one.at in insertions:
                 raise DepthError(
-                    f"'{glob}' asks for layers after '{one.at}' that another glob asks for as well. "
+                    f"'{glob}' asks for layers after '{one.at}' that another glob asks for too. "
                     "Name each place once."
                 )
             if count:
@@ -152,10 +94,8 @@ def deepen(
                 notes += note
     found = list(insertions.values())
     if calibrate is not None:
-        found = _calibrated(model, found, calibrate, seed)
-    plan = DeepenPlan(
-        {name: list(tensor.shape) for name, tensor in named_tensors(model)}, found
-    )
+        found = calibrated(model, found, calibrate, seed)
+    plan = DeepenPlan({name: list(tensor.shape) for name, tensor in named_tensors(model)}, found)
     result = plan.apply(model)
     parity = check(model, result, inputs, must_match=True) if verify else None
     try:
@@ -213,11 +153,15 @@ def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
 
 def _next(trace: Trace, tensor: int) -> Op | None:
     """The operation that alone consumes a tensor, or None. In place, it consumes all there was."""
-    users = [op for op in trace.ops if any(ref.id == tensor for ref in refs(list(op.args.values())))]
+    users = [
+        op for op in trace.ops if any(ref.id == tensor for ref in refs(list(op.args.values())))
+    ]
     producer = next(
         (i for i, op in enumerate(trace.ops) if Ref(tensor) in refs([op.outputs])), None
     )
-    users = [op for op in users if op is not (trace.ops[producer] if producer is not None else None)]
+    users = [
+        op for op in users if op is not (trace.ops[producer] if producer is not None else None)
+    ]
     if users and (len(users) == 1 or users[0].name.endswith("_")):
         return users[0]
     return None
@@ -249,7 +193,11 @@ def _locate(
         kind = activation[1]
     elif name:
         kind = (name, dict(activation[2]))
-    note = [f"after '{path}': without a {skipped}, whose statistics nothing can undo"] if skipped else []
+    note = (
+        [f"after '{path}': without a {skipped}, whose statistics nothing can undo"]
+        if skipped
+        else []
+    )
     return Insertion(at, {path: []}, count, activation=kind, norm=norm), note
 
 
@@ -260,7 +208,7 @@ Activation = tuple[str, str, tuple[tuple[str, float], ...]]
 def _follow(
     model: nn.Module, trace: Trace, path: str, tensor: int
 ) -> tuple[str, str, Activation, str]:
-    """What comes after a layer: where to insert, its batch norm, its activation, a norm left out."""
+    """After a layer: where to insert, its batch norm, its activation, a norm left out."""
     at, norm, skipped = path, "", ""
     op = _next(trace, tensor)
     if op is not None and op.name.split("::")[1].endswith("_norm"):
@@ -313,7 +261,8 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
     channel = next((p for p in (value.parts if value else ()) if len(p.axes) == 1), None)
     if value is None or channel is None or source is None:
         raise DepthError(
-            f"the output of '{path}' has no axis of hidden units. Choose a linear or convolution layer."
+            f"the output of '{path}' has no axis of hidden units. "
+            "Choose a linear or convolution layer."
         )
     units = found.component[channel.labels]
     place = {int(unit): j for j, unit in enumerate(units.tolist())}
@@ -333,149 +282,3 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
         elif isinstance(part, _BatchNorm):
             norm = full
     return Insertion(path, layers, count, block=True, norm=norm)
-
-
-# -- building ---------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def insert(student: nn.Module, insertion: Insertion) -> None:
-    """Replace ``insertion.at`` by a ``Sequential`` of itself and identity layers."""
-    original = student.get_submodule(insertion.at)
-    parts = [original]
-    for _ in range(insertion.count):
-        if insertion.block:
-            parts.append(_identity_block(original, insertion))
-            continue
-        (path,) = insertion.layers
-        layer = student.get_submodule(path)
-        width = layer.weight.shape[0]
-        if insertion.activation:
-            parts.append(_activation(student, insertion.activation))
-        parts.append(_identity_layer(layer, list(range(width)), width))
-        if insertion.norm:
-            parts.append(_identity_norm(student.get_submodule(insertion.norm), insertion))
-    wrapped = nn.Sequential(*parts)
-    wrapped.training = original.training
-    parent, _, name = insertion.at.rpartition(".")
-    student.get_submodule(parent).register_module(name, wrapped)
-
-
-def _activation(student: nn.Module, kind: str | tuple[str, dict[str, float]]) -> nn.Module:
-    if isinstance(kind, str):
-        return copy.deepcopy(student.get_submodule(kind))
-    name, scalars = kind
-    return ACTIVATIONS[name](**scalars)
-
-
-def _identity_layer(layer: nn.Module, rows: Sequence[int], width: int) -> nn.Module:
-    """A layer of the same kind whose row j repeats feature ``rows[j]`` of ``width``."""
-    weight: Tensor = layer.weight
-    options: dict[str, Any] = {
-        "bias": layer.bias is not None, "device": weight.device, "dtype": weight.dtype,
-    }  # fmt: skip
-    if isinstance(layer, nn.Linear):
-        new: nn.Module = nn.Linear(width, len(rows), **options)
-        centre: tuple[int, ...] = ()
-    else:
-        kernel = layer.kernel_size
-        # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
-        new = type(layer)(
-            width, len(rows), kernel, padding="same", groups=layer.groups, **options
-        )
-        centre = tuple((size - 1) // 2 for size in kernel)
-    new.weight.zero_()
-    per_group = new.weight.shape[1]
-    for row, feature in enumerate(rows):
-        new.weight[(row, feature % per_group, *centre)] = 1
-    if new.bias is not None:
-        new.bias.zero_()
-    new.train(layer.training)
-    for own, old in ((new.weight, weight), (new.bias, layer.bias)):
-        if own is not None and old is not None:
-            own.requires_grad_(old.requires_grad)
-    return new
-
-
-def _identity_norm(norm: nn.Module, insertion: Insertion) -> nn.Module:
-    """A batch norm that undoes itself: γ = √(σ² + ε), β = μ (paper, section 2.4)."""
-    new = copy.deepcopy(norm)
-    new.num_batches_tracked.zero_()
-    new.running_mean.zero_()
-    new.running_var.fill_(1)
-    if not new.affine:
-        new.running_var.fill_(1 - new.eps)  # nothing to undo it with, so nothing is done
-        return new
-    if insertion.mean:
-        new.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
-        new.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
-    new.weight.copy_((new.running_var + new.eps).sqrt())
-    new.bias.copy_(new.running_mean)
-    return new
-
-
-def _identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:
-    new = copy.deepcopy(original)
-    for path, rows in insertion.layers.items():
-        inner = path.removeprefix(insertion.at).removeprefix(".")
-        layer = _identity_layer(original.get_submodule(inner), rows, max(rows) + 1)
-        new = _replaced(new, inner, layer)
-    if insertion.norm:
-        inner = insertion.norm.removeprefix(insertion.at).removeprefix(".")
-        new = _replaced(new, inner, _identity_norm(original.get_submodule(inner), insertion))
-    return new
-
-
-def _replaced(module: nn.Module, path: str, part: nn.Module) -> nn.Module:
-    parent, _, name = path.rpartition(".")
-    module.get_submodule(parent).register_module(name, part)
-    return module
-
-
-# -- calibration ------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def _calibrated(
-    model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
-) -> list[Insertion]:
-    """Measure mean and variance of what each new batch norm will see in training."""
-    watched = [one for one in insertions if one.norm]
-    double = copy.deepcopy(model).train()
-    sums: dict[str, list[Tensor]] = {}
-
-    def watch(one: Insertion) -> Any:
-        activation = None if one.block or not one.activation else _activation(model, one.activation)
-
-        def hook(part: nn.Module, args: Any, output: Tensor) -> None:
-            seen = activation(output.clone()) if activation is not None else output
-            rows = seen.double().transpose(0, 1).flatten(1)
-            entry = [torch.tensor(rows.shape[1]), rows.sum(1), rows.square().sum(1)]
-            old = sums.get(one.at)
-            sums[one.at] = entry if old is None else [a + b for a, b in zip(old, entry, strict=True)]
-
-        return hook
-
-    handles = [
-        double.get_submodule(one.at).register_forward_hook(watch(one)) for one in watched
-    ]
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for batch in batches:
-                args, kwargs = split_inputs(batch)
-                double(*args, **kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if watched and not sums:
-        raise InputError("calibrate holds no batches. Give at least one, like the inputs.")
-    result = []
-    for one in insertions:
-        if one.at in sums:
-            n, total, squares = sums[one.at]
-            mean = total / n
-            variance = (squares / n - mean.square()).clamp_min(0)
-            one = Insertion(**{**one.__dict__, "mean": mean.tolist(), "variance": variance.tolist()})
-        result.append(one)
-    return result

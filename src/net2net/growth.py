@@ -144,9 +144,7 @@ def widen(
 
 def _infer_student(hollow: nn.Module, inputs: Inputs, traces: int, on_unknown: str) -> Inference:
     try:
-        found = [
-            trace(hollow, inputs, training=training) for training in (False, True)[:traces]
-        ]
+        found = [trace(hollow, inputs, training=training) for training in (False, True)[:traces]]
     except InputError as error:
         raise GraphMismatchError(
             "the wider student does not run: a size is written into the model's code. "
@@ -169,6 +167,7 @@ def check(teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match:
 
 
 def count_parameters(model: nn.Module) -> int:
+    """Elements of all parameters, each counted once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -177,12 +176,17 @@ def _row(one: Grown) -> Row:
     notes = [one.note] if one.note else []
     if others and one.space.ties:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        joins = [tie for tie in one.space.ties if not tie.startswith(PASSING)] or one.space.ties
+        joins = [
+            tie for tie in one.space.ties if tie.split(" in ")[0] not in PASSING
+        ] or one.space.ties
         notes.append(f"with {shown}, tied by {joins[0]}")
     return Row(one.space.name, one.space.size, one.new, "; ".join(notes))
 
 
-PASSING = ("batch_norm", "linear", "conv", "matmul", "addmm", "layer_norm", "rms_norm")
+PASSING = frozenset(
+    "batch_norm instance_norm group_norm layer_norm rms_norm linear matmul addmm prelu"
+    " conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
+)
 """Operations that hand units on; what is left of a space's ties brings modules together."""
 
 

@@ -135,6 +135,10 @@ class Inference:
         return [] if value is None else [part.labels.reshape(-1) for part in value.parts]
 
 
+UNIFORM = frozenset(map(rules.canonical, rules.pointwise.FACTORIES.split()))
+"""Operations whose output holds one value everywhere, so that it fits any width."""
+
+
 def _hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
@@ -176,8 +180,12 @@ def infer(
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
     read = {ref.id for trace in traces for op in trace.ops for ref in refs(list(op.args.values()))}
-    unseen = [name for t in traces[:1] for tensor, name in t.names.items()
-              if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)]
+    unseen = [
+        name
+        for t in traces[:1]
+        for tensor, name in t.names.items()
+        if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
+    ]
     return Inference(units, units.components(), all_values, list(traces), counts, unseen)
 
 
@@ -225,7 +233,7 @@ class Walk:
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
         if not any(value.parts for value in inputs):
-            uniform = op.name.rstrip("_") in rules.pointwise.FACTORIES or (
+            uniform = rules.canonical(op.name) in UNIFORM or (
                 bool(inputs) and all(value.uniform for value in inputs)
             )
             results = [Value(shape, uniform=uniform) for shape in shapes]
@@ -234,9 +242,7 @@ class Walk:
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
-            self.values[ref.id] = replace(
-                result, live=live, leaves={} if live else result.leaves
-            )
+            self.values[ref.id] = replace(result, live=live, leaves={} if live else result.leaves)
 
     def _apply(
         self, op: Op, shapes: list[tuple[int, ...]], inputs: Sequence[Value], live: bool
@@ -255,7 +261,9 @@ class Walk:
         )  # fmt: skip
         result = function(site)
         if live or site.shared:
-            for leaf in {leaf for value in inputs for axis in value.leaves.values() for leaf in axis}:
+            for leaf in {
+                leaf for value in inputs for axis in value.leaves.values() for leaf in axis
+            }:
                 role = SHARE if leaf in site.shared else MAKE if leaf in site.made else FOLLOW
                 self.units.roles[leaf].add(role)
         return list(result) if isinstance(result, (list, tuple)) else [result]

@@ -73,8 +73,8 @@ def _match_units(
             )
         if q != n and (origin.fixed or group.fixed):
             raise GraphMismatchError(
-                f"{_describe(group)}: grew from {n} to {q} units, but {origin.fixed or group.fixed}."
-                " Choose another width for this space."
+                f"{_describe(group)}: grew from {n} to {q} units, but "
+                f"{origin.fixed or group.fixed}. Choose another width for this space."
             )
         name = str(next(iter(group.places)))
         if q <= n:

@@ -28,6 +28,9 @@ from net2net.units import Axis
 FORMAT = "net2net-plan-1"
 
 
+_KINDS: dict[str, type[Plan]] = {}
+
+
 class Plan(ABC):
     """What ``Growth.plan`` is: see ``WidenPlan`` and ``DeepenPlan``."""
 
@@ -43,9 +46,17 @@ class Plan(ABC):
             PlanError: the model is not of the shapes that the plan was made for.
         """
 
+    def __init_subclass__(cls) -> None:
+        _KINDS[cls.kind] = cls
+
     @abstractmethod
     def data(self) -> dict[str, Any]:
         """The plan as JSON types."""
+
+    @classmethod
+    @abstractmethod
+    def from_data(cls, data: dict[str, Any]) -> Plan:
+        """The plan from JSON types."""
 
     def check(self, teacher: nn.Module) -> None:
         shapes = {name: list(tensor.shape) for name, tensor in named_tensors(teacher)}
@@ -71,8 +82,6 @@ class Plan(ABC):
         Raises:
             PlanError: not JSON, not a plan, of another version, or malformed.
         """
-        from net2net.deepen import DeepenPlan
-
         try:
             data = json.loads(text)
             if data["format"] != FORMAT:
@@ -80,8 +89,7 @@ class Plan(ABC):
                     f"the plan's format is {data['format']!r}, and this version reads {FORMAT!r}. "
                     "Make the plan again with this version."
                 )
-            kinds = {"widen": WidenPlan.from_data, "deepen": DeepenPlan.from_data}
-            return kinds[data["kind"]](data)
+            return _KINDS[data["kind"]].from_data(data)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             if isinstance(error, PlanError):
                 raise
@@ -110,9 +118,9 @@ def write_whole(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink()
         raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -93,7 +93,7 @@ class Spaces:
     __repr__ = __str__
 
 
-def format_table(rows: list[tuple[str, ...]]) -> str:
+def format_table(rows: Sequence[tuple[str, ...]]) -> str:
     """Left-aligned columns, the first row as a heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -104,7 +104,7 @@ def format_table(rows: list[tuple[str, ...]]) -> str:
 
 
 def module_of(tensor: str) -> str:
-    """``layer1.0.conv1`` of ``layer1.0.conv1.weight``; a model's own parameter stands for itself."""
+    """``layer1.conv1`` of ``layer1.conv1.weight``; a model's own parameter stands for itself."""
     return tensor.rpartition(".")[0] or tensor
 
 

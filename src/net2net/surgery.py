@@ -1,4 +1,4 @@
-"""The integers that modules keep about their own sizes: found on the teacher, set on the student."""
+"""The integers that modules keep about their sizes: found on the teacher, set on the student."""
 
 from __future__ import annotations
 

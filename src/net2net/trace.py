@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
@@ -107,7 +108,7 @@ def check_model(model: nn.Module) -> None:
                 "cannot be copied unit by unit. Grow the float model, then quantise the student."
             )
     for name, tensor in named_tensors(model):
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise UnsupportedModelError(
                 f"'{name}' is a lazy parameter without a shape. "
                 "Run the model once on real inputs, then grow it."
@@ -149,16 +150,19 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
         InputError: the model does not run on these inputs.
     """
     args, kwargs = split_inputs(inputs)
-    args, kwargs = tree_map(
-        lambda x: x.to("meta") if isinstance(x, Tensor) else x, (args, kwargs)
-    )
+    args, kwargs = tree_map(lambda x: x.to("meta") if isinstance(x, Tensor) else x, (args, kwargs))
     recorder = Recorder(hollow)
     for part in hollow.modules():
         part.training = training
     try:
-        with _quiet(), recorder.watch_modules(), torch.inference_mode():
-            with torch.device("meta"), recorder:
-                output = hollow(*args, **kwargs)
+        with (
+            _quiet(),
+            recorder.watch_modules(),
+            torch.inference_mode(),
+            torch.device("meta"),
+            recorder,
+        ):
+            output = hollow(*args, **kwargs)
     except Exception as error:
         where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
         raise InputError(
@@ -202,11 +206,11 @@ def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
     ]
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation that runs under it into ``trace``."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
@@ -235,9 +239,7 @@ class Recorder(TorchDispatchMode):
             return [self._ref(x) for x in item]
         return item
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.failed_in = None
         result = func(*args, **kwargs)

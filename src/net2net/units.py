@@ -112,11 +112,12 @@ class Units:
         if labels.size:
             self.uniform.append((labels.reshape(-1), reason))
 
-    def couple(self, labels: Labels) -> None:
+    def couple(self, labels: Labels, op: str, path: str) -> None:
         """The code cuts this axis in proportion, so all in it grow by one factor."""
         labels = labels[labels != NONE]
         if labels.size:
             self.coupled.append(labels.reshape(-1))
+            self.ties.append(Tie(op, path, int(labels.reshape(-1)[0])))
 
     def components(self) -> Labels:
         """The component of every unit, as the smallest unit in it.

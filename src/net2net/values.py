@@ -69,17 +69,22 @@ class Value:
             self.live,
         )
 
-    def along(self, axis: int, shape: Sequence[int], take: Callable[[Labels, int], Labels]) -> Value:
-        """Another arrangement of the positions along one axis (slice, flip, tile).
-
-        ``take(labels, dim)`` does to the block of labels what the operation did to the tensor.
-        """
+    def take(self, axis: int, index: Sequence[int] | Labels) -> Value:
+        """The positions ``index`` of one axis, in this order (slice, flip, tile); ``NONE`` is a
+        position that the tensor had not, such as padding."""
         axis = self.dim(axis)
-        parts = tuple(
-            Part(part.axes, take(part.labels, part.axes.index(axis))) if axis in part.axes else part
-            for part in self.parts
-        )
-        return Value(tuple(shape), parts, self.leaves, self.uniform, self.live)
+        index = np.asarray(index, dtype=np.int64)
+        shape = (*self.shape[:axis], len(index), *self.shape[axis + 1 :])
+        parts = []
+        for part in self.parts:
+            if axis not in part.axes:
+                parts.append(part)
+                continue
+            dim = part.axes.index(axis)
+            labels = np.take(part.labels, index, axis=dim)
+            labels[(slice(None),) * dim + (index == NONE,)] = NONE
+            parts.append(Part(part.axes, labels))
+        return Value(shape, tuple(parts), self.leaves, self.uniform, self.live)
 
     def without(self, gone: Sequence[int]) -> Value:
         """The tensor without axes that carry no units (size 1, selected, reduced)."""
@@ -97,9 +102,7 @@ class Value:
         )
 
 
-def factor_groups(
-    old: Sequence[int], new: Sequence[int]
-) -> list[tuple[list[int], list[int]]]:
+def factor_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     """Cut a reshape into the smallest runs of axes with equal products: ``(2,3,4)→(6,4)`` is
     ``[0,1]→[0]`` and ``[2]→[1]``. Axes of size 1 are left out."""
     groups = []

@@ -133,9 +133,7 @@ def _measure(
     return Parity(max_abs, max_rel, found, tolerance, len(before), worst)
 
 
-def _run(
-    model: nn.Module, inputs: Inputs, dtype: torch.dtype | None
-) -> list[tuple[str, Tensor]]:
+def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tuple[str, Tensor]]:
     """Outputs of a copy of the model in evaluation mode, with a fixed random state."""
     double = copy.deepcopy(model).eval()
     args, kwargs = split_inputs(inputs)

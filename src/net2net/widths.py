@@ -32,9 +32,7 @@ class Grown:
         return Fraction(self.new, self.space.size)
 
 
-def resolve(
-    spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths
-) -> list[Grown]:
+def resolve(spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths) -> list[Grown]:
     """Decide the new size of every space that grows.
 
     A factor goes to the nearest admissible size; an integer has to be admissible.
@@ -144,7 +142,8 @@ def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:
     now = space.made_by(path)
     if width < now:
         raise WidthError(
-            f"'{path}' is {now} wide, and {width} is smaller. Net2Net only grows: give {now} or more."
+            f"'{path}' is {now} wide, and {width} is smaller. "
+            f"Net2Net only grows: give {now} or more."
         )
     step = space.step * now // space.size
     if (width - now) % step:
@@ -163,7 +162,7 @@ def _by_factor(space: Space, factor: float, asked: str) -> Grown:
             f"the factor {factor} for '{space.name}' is smaller than 1. Net2Net only grows."
         )
     steps = space.size // space.step
-    new = int(math.floor(steps * factor + 0.5)) * space.step
+    new = math.floor(steps * factor + 0.5) * space.step
     note = ""
     if new != round(space.size * factor):
         why = space.uniform or f"grows in steps of {space.step}"

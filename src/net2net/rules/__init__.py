@@ -18,8 +18,9 @@ _RULES: dict[str, Rule] = {}
 
 
 def canonical(name: str) -> str:
-    """The name under which an operation is registered: in-place variants drop the underscore."""
-    return name.rstrip("_")
+    """The name that an operation is registered by: ``relu_`` and ``relu`` are ``aten::relu``."""
+    name = name.rstrip("_")
+    return name if "::" in name else f"aten::{name}"
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:

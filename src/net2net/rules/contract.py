@@ -15,7 +15,7 @@ def add_bias(site: Site, out: Value, bias: Value | None, axis: int) -> None:
         site.align([(out, range(out.ndim)), (bias, [out.dim(axis)])], out.shape)
 
 
-@rule("aten::linear")
+@rule("linear")
 def linear(site: Site) -> Value:
     value, weight = site["input"], site["weight"]
     batch = list(range(value.ndim - 1))
@@ -24,7 +24,7 @@ def linear(site: Site) -> Value:
     return out
 
 
-@rule("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot")
+@rule("matmul", "mm", "bmm", "mv", "dot")
 def matmul(site: Site) -> Value:
     a, b = (value for value in site.args.values() if isinstance(value, Value))
     return product(site, a, b)
@@ -43,14 +43,14 @@ def product(site: Site, a: Value, b: Value) -> Value:
     return site.contract([a, b], [names_a, names_b], out)
 
 
-@rule("aten::addmm", "aten::baddbmm", "aten::addmv", "aten::addbmm")
+@rule("addmm", "baddbmm", "addmv", "addbmm")
 def addmm(site: Site) -> Value:
     bias, a, b = (value for value in site.args.values() if isinstance(value, Value))
     out = product(site, a, b)
     return site.pointwise([out, bias], out.shape)
 
 
-@rule("aten::einsum")
+@rule("einsum")
 def einsum(site: Site) -> Value:
     """Letters of the equation are the subscripts; an ellipsis stands for numbered ones."""
     equation = site["equation"].replace(" ", "")
@@ -69,7 +69,7 @@ def einsum(site: Site) -> Value:
     return site.contract(values, subscripts, [*head, *(numbers if dots else []), *tail])
 
 
-@rule("aten::bilinear")
+@rule("bilinear")
 def bilinear(site: Site) -> Value:
     a, b, weight = site["input1"], site["input2"], site["weight"]
     batch = list(range(a.ndim - 1))
@@ -82,7 +82,7 @@ def bilinear(site: Site) -> Value:
     return out
 
 
-@rule("aten::embedding")
+@rule("embedding")
 def embedding(site: Site) -> Value:
     weight, indices = site["weight"], site["indices"]
     site.pin(weight, 0, "looks rows up by index")
@@ -95,8 +95,8 @@ def embedding(site: Site) -> Value:
 
 
 @rule(
-    "aten::conv1d", "aten::conv2d", "aten::conv3d",
-    "aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d",
+    "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
 )  # fmt: skip
 def convolution(site: Site) -> Value:
     """Channels as in a linear layer, for every kernel position; groups side by side."""
@@ -146,20 +146,17 @@ def _grouped(
     else:
         read = read.reshape(groups, -1)
         site.units.bundle(read, (1,))
-        site.tie(rows[:, :1], read[:, :1])
+        site.tie(rows[:, :1], read[:, :1], f"grouped {site.name}")
     site.count("groups", rows[:, 0])
     site.make(weight, 0)
-    if making == 0:
-        labels = rows.reshape(-1)
-    else:
-        labels = np.repeat(rows[:, 0], weight.shape[1])
+    labels = rows.reshape(-1) if making == 0 else np.repeat(rows[:, 0], weight.shape[1])
     return (*others, Part((channel,), labels))
 
 
 # -- attention ----------------------------------------------------------------------------------
 
 
-@rule("aten::scaled_dot_product_attention")
+@rule("scaled_dot_product_attention")
 def attention(site: Site) -> Value:
     """softmax(q kᵀ · scale) v: heads are batch axes; a scale that is not given follows head_dim."""
     query, key, value = site["query"], site["key"], site["value"]
@@ -180,6 +177,5 @@ def attention(site: Site) -> Value:
 
 def _repeat_heads(value: Value, heads: int) -> Value:
     """Grouped queries: each key-value head serves a run of query heads."""
-    times = heads // value.shape[-3]
-    shape = (*value.shape[:-3], heads, *value.shape[-2:])
-    return value.along(-3, shape, lambda labels, dim: np.repeat(labels, times, axis=dim))
+    own = value.shape[-3]
+    return value.take(-3, np.repeat(np.arange(own), heads // own))

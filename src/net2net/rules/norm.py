@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from net2net.algebra import Site
 from net2net.rules import rule
 from net2net.values import Part, Value
@@ -16,13 +14,13 @@ def follow(site: Site, value: Value, tensors: list[Value | None], axes: list[int
     return Value(value.shape, tuple(site.align(operands, value.shape)))
 
 
-@rule("aten::batch_norm", "aten::instance_norm")
+@rule("batch_norm", "instance_norm")
 def batch_norm(site: Site) -> Value:
     names = ("weight", "bias", "running_mean", "running_var")
     return follow(site, site["input"], [site[name] for name in names], [1])
 
 
-@rule("aten::group_norm")
+@rule("group_norm")
 def group_norm(site: Site) -> Value:
     """Statistics are shared inside a group, so whole groups are the units."""
     value, groups = site["input"], site["num_groups"]
@@ -38,7 +36,7 @@ def group_norm(site: Site) -> Value:
     return follow(site, value, [site["weight"], site["bias"]], [1])
 
 
-@rule("aten::layer_norm", "aten::rms_norm")
+@rule("layer_norm", "rms_norm")
 def layer_norm(site: Site) -> Value:
     """Means over the normalised axes: every unit needs the same number of copies."""
     value = site["input"]
@@ -48,48 +46,45 @@ def layer_norm(site: Site) -> Value:
     return result
 
 
-@rule("aten::softmax", "aten::log_softmax", "aten::_softmax", "aten::_log_softmax")
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax")
 def softmax(site: Site) -> Value:
     value: Value = site["self"]
     site.pin(value, site["dim"], "normalises over it")
     return Value(value.shape, value.parts)
 
 
-@rule("aten::cumsum", "aten::cumprod", "aten::logcumsumexp", "aten::softmin")
+@rule("cumsum", "cumprod", "logcumsumexp")
 def scan(site: Site) -> Value:
-    return softmax(site)
+    value: Value = site["self"]
+    site.pin(value, site["dim"], "accumulates along it")
+    return Value(value.shape, value.parts)
 
 
-@rule("aten::local_response_norm")
+@rule("local_response_norm")
 def local_response(site: Site) -> Value:
     value: Value = site["input"]
     site.pin(value, 1, "mixes neighbouring channels")
     return value
 
 
-@rule("aten::glu")
+@rule("glu")
 def glu(site: Site) -> Value:
     """The first half, gated by the second."""
     value: Value = site["self"]
     axis = value.dim(site["dim"])
     half = value.shape[axis] // 2
     if (labels := value.labels(axis)) is not None:
-        site.units.couple(labels)
-    first, second = (
-        value.along(
-            axis, site.shape, lambda x, dim, s=start: np.take(x, range(s, s + half), axis=dim)
-        )
-        for start in (0, half)
-    )
+        site.couple(labels)
+    first, second = value.take(axis, range(half)), value.take(axis, range(half, 2 * half))
     return site.pointwise([first, second])
 
 
-@rule("aten::channel_shuffle", "aten::native_channel_shuffle")
+@rule("channel_shuffle", "native_channel_shuffle")
 def channel_shuffle(site: Site) -> Value:
     value, groups = site["self"], site["groups"]
     labels = value.labels(1)
     if labels is None:
         return Value(value.shape, value.parts)
     parts = tuple(part for part in value.parts if 1 not in part.axes)
-    site.units.couple(labels)
+    site.couple(labels)
     return Value(value.shape, (*parts, Part((1,), labels.reshape(groups, -1).T.reshape(-1))))

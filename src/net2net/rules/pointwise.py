@@ -22,13 +22,10 @@ BINARY = """
     multiply ne not_equal pow remainder rsub sub subtract true_divide where xlogy
     __and__ __or__ __xor__
 """
-FACTORIES = frozenset(
-    f"aten::{name}"
-    for name in """
+FACTORIES = """
     empty empty_like empty_strided full full_like new_empty new_full new_ones new_zeros ones
     ones_like scalar_tensor zeros zeros_like
-""".split()
-)
+"""
 """Their outputs hold one value everywhere, so they fit any width."""
 
 
@@ -37,7 +34,7 @@ def operands(site: Site) -> list[Value]:
     return [value for value in site.args.values() if isinstance(value, Value)]
 
 
-@rule(*(f"aten::{name}" for name in (UNARY + BINARY).split()))
+@rule(*(UNARY + BINARY).split())
 def pointwise(site: Site) -> Value:
     values = operands(site)
     if site.name in {"to", "type_as", "contiguous", "fill", "zero"}:
@@ -45,7 +42,7 @@ def pointwise(site: Site) -> Value:
     return site.pointwise(values)
 
 
-@rule("aten::max", "aten::min")
+@rule("max", "min")
 def extremum(site: Site) -> object:
     """Three operations bear this name: of two tensors, along an axis, over everything."""
     if isinstance(site.args.get("other"), Value):
@@ -57,7 +54,7 @@ def extremum(site: Site) -> object:
     return [result, result]
 
 
-@rule("aten::prelu")
+@rule("prelu")
 def prelu(site: Site) -> Value:
     value, weight = site["self"], site["weight"]
     if weight.shape[0] > 1:
@@ -69,12 +66,12 @@ def prelu(site: Site) -> Value:
     return Value(value.shape, value.parts)
 
 
-@rule(*FACTORIES)
+@rule(*FACTORIES.split())
 def factory(site: Site) -> Value:
     return Value(site.shape, uniform=True)
 
 
-@rule(*(f"aten::{name}" for name in "rand_like randn_like randint_like new_tensor".split()))
+@rule(*"rand_like randn_like randint_like new_tensor".split())
 def unrelated(site: Site) -> Value:
     """Made to the shape of a tensor, not of its values: noise that differs by unit."""
     value = next(iter(operands(site)))

@@ -21,7 +21,7 @@ POOLS = """
 """
 
 
-@rule(*(f"aten::{name}" for name in POOLS.split()))
+@rule(*POOLS.split())
 def pool(site: Site) -> list[Value]:
     """Axes that keep their size and hold units pass through, pixels are pooled."""
     value = next(x for x in site.args.values() if isinstance(x, Value))
@@ -32,7 +32,7 @@ def pool(site: Site) -> list[Value]:
     return [Value(shape, parts) for shape in site.outputs]
 
 
-@rule("aten::pixel_shuffle")
+@rule("pixel_shuffle")
 def pixel_shuffle(site: Site) -> Value:
     """r² channels become the pixels of one: they are its bundle."""
     value, factor = site["self"], site["upscale_factor"]
@@ -46,7 +46,7 @@ def pixel_shuffle(site: Site) -> Value:
     return Value(site.shape, (Part((channel,), np.ascontiguousarray(rows[:, 0])),))
 
 
-@rule("aten::pixel_unshuffle")
+@rule("pixel_unshuffle")
 def pixel_unshuffle(site: Site) -> Value:
     value, factor = site["self"], site["downscale_factor"]
     channel = value.ndim - 3
@@ -63,23 +63,12 @@ def pixel_unshuffle(site: Site) -> Value:
 def pad(site: Site) -> Value:
     """Padding lists (before, after) from the last axis backwards; padded channels are no units."""
     value: Value = site["self"]
-    amounts = site.args.get("pad", site.args.get("padding"))
-    shape = list(value.shape)
-    for step in range(len(amounts) // 2):
-        axis = value.ndim - 1 - step
-        before, after = amounts[2 * step], amounts[2 * step + 1]
-        shape[axis] += before + after
-        if value.part(axis) is not None and (before or after):
-            value = value.along(
-                axis, shape, lambda x, dim, b=before, a=after: _padded(x, dim, b, a)
-            )
-        else:
-            value = Value(tuple(shape), value.parts)
-    return Value(site.shape, value.parts)
-
-
-def _padded(labels: np.ndarray, dim: int, before: int, after: int) -> np.ndarray:
-    widths = [(max(before, 0), max(after, 0)) if d == dim else (0, 0) for d in range(labels.ndim)]
-    inside = slice(max(-before, 0), labels.shape[dim] - max(-after, 0))
-    cut = labels[tuple(inside if d == dim else slice(None) for d in range(labels.ndim))]
-    return np.pad(cut, widths, constant_values=NONE)
+    amounts: list[int] = site["pad"] if "pad" in site.args else site["padding"]
+    for axis, before, after in zip(
+        range(value.ndim - 1, -1, -1), amounts[::2], amounts[1::2], strict=False
+    ):
+        size = value.shape[axis]
+        kept = range(max(-before, 0), size - max(-after, 0))
+        index = [NONE] * max(before, 0) + list(kept) + [NONE] * max(after, 0)
+        value = value.take(axis, index)
+    return value

@@ -10,14 +10,14 @@ KINDS = {
     "mean": "mean",
     **dict.fromkeys(("amax", "amin", "any", "all", "argmax", "argmin", "aminmax"), "max"),
     **dict.fromkeys(
-        ("sum", "nansum", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm",
-         "linalg_norm", "logsumexp", "median", "mode", "kthvalue", "count_nonzero"),
+        ("sum", "nansum", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_norm",
+         "linalg_vector_norm", "logsumexp", "median", "mode", "kthvalue", "count_nonzero"),
         "sum",
     ),
 }  # fmt: skip
 
 
-@rule(*(f"aten::{name}" for name in KINDS))
+@rule(*KINDS)
 def reduction(site: Site) -> list[Value]:
     value = next(x for x in site.args.values() if isinstance(x, Value))
     dims = site.args.get("dim")

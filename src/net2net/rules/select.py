@@ -12,33 +12,22 @@ from net2net.units import NONE
 from net2net.values import Part, Value
 
 
-def taken(value: Value, axis: int, positions: Sequence[int] | slice) -> Value:
-    """The positions of one axis that a slice keeps."""
-    axis = value.dim(axis)
-    index = np.arange(value.shape[axis])[positions]
-    shape = [*value.shape[:axis], len(index), *value.shape[axis + 1 :]]
-    return value.along(axis, shape, lambda x, dim: np.take(x, index, axis=dim))
-
-
 def pieces(site: Site, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
     """Consecutive pieces of an axis."""
-    ends = np.cumsum(sizes)
-    return [
-        taken(value, axis, slice(int(end - size), int(end)))
-        for size, end in zip(sizes, ends, strict=True)
-    ]
+    ends = np.cumsum(sizes).tolist()
+    return [value.take(axis, range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
 
-@rule("aten::slice", "aten::narrow")
+@rule("slice", "narrow")
 def slice_(site: Site) -> Value:
     value: Value = site["self"]
-    start = site["start"] or 0
+    size = value.shape[site["dim"]]
     if site.name == "narrow":
-        return taken(value, site["dim"], slice(start, start + site["length"]))
-    return taken(value, site["dim"], slice(start, site["end"], site["step"]))
+        return value.take(site["dim"], range(size)[site["start"] :][: site["length"]])
+    return value.take(site["dim"], range(size)[site["start"] : site["end"] : site["step"]])
 
 
-@rule("aten::select")
+@rule("select")
 def select(site: Site) -> Value:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
@@ -46,29 +35,29 @@ def select(site: Site) -> Value:
         site.pin(value, axis, "takes one position of it")
         parts = tuple(part for part in value.parts if axis not in part.axes)
         value = Value(value.shape, parts, value.leaves)
-    return taken(value, axis, [site["index"]]).without([axis])
+    return value.take(axis, [site["index"] % value.shape[axis]]).without([axis])
 
 
-@rule("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::tensor_split")
+@rule("split", "split_with_sizes", "chunk", "tensor_split")
 def split(site: Site) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
     if site.name in {"chunk", "tensor_split"} and (part := value.part(axis)) is not None:
-        site.units.couple(part.labels)
+        site.couple(part.labels)
     return pieces(site, value, axis, [shape[axis] for shape in site.outputs])
 
 
-@rule("aten::unbind")
+@rule("unbind")
 def unbind(site: Site) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
     if value.labels(axis) is not None:
         site.pin(value, axis, "takes single positions of it")
         value = Value(value.shape, tuple(p for p in value.parts if axis not in p.axes))
-    return [taken(value, axis, [i]).without([axis]) for i in range(value.shape[axis])]
+    return [value.take(axis, [i]).without([axis]) for i in range(value.shape[axis])]
 
 
-@rule("aten::cat", "aten::concat", "aten::concatenate")
+@rule("cat", "concat", "concatenate")
 def cat(site: Site) -> Value:
     """Units follow each other along the joined axis, and meet along all others."""
     values = [value for value in site["tensors"] if value.shape != (0,)]
@@ -116,7 +105,7 @@ def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
     return Value(tuple(shape), tuple(parts), leaves, all(value.uniform for value in values))
 
 
-@rule("aten::stack", "aten::hstack", "aten::vstack")
+@rule("stack", "hstack", "vstack")
 def stack(site: Site) -> Value:
     """A new axis; the stacked tensors' units meet."""
     values = site["tensors"]

@@ -10,7 +10,7 @@ from net2net.units import Labels
 from net2net.values import Part, Value, reshape
 
 
-@rule(*(f"aten::{n}" for n in "view reshape flatten unflatten view_as reshape_as _unsafe_view".split()))
+@rule(*"view reshape flatten unflatten view_as reshape_as _unsafe_view".split())
 def view(site: Site) -> Value:
     def pin(labels: Labels) -> None:
         site.fix(labels, "merges it with another hidden axis")
@@ -24,12 +24,12 @@ def permuted(value: Value, order: list[int]) -> Value:
     return value.moved([value.shape[axis] for axis in order], order.index)
 
 
-@rule("aten::permute")
+@rule("permute")
 def permute(site: Site) -> Value:
     return permuted(site["self"], list(site["dims"]))
 
 
-@rule("aten::transpose", "aten::swapaxes", "aten::swapdims")
+@rule("transpose", "swapaxes", "swapdims")
 def transpose(site: Site) -> Value:
     value: Value = site["self"]
     a, b = (value.dim(x) for key, x in site.args.items() if key != "self")
@@ -38,7 +38,7 @@ def transpose(site: Site) -> Value:
     return permuted(value, order)
 
 
-@rule("aten::t", "aten::numpy_T", "aten::mT", "aten::matrix_H")
+@rule("t", "numpy_T", "mT", "matrix_H")
 def t(site: Site) -> Value:
     value: Value = site["self"]
     if site.name == "mT":
@@ -46,7 +46,7 @@ def t(site: Site) -> Value:
     return permuted(value, list(reversed(range(value.ndim))))
 
 
-@rule("aten::movedim", "aten::moveaxis")
+@rule("movedim", "moveaxis")
 def movedim(site: Site) -> Value:
     value: Value = site["self"]
     listed = [x if isinstance(x, list) else [x] for x in (site["source"], site["destination"])]
@@ -58,14 +58,14 @@ def movedim(site: Site) -> Value:
     return permuted(value, order)
 
 
-@rule("aten::unsqueeze")
+@rule("unsqueeze")
 def unsqueeze(site: Site) -> Value:
     value: Value = site["self"]
     at = site["dim"] % (value.ndim + 1)
     return value.moved(site.shape, lambda axis: axis + (axis >= at))
 
 
-@rule("aten::squeeze")
+@rule("squeeze")
 def squeeze(site: Site) -> Value:
     value: Value = site["self"]
     dims = site.args.get("dim")
@@ -78,50 +78,45 @@ def squeeze(site: Site) -> Value:
     return value.without(gone)
 
 
-@rule("aten::expand", "aten::expand_as", "aten::broadcast_to")
+@rule("expand", "expand_as", "broadcast_to")
 def expand(site: Site) -> Value:
     return site.pointwise([site["self"]], site.shape)
 
 
-@rule("aten::repeat", "aten::tile")
+@rule("repeat", "tile")
 def repeat(site: Site) -> Value:
     """Repeated axes show each unit several times."""
     value: Value = site["self"]
     shape = site.shape
-    value = value.moved(
-        [1] * (len(shape) - value.ndim) + list(value.shape),
-        lambda axis, new=len(shape) - value.ndim: axis + new,
-    )
+    new = len(shape) - value.ndim
+    value = value.moved([1] * new + list(value.shape), lambda axis: axis + new)
     for axis, size in enumerate(shape):
-        times = size // max(value.shape[axis], 1)
-        if times > 1:
-            partial = [*shape[: axis + 1], *value.shape[axis + 1 :]]
-            value = value.along(
-                axis, partial, lambda x, dim, n=times: np.concatenate([x] * n, axis=dim)
-            )
+        if size != value.shape[axis]:
+            index = np.tile(np.arange(value.shape[axis]), size // value.shape[axis])
+            value = value.take(axis, index)
     return value
 
 
-@rule("aten::repeat_interleave")
+@rule("repeat_interleave")
 def repeat_interleave(site: Site) -> Value:
     value: Value = site["self"]
     if isinstance(site["repeats"], Value) or site["dim"] is None:
         for axis in range(value.ndim):
             site.pin(value, axis, "repeats it by a tensor of counts")
         return Value(site.shape)
-    times = site["repeats"]
-    return value.along(site["dim"], site.shape, lambda x, dim: np.repeat(x, times, axis=dim))
+    axis = value.dim(site["dim"])
+    return value.take(axis, np.repeat(np.arange(value.shape[axis]), site["repeats"]))
 
 
-@rule("aten::flip")
+@rule("flip")
 def flip(site: Site) -> Value:
     value: Value = site["self"]
     for axis in site["dims"]:
-        value = value.along(axis, value.shape, lambda x, dim: np.flip(x, axis=dim))
+        value = value.take(axis, np.arange(value.shape[axis])[::-1])
     return value
 
 
-@rule("aten::roll")
+@rule("roll")
 def roll(site: Site) -> Value:
     value: Value = site["self"]
     if not site["dims"]:
@@ -129,11 +124,11 @@ def roll(site: Site) -> Value:
             site.pin(value, axis, "rolls the flattened tensor")
         return value
     for shift, axis in zip(site["shifts"], site["dims"], strict=True):
-        value = value.along(axis, value.shape, lambda x, dim, s=shift: np.roll(x, s, axis=dim))
+        value = value.take(axis, np.roll(np.arange(value.shape[axis]), shift))
     return value
 
 
-@rule("aten::unfold")
+@rule("unfold")
 def unfold(site: Site) -> Value:
     """Windows along an axis, on a new last axis."""
     value: Value = site["self"]
@@ -144,7 +139,7 @@ def unfold(site: Site) -> Value:
     return Value(site.shape, parts)
 
 
-@rule("aten::im2col")
+@rule("im2col")
 def im2col(site: Site) -> Value:
     """Patches: ``[batch, channels × kernel, positions]``."""
     value: Value = site["self"]
@@ -155,7 +150,7 @@ def im2col(site: Site) -> Value:
     return Value(site.shape, (Part((value.ndim - 3,), np.repeat(labels, kernel)),))
 
 
-@rule("aten::col2im")
+@rule("col2im")
 def col2im(site: Site) -> Value:
     value: Value = site["self"]
     labels = value.labels(value.ndim - 2)

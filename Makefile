@@ -1,0 +1,37 @@
+# Each target creates .venv and installs what it needs. torch comes pinned from constraints.txt;
+# torchvision and timm come without their dependencies, which would bring another build of torch.
+PYTHON ?= python3
+PIP = .venv/bin/pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/demo.stamp
+	.venv/bin/net2net demo
+
+test: .venv/test.stamp
+	.venv/bin/pytest
+
+lint: .venv/test.stamp
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: .venv/test.stamp
+	.venv/bin/python benchmarks/resnet50.py
+
+.venv/venv.stamp: constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) torch numpy
+	touch $@
+
+.venv/demo.stamp: .venv/venv.stamp pyproject.toml
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+.venv/test.stamp: .venv/venv.stamp pyproject.toml
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps torchvision timm
+	touch $@
+
+clean:
+	rm -rf .venv
