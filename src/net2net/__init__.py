@@ -7,6 +7,8 @@ from net2net.plan import Plan
 from net2net.rules import rule
 from net2net.verify import Parity, verify
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Growth",
     "Net2NetError",
