@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from net2net.errors import GraphMismatchError
 from net2net.infer import Group, Inference
 from net2net.maps import FRESH, Map, generator, method_named
-from net2net.units import SHARE, Axis, Labels
+from net2net.units import MAKE, SHARE, Axis, Labels
 
 ABSENT = -2
 """A student position whose unit the teacher has not on this axis: nobody may read it."""
@@ -89,23 +89,21 @@ def _match_units(
 
 
 def _nearest(teacher: Inference, student: Inference, group: Group) -> Group:
-    """The teacher's units that are made alike, though they are not read alike.
+    """The teacher's units that the same weights make, though other weights read them.
 
     Where code cuts an axis by position (channel shuffle, then chunk), some student units end on
-    another side of the cut than any teacher unit of their make; nobody reads those.
+    another side of the cut than any teacher unit of their make. They copy one of those, what would
+    follow them starts afresh, and nobody reads them: their columns are zero.
     """
-
-    def make(inference: Inference, one: Group) -> dict[Axis, int]:
-        return {a: k for a, k in one.places.items() if inference.role(a) != SHARE}
-
-    wanted = make(student, group)
-    alike = [one for one in teacher.groups.values() if set(make(teacher, one)) == set(wanted)]
+    made = {axis for axis in group.places if student.role(axis) == MAKE}
+    kept = {axis for axis in group.places if student.role(axis) != SHARE}
+    alike = [one for one in teacher.groups.values() if made & one.places.keys() and not one.fixed]
     if not alike or group.fixed:
         raise GraphMismatchError(
             f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
             "does not. Choose another width for this space."
         )
-    return max(alike, key=lambda one: one.size)
+    return max(alike, key=lambda one: (len(kept & one.places.keys()), one.size))
 
 
 def _describe(group: Group) -> str:
