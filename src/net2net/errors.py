@@ -1,5 +1,7 @@
 """Every error of the library: one sentence says what is wrong and where, one says what to do."""
 
+from collections.abc import Collection
+
 
 class Net2NetError(Exception):
     """Base class of everything the library raises on purpose."""
@@ -42,7 +44,14 @@ class UnknownOperationError(Net2NetError):
 
 
 class GraphMismatchError(Net2NetError):
-    """The student's graph does not correspond to the teacher's, so no weights can be mapped."""
+    """The student's graph does not correspond to the teacher's, so no weights can be mapped.
+
+    ``axes``: the parameter axes where that shows, as ``name[dim]``.
+    """
+
+    def __init__(self, message: str, axes: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.axes = frozenset(axes)
 
 
 class PlanError(Net2NetError, ValueError):

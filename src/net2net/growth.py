@@ -18,7 +18,7 @@ from net2net.report import Report, Row
 from net2net.spaces import Spaces, spaces_of
 from net2net.trace import Inputs, check_model, named_tensors, skeleton, trace
 from net2net.verify import Parity, verify
-from net2net.widths import Grown, Widths, new_counts, new_shapes, resolve
+from net2net.widths import Grown, Widths, nearest_feasible, new_counts, new_shapes, resolve
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +121,17 @@ def widen(
     teacher = analyse(model, inputs, on_unknown=on_unknown)
     table = spaces_of(teacher)
     grown = resolve(table, teacher, model, widths)
-    shapes = new_shapes(teacher, grown)
-    edits = surgery.edits(model, shapes, new_counts(table, teacher, grown))
-    hollow = skeleton(model, shapes)
-    surgery.set_attributes(hollow, edits)
-    student = _infer_student(hollow, inputs, len(teacher.traces), on_unknown)
-    maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
-    plan = WidenPlan.make(model, maps, edits, method=method, noise=noise, seed=seed)
+
+    def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan]:
+        shapes = new_shapes(teacher, grown)
+        edits = surgery.edits(model, shapes, new_counts(table, teacher, grown))
+        hollow = skeleton(model, shapes)
+        surgery.set_attributes(hollow, edits)
+        student = _infer_student(hollow, inputs, len(teacher.traces), on_unknown)
+        maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
+        return student, WidenPlan.make(model, maps, edits, method=method, noise=noise, seed=seed)
+
+    grown, (student, plan) = nearest_feasible(grown, attempt)
     result = plan.apply(model)
     exact = method in PRESERVING and noise == 0
     parity = check(model, result, inputs, must_match=exact) if verify else None

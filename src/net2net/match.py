@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from net2net.errors import GraphMismatchError
 from net2net.infer import Group, Inference
 from net2net.maps import FRESH, Map, generator, method_named
-from net2net.units import MAKE, SHARE, Axis, Labels
+from net2net.units import SHARE, Axis, Labels
 
 ABSENT = -2
 """A student position whose unit the teacher has not on this axis: nobody may read it."""
@@ -49,7 +49,8 @@ def match(
         if role == SHARE and not np.isin(np.arange(len(old)), index).all():
             raise GraphMismatchError(
                 f"some of the {len(old)} positions of {axis} have no counterpart in the student. "
-                "Choose another width for this space."
+                "Choose another width for this space.",
+                {str(axis)},
             )
         if role != SHARE:
             index[index == ABSENT] = FRESH
@@ -64,17 +65,21 @@ def _match_units(
     grow = method_named(method)
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
     for key, group in student.groups.items():
-        origin = teacher.groups.get(key) or _nearest(teacher, student, group)
+        origin = teacher.groups.get(key) or _alike(teacher, student, group)
+        if origin is None:
+            continue
         n, q = origin.size, group.size
         if q < n and key in teacher.groups:
             raise GraphMismatchError(
                 f"{_describe(group)}: the teacher has {n} units of this kind, the student {q}. "
-                "Choose another width for this space."
+                "Choose another width for this space.",
+                set(map(str, group.places)),
             )
         if q != n and (origin.fixed or group.fixed):
             raise GraphMismatchError(
                 f"{_describe(group)}: grew from {n} to {q} units, but "
-                f"{origin.fixed or group.fixed}. Choose another width for this space."
+                f"{origin.fixed or group.fixed}. Choose another width for this space.",
+                set(map(str, group.places)),
             )
         name = str(next(iter(group.places)))
         if q <= n:
@@ -88,22 +93,23 @@ def _match_units(
     return source
 
 
-def _nearest(teacher: Inference, student: Inference, group: Group) -> Group:
-    """The teacher's units that the same weights make, though other weights read them.
+def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None:
+    """The teacher's units that are made alike, though they are not read alike.
 
     Where code cuts an axis by position (channel shuffle, then chunk), some student units end on
-    another side of the cut than any teacher unit of their make. They copy one of those, what would
-    follow them starts afresh, and nobody reads them: their columns are zero.
+    another side of the cut than any teacher unit of their make. They copy one that everything
+    which makes and follows them makes and follows too; failing that, they start afresh. Either
+    way, what the teacher does not read, the student's columns of zeros do not read.
     """
-    made = {axis for axis in group.places if student.role(axis) == MAKE}
-    kept = {axis for axis in group.places if student.role(axis) != SHARE}
-    alike = [one for one in teacher.groups.values() if made & one.places.keys() and not one.fixed]
-    if not alike or group.fixed:
+    if group.fixed:
         raise GraphMismatchError(
             f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
-            "does not. Choose another width for this space."
+            "does not. Choose another width for this space.",
+            set(map(str, group.places)),
         )
-    return max(alike, key=lambda one: (len(kept & one.places.keys()), one.size))
+    kept = {axis for axis in group.places if student.role(axis) != SHARE}
+    alike = [one for one in teacher.groups.values() if kept <= one.places.keys() and not one.fixed]
+    return max(alike, key=lambda one: one.size, default=None)
 
 
 def _describe(group: Group) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from net2net.apply import with_tensors
 from net2net.errors import InputError, VerificationError
 from net2net.trace import Inputs, named_tensors, split_inputs, tensors_of
 
@@ -133,9 +133,17 @@ def _measure(
     return Parity(max_abs, max_rel, found, tolerance, len(before), worst)
 
 
+def _double(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
+    """A copy to run, in evaluation mode: buffers are its own, parameters shared if they can be."""
+    tensors = {}
+    for name, tensor in named_tensors(model):
+        own = tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone()
+        tensors[name] = own.to(dtype) if dtype and own.is_floating_point() else own
+    return with_tensors(model, tensors).eval()
+
+
 def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tuple[str, Tensor]]:
     """Outputs of a copy of the model in evaluation mode, with a fixed random state."""
-    double = copy.deepcopy(model).eval()
     args, kwargs = split_inputs(inputs)
 
     def cast(item: Any) -> Any:
@@ -144,8 +152,7 @@ def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tu
         return item.to(dtype) if dtype and item.is_floating_point() else item.clone()
 
     try:
-        if dtype:
-            double = double.to(dtype)
+        double = _double(model, dtype)
         args, kwargs = tree_map(cast, (args, kwargs))
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(0)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from typing import TypeVar
 
 from torch import nn
 
-from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
+from net2net.errors import GraphMismatchError, NotGrowableError, UnknownModuleError, WidthError
 from net2net.infer import Inference
 from net2net.spaces import Space, Spaces
+
+T = TypeVar("T")
 
 Widths = float | int | Mapping[str, float | int]
 
@@ -26,6 +29,8 @@ class Grown:
     new: int
     asked: str
     note: str = ""
+    exact: bool = False
+    """An integer was asked for: no other width will do."""
 
     @property
     def ratio(self) -> Fraction:
@@ -153,7 +158,7 @@ def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:
             f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
             f"cannot be had. The admissible neighbours are {below} and {below + step}."
         )
-    return Grown(space, width * space.size // now, glob)
+    return Grown(space, width * space.size // now, glob, exact=True)
 
 
 def _by_factor(space: Space, factor: float, asked: str) -> Grown:
@@ -168,6 +173,66 @@ def _by_factor(space: Space, factor: float, asked: str) -> Grown:
         why = space.uniform or f"grows in steps of {space.step}"
         note = f"nearest admissible to {space.size * factor:g}: {why}"
     return Grown(space, new, asked, note)
+
+
+def nearest_feasible(
+    grown: list[Grown], attempt: Callable[[list[Grown]], T], tries: int = 24
+) -> tuple[list[Grown], T]:
+    """The first of ``attempt``'s results that does not fail, moving the width that fails.
+
+    Where code cuts channels by position (shuffled halves), only a trial shows which widths leave
+    every teacher unit a place. A factor moves to the nearest width that does; an integer raises,
+    naming the nearest such widths.
+
+    Raises:
+        WidthError: an integer that cannot be had.
+        GraphMismatchError: no width near it can be had.
+    """
+    wanted = {one.space.name: one.new for one in grown}
+    last = GraphMismatchError("")
+    for _ in range(tries):
+        try:
+            return grown, attempt(grown)
+        except GraphMismatchError as error:
+            failed = next((g for g in grown if error.axes & set(map(str, g.space.axes))), None)
+            if failed is None or len(failed.space.groups) == 1:
+                raise
+            if failed.exact:
+                raise _not_feasible(grown, failed, attempt, tries) from error
+            target, step = wanted[failed.space.name], failed.space.step
+            moved = _further(target, failed.new, step, failed.space.size)
+            note = f"nearest to {target} at which every unit has a place"
+            grown = [replace(g, new=moved, note=note) if g is failed else g for g in grown]
+            last = error
+    raise last
+
+
+def _further(target: int, now: int, step: int, least: int) -> int:
+    """The next candidate around ``target``: one step more, one less, two more, …"""
+    while True:
+        now = 2 * target - now if now > target else 2 * target - now + step
+        if now >= least:
+            return now
+
+
+def _not_feasible(
+    grown: list[Grown], failed: Grown, attempt: Callable[[list[Grown]], T], tries: int
+) -> WidthError:
+    """An integer width leaves units without a place: find the widths around it that do not."""
+    found = []
+    for direction in (-1, 1):
+        for distance in range(1, tries // 2):
+            new = failed.new + direction * distance * failed.space.step
+            try:
+                attempt([replace(g, new=new) if g is failed else g for g in grown])
+            except GraphMismatchError:
+                continue
+            found.append(new)
+            break
+    return WidthError(
+        f"'{failed.asked}' cannot be {failed.new} wide: the code cuts its channels so that some "
+        f"units would have no place. The admissible neighbours are {found}."
+    )
 
 
 def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,45 @@
+"""Set-up shared by all tests: torchvision's operators, one thread, Hypothesis profiles."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+pytest.register_assert_rewrite("helpers")
+
+_LIBRARIES: list[torch.library.Library] = []  # definitions last as long as their library object
+
+
+def _torchvision_operators_load() -> bool:
+    """Load torchvision's compiled operators as it would itself, without importing it: its import
+    fails where they are missing, or were built for another torch."""
+    spec = importlib.util.find_spec("torchvision")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in [*Path(folder).glob("_C*.so"), *Path(folder).glob("_C*.pyd")]:
+            try:
+                torch.ops.load_library(path)
+            except OSError:
+                continue
+    return hasattr(torch.ops.torchvision, "nms")
+
+
+if importlib.util.find_spec("torchvision") and not _torchvision_operators_load():
+    lib = torch.library.Library("torchvision", "DEF")
+    lib.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    lib.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _LIBRARIES.append(lib)
+
+torch.set_num_threads(1)  # the networks here are tiny
+
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """A test's own random numbers do not depend on which tests ran before."""
+    torch.manual_seed(0)
