@@ -23,11 +23,12 @@ from torch import nn
 
 import net2net
 from net2net import growth, surgery
+from net2net.hollow import skeleton
 from net2net.infer import infer
 from net2net.match import match
 from net2net.plan import WidenPlan
 from net2net.spaces import spaces_of
-from net2net.trace import skeleton, trace
+from net2net.trace import trace
 from net2net.widths import new_counts, new_shapes, resolve
 
 HERE = Path(__file__).parent
@@ -98,7 +99,9 @@ def peak_memory(factor: float) -> float:
         f"import sys; sys.path.insert(0, {str(HERE)!r}); import resnet50; "
         f"print(resnet50.measure_peak({factor}))"
     )
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    )
 
 
 def measure_peak(factor: float) -> float:

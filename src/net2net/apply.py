@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from net2net.hollow import named_tensors
 from net2net.maps import FRESH, generator
 from net2net.match import ABSENT
-from net2net.trace import named_tensors
 from net2net.units import MAKE, SHARE
 
 

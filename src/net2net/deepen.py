@@ -19,21 +19,11 @@ from net2net.calibrate import calibrated
 from net2net.errors import DepthError, InputError
 from net2net.flops import flops
 from net2net.growth import Growth, analyse, check, count_parameters
+from net2net.hollow import named_tensors, skeleton
 from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion
 from net2net.infer import Inference
 from net2net.report import Report, Row
-from net2net.trace import (
-    Call,
-    Inputs,
-    Op,
-    Ref,
-    Trace,
-    check_model,
-    named_tensors,
-    refs,
-    skeleton,
-    trace,
-)
+from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, refs, trace
 from net2net.widths import matching
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,14 @@ from torch import nn
 from net2net import surgery
 from net2net.errors import GraphMismatchError, InputError, VerificationError, WidthError
 from net2net.flops import flops
+from net2net.hollow import named_tensors, skeleton
 from net2net.infer import Inference, infer
 from net2net.maps import PRESERVING, method_named
 from net2net.match import match
 from net2net.plan import Plan, WidenPlan
 from net2net.report import Report, Row
 from net2net.spaces import Spaces, spaces_of
-from net2net.trace import Inputs, check_model, named_tensors, skeleton, trace
+from net2net.trace import Inputs, check_model, trace
 from net2net.verify import Parity, verify
 from net2net.widths import Grown, Widths, nearest_feasible, new_counts, new_shapes, resolve
 

@@ -20,9 +20,9 @@ from torch import nn
 
 from net2net.apply import AxisStep, grow_tensor, with_tensors
 from net2net.errors import PlanError
+from net2net.hollow import named_tensors
 from net2net.match import AxisMap
 from net2net.surgery import Edit, set_attributes
-from net2net.trace import named_tensors
 from net2net.units import Axis
 
 FORMAT = "net2net-plan-1"

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from net2net.trace import named_tensors
+from net2net.hollow import named_tensors
 
 Edit = tuple[str, str, Any]
 """Module path, attribute, new value."""

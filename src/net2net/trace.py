@@ -1,14 +1,14 @@
 """trace: run a weightless copy of a model once and record its operations.
 
-The copy's tensors live on the ``meta`` device: no arithmetic is done, no weight is copied and the
-model itself is never run. Under ``inference_mode`` a ``TorchDispatchMode`` sees operations before
-they are decomposed (``linear``, ``conv2d``, ``scaled_dot_product_attention``), which is the level
-that rules are written for.
+The copy's tensors live on the ``meta`` device: what depends on a parameter is a shape without
+values, no weight is copied, and the model itself is never run. What depends on the inputs alone
+(masks, positions) is computed for real, since code branches on it. Under ``inference_mode`` a
+``TorchDispatchMode`` sees operations before they are decomposed (``linear``, ``conv2d``,
+``scaled_dot_product_attention``), which is the level that rules are written for.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
+from net2net.hollow import named_tensors, run
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,6 @@ class Trace:
     """Parameters and buffers: number → name in the state dict."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
-
-
-def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, then buffers, each under its first name only."""
-    yield from model.named_parameters()
-    yield from model.named_buffers()
 
 
 def split_inputs(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -129,49 +124,35 @@ def check_model(model: nn.Module) -> None:
             )
 
 
-def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None) -> nn.Module:
-    """A copy of the same class whose tensors are on ``meta``, with other shapes where given."""
-    shapes = shapes or {}
-    memo: dict[int, Any] = {}
-    for name, tensor in named_tensors(model):
-        shape = shapes.get(name, tensor.shape)
-        hollow = torch.empty(tuple(shape), dtype=tensor.dtype, device="meta")
-        if isinstance(tensor, nn.Parameter):
-            memo[id(tensor)] = nn.Parameter(hollow, requires_grad=tensor.requires_grad)
-        else:
-            memo[id(tensor)] = hollow
-    return copy.deepcopy(model, memo)
-
-
 def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
-    """Run a skeleton on ``inputs`` (moved to ``meta``) and record what it did.
+    """Run a skeleton on a copy of ``inputs`` and record what it did.
 
     Raises:
         InputError: the model does not run on these inputs.
     """
     args, kwargs = split_inputs(inputs)
-    args, kwargs = tree_map(lambda x: x.to("meta") if isinstance(x, Tensor) else x, (args, kwargs))
+    args, kwargs = tree_map(_private, (args, kwargs))
     recorder = Recorder(hollow)
     for part in hollow.modules():
         part.training = training
     try:
-        with (
-            _quiet(),
-            recorder.watch_modules(),
-            torch.inference_mode(),
-            torch.device("meta"),
-            recorder,
-        ):
+        with _quiet(), recorder.watch_modules(), torch.inference_mode(), recorder:
             output = hollow(*args, **kwargs)
     except Exception as error:
         where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
         raise InputError(
             f"the model does not run on these inputs: {type(error).__name__}{where}: {error}. "
-            "Check that model(*inputs) works and that its forward needs shapes only, no values."
+            "Check that model(*inputs) works and that what its forward"
+            " branches on does not depend on weights."
         ) from error
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
     return recorder.trace
+
+
+def _private(item: Any) -> Any:
+    """A copy on the CPU, so that operations in place stay ours."""
+    return item.detach().to("cpu", copy=True) if isinstance(item, Tensor) else item
 
 
 def refs(item: Any) -> list[Ref]:
@@ -242,7 +223,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.failed_in = None
-        result = func(*args, **kwargs)
+        result = run(func, args, kwargs)
         named = {}
         for position, argument in enumerate(func._schema.arguments):
             if position < len(args):

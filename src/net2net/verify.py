@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from net2net.apply import with_tensors
 from net2net.errors import InputError, VerificationError
-from net2net.trace import Inputs, named_tensors, split_inputs, tensors_of
+from net2net.hollow import named_tensors
+from net2net.trace import Inputs, split_inputs, tensors_of
 
 ROUNDING = {
     torch.float64: 1e-9,
@@ -133,6 +136,18 @@ def _measure(
     return Parity(max_abs, max_rel, found, tolerance, len(before), worst)
 
 
+class _Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Computes in float64 where code asks for a narrower type (norms and softmax in float32)."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*tree_map(_widened, args), **tree_map(_widened, kwargs or {}))
+
+
+def _widened(item: Any) -> Any:
+    narrow = isinstance(item, torch.dtype) and item.is_floating_point
+    return torch.float64 if narrow else item
+
+
 def _double(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     """A copy to run, in evaluation mode: buffers are its own, parameters shared if they can be."""
     tensors = {}
@@ -154,7 +169,7 @@ def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tu
     try:
         double = _double(model, dtype)
         args, kwargs = tree_map(cast, (args, kwargs))
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), _Wide() if dtype else nullcontext():
             torch.manual_seed(0)
             return tensors_of(double(*args, **kwargs))
     except MemoryError:

@@ -1,0 +1,72 @@
+"""Hollow models: tensors without values, run beside tensors that have them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, then buffers, each under its first name only."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None) -> nn.Module:
+    """A copy of the same class whose tensors are on ``meta``, with other shapes where given."""
+    shapes = shapes or {}
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model):
+        shape = shapes.get(name, tensor.shape)
+        hollow = torch.empty(tuple(shape), dtype=tensor.dtype, device="meta")
+        if isinstance(tensor, nn.Parameter):
+            memo[id(tensor)] = nn.Parameter(hollow, requires_grad=tensor.requires_grad)
+        else:
+            memo[id(tensor)] = hollow
+    return copy.deepcopy(model, memo)
+
+
+META = torch.device("meta")
+
+
+def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run one operation on any mix of hollow (``meta``) and real tensors.
+
+    One hollow operand makes the result hollow, except where it gives no more than a shape or a
+    type. New tensors are real even if the code asks for the device of a hollow one, and what is
+    written to in place stays the object that it was.
+    """
+    name = func._schema.name
+    if name in {"aten::to", "aten::type_as"} and len(args) > 1 and isinstance(args[1], Tensor):
+        args = (args[0], torch.empty(0, dtype=args[1].dtype, device=args[0].device), *args[2:])
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    hollow = [tensor for tensor in tensors if tensor.device == META]
+    if not hollow or _shape_only(name):
+        args, kwargs = tree_map(_here, (args, kwargs))
+        if hollow:
+            kwargs = {**kwargs, "device": torch.device("cpu")}
+        return func(*args, **kwargs)
+    if len(hollow) == len(tensors):
+        return func(*args, **kwargs)
+    result = func(*tree_map(_emptied, args), **tree_map(_emptied, kwargs))
+    first = func._schema.arguments[0].alias_info
+    if first is not None and first.is_write and isinstance(args[0], Tensor):
+        return args[0]
+    return result
+
+
+def _shape_only(name: str) -> bool:
+    return name.startswith("aten::new_") or name.endswith(("zeros_like", "ones_like", "full_like"))
+
+
+def _here(item: Any) -> Any:
+    return torch.device("cpu") if item == META and isinstance(item, torch.device) else item
+
+
+def _emptied(item: Any) -> Any:
+    return item.to(META) if isinstance(item, Tensor) else item
