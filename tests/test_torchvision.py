@@ -1,4 +1,4 @@
-"""The torchvision models of the first milestone, in float64: whole and by one layer, × 2 and 1.5."""
+"""Sixteen torchvision models in float64: whole and by one layer, by 2 and by 1.5."""
 
 import warnings
 
@@ -46,7 +46,7 @@ def model(request):
 
 @pytest.mark.parametrize("factor", [1.5, 2.0])
 def test_whole(model, factor):
-    name, teacher, inputs = model
+    _, teacher, inputs = model
     growth = net2net.widen(teacher, factor, inputs)
     assert type(growth.model) is type(teacher)
     assert growth.report.parity.dtype == torch.float64

@@ -169,7 +169,7 @@ def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tu
     try:
         double = _double(model, dtype)
         args, kwargs = tree_map(cast, (args, kwargs))
-        with torch.no_grad(), torch.random.fork_rng(), _Wide() if dtype else nullcontext():
+        with torch.no_grad(), torch.random.fork_rng(), _Wide() if dtype else nullcontext():  # type: ignore[no-untyped-call]
             torch.manual_seed(0)
             return tensors_of(double(*args, **kwargs))
     except MemoryError:

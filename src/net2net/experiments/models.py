@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,7 @@ class ConvNet(nn.Module):
     def __init__(self, channels: Sequence[int], in_channels: int = 1, classes: int = 10) -> None:
         super().__init__()
         sizes = [in_channels, *channels]
-        self.blocks = nn.Sequential(
-            *(_block(before, after) for before, after in zip(sizes, sizes[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(_block(before, after) for before, after in pairwise(sizes)))
         self.pool = nn.MaxPool2d(2)
         self.head = nn.Linear(sizes[-1], classes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from net2net.experiments.arms import ARMS
+from net2net.experiments.arms import ARMS, Role
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.results import Results
 from net2net.experiments.tasks import TASKS
 
-COLOURS = ("#0072b2", "#d55e00", "#777777", "#009e73", "#cc79a7")
-"""Okabe and Ito's palette: these stay apart for colour-blind readers."""
+COLOURS = {
+    Role.NET2NET: ("#0072b2", "#56b4e9", "#cc79a7"),
+    Role.BASELINE: ("#d55e00", "#e69f00", "#009e73"),
+    Role.SCRATCH: ("#777777",),
+}
+"""Of the arms of each role in turn. From Okabe and Ito's palette, whose colours stay apart for
+colour-blind readers."""
 
 
 def plot_question(results: Results, question: str, path: Path) -> None:
@@ -26,14 +33,14 @@ def plot_question(results: Results, question: str, path: Path) -> None:
     arms = [arm for arm in results.experiment.arms_of(question) if results.of(arm)]
     best = max((_curve(results, arm)[1].max() for arm in arms), default=teacher)
     for axes in (whole, top):
-        for arm, colour in zip(arms, COLOURS, strict=False):
+        for arm, colour in _colours(arms).items():
             steps, mean, deviation = _curve(results, arm)
             axes.plot(steps, mean, color=colour, label=ARMS[arm].label, linewidth=1.8)
             axes.fill_between(
                 steps, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0
             )
         axes.axhline(teacher, color="black", linestyle="--", linewidth=1, label="teacher")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("training step of the student")
         axes.set_xlim(0, results.experiment.schedule.steps)
         axes.grid(alpha=0.25)
@@ -46,12 +53,15 @@ def plot_question(results: Results, question: str, path: Path) -> None:
     whole.set_title("all of training", fontsize=10)
     whole.legend(frameon=False, loc="lower right")
     seeds = len(results.of(TEACHER))
-    figure.suptitle(
-        f"Growing {question}: {TASKS[results.experiment.task].title} "
-        f"(mean ± deviation, {seeds} seed{'s' if seeds > 1 else ''})",
-        fontsize=11,
-    )
+    shown = f"mean ± deviation, {seeds} seeds" if seeds > 1 else "1 seed"
+    title = TASKS[results.experiment.task].title
+    figure.suptitle(f"Growing {question}: {title} ({shown})", fontsize=11)
     figure.savefig(path, dpi=130)
+
+
+def _colours(arms: Sequence[str]) -> dict[str, str]:
+    left = {role: cycle(colours) for role, colours in COLOURS.items()}
+    return {arm: next(left[ARMS[arm].role]) for arm in arms}
 
 
 def _curve(results: Results, arm: str) -> tuple[Any, Any, Any]:

@@ -48,6 +48,7 @@ class Evaluation:
 class End:
     """The run is complete."""
 
+    evaluations: int
     seconds: float
 
 
@@ -100,15 +101,17 @@ def recording(path: Path) -> Iterator[Recorder]:
 def read_run(path: Path) -> Run:
     """Read a complete run, or raise ``BrokenRunError``."""
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             fields = json.loads(line)
             records.append(KINDS[fields.pop("kind")](**fields))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenRunError(f"Line {number} of {path.name} is not a record.") from error
+    evaluations = tuple(record for record in records if isinstance(record, Evaluation))
     match records:
-        case [Start() as start, *evaluations, End(seconds)] if evaluations and all(
-            isinstance(record, Evaluation) for record in evaluations
+        case [Start() as start, *between, End(count, seconds)] if (
+            len(evaluations) == len(between) == count
         ):
-            return Run(start, tuple(evaluations), seconds)
+            return Run(start, evaluations, seconds)
     raise BrokenRunError(f"{path.name} is not a complete run: it has lost some of its lines.")

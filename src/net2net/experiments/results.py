@@ -15,6 +15,9 @@ from net2net.experiments.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
+RUNS = "runs"
+"""Subdirectory of the records."""
+
 
 class NoResultsError(Net2NetError):
     """A directory without an experiment, or without the runs that are needed to draw it."""
@@ -44,18 +47,19 @@ class Results:
         return self.runs[Key(TEACHER, run.start.seed)]
 
 
-def run_path(out: Path, name: str) -> Path:
-    return out / "runs" / name
-
-
-def save_experiment(experiment: Experiment, out: Path) -> None:
-    """Write down what is run in this directory, and which files hold its runs."""
+def save_experiment(experiment: Experiment, out: Path) -> dict[Key, Path]:
+    """Write down what is run in this directory, and return which files hold its runs."""
     files = [experiment.file_name(key) for key in experiment.keys]
     path = out / "experiment.json"
     part = path.with_name(path.name + ".part")
     saved = {"experiment": asdict(experiment), "files": files}
     part.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
     part.replace(path)
+    return _paths(experiment, files, out)
+
+
+def _paths(experiment: Experiment, files: list[str], out: Path) -> dict[Key, Path]:
+    return {key: out / RUNS / name for key, name in zip(experiment.keys, files, strict=True)}
 
 
 def load_results(out: Path) -> Results:
@@ -64,7 +68,7 @@ def load_results(out: Path) -> Results:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         experiment = _experiment(saved["experiment"])
-        files = dict(zip(experiment.keys, saved["files"], strict=True))
+        paths = _paths(experiment, saved["files"], out)
     except FileNotFoundError:
         raise NoResultsError(
             f"There is no experiment in '{out}'. Run it first, without rendering only."
@@ -73,8 +77,8 @@ def load_results(out: Path) -> Results:
         raise NoResultsError(
             f"'{path}' cannot be read as an experiment. Delete it and run the experiment again."
         ) from error
-    runs = {key: run for key, name in files.items() if (run := complete_run(run_path(out, name)))}
-    return Results(experiment, runs)
+    runs = {key: complete_run(path) for key, path in paths.items()}
+    return Results(experiment, {key: run for key, run in runs.items() if run is not None})
 
 
 def complete_run(path: Path) -> Run | None:

@@ -18,7 +18,7 @@ from net2net.experiments.data import Data
 from net2net.experiments.models import seeded
 from net2net.experiments.plan import TEACHER, Experiment, Key
 from net2net.experiments.records import End, Recorder, Run, Start, read_run, recording
-from net2net.experiments.results import Results, complete_run, run_path, save_experiment
+from net2net.experiments.results import RUNS, Results, complete_run, save_experiment
 from net2net.experiments.tasks import TASKS
 from net2net.experiments.train import train
 
@@ -27,16 +27,13 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[Key, int], None]
 """Called with the run and how many more of its training steps are done."""
 
-THREADS = 2
-"""Sums depend on the number of threads, and models this small gain nothing from more."""
-
 
 def run_experiment(experiment: Experiment, out: Path, progress: Progress) -> Results:
     """Do what is missing of an experiment, and return all of its runs."""
-    run_path(out, "").mkdir(parents=True, exist_ok=True)
-    save_experiment(experiment, out)
-    runner = _Runner(experiment, out, TASKS[experiment.task].load(), progress)
-    with _threads(THREADS):
+    (out / RUNS).mkdir(parents=True, exist_ok=True)
+    paths = save_experiment(experiment, out)
+    runner = _Runner(experiment, paths, TASKS[experiment.task].load(), progress)
+    with _threads(experiment.schedule.threads):
         return Results(experiment, {key: runner.complete(key) for key in experiment.keys})
 
 
@@ -53,19 +50,16 @@ def _threads(count: int) -> Iterator[None]:
 @dataclass
 class _Runner:
     experiment: Experiment
-    out: Path
+    paths: dict[Key, Path]
     data: Data
     progress: Progress
 
-    def path(self, key: Key) -> Path:
-        return run_path(self.out, self.experiment.file_name(key))
-
     def weights_path(self, seed: int) -> Path:
-        return self.path(Key(TEACHER, seed)).with_suffix(".pt")
+        return self.paths[Key(TEACHER, seed)].with_suffix(".pt")
 
     def complete(self, key: Key) -> Run:
         """The run, from its file if that is complete."""
-        run = complete_run(self.path(key))
+        run = complete_run(self.paths[key])
         if run is not None and key.arm == TEACHER and self.load_teacher(key.seed) is None:
             logger.warning("The weights of %s cannot be read: it is trained again.", key)
             run = None
@@ -73,11 +67,11 @@ class _Runner:
             self.progress(key, self.experiment.schedule.steps)
             return run
         model = self.model(key)
-        with recording(self.path(key)) as recorder:
+        with recording(self.paths[key]) as recorder:
             self.record(key, model, recorder)
             if key.arm == TEACHER:
                 self.save_teacher(key.seed, model)
-        run = read_run(self.path(key))
+        run = read_run(self.paths[key])
         logger.info("%s: %.2f %% after %d steps", key, 100 * run.final, run.evaluations[-1].step)
         return run
 
@@ -86,14 +80,12 @@ class _Runner:
         lr = self.experiment.lr(key.arm)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         recorder.add(Start(key.arm, key.seed, lr, parameters, self.experiment.config(key)))
-        begin, step = time.perf_counter(), 0
-        for evaluation in train(
-            model, self.data, self.experiment.schedule, lr=lr, seed=key.seed
-        ):
+        begin, steps = time.perf_counter(), [0]
+        for evaluation in train(model, self.data, self.experiment.schedule, lr=lr, seed=key.seed):
             recorder.add(evaluation)
-            self.progress(key, evaluation.step - step)
-            step = evaluation.step
-        recorder.add(End(time.perf_counter() - begin))
+            self.progress(key, evaluation.step - steps[-1])
+            steps.append(evaluation.step)
+        recorder.add(End(len(steps) - 1, time.perf_counter() - begin))
 
     def model(self, key: Key) -> nn.Module:
         """What the run trains."""

@@ -16,6 +16,9 @@ class Schedule:
     lr: float = 0.1
     """Initial learning rate of the teacher. Every arm scales it, see ``arms``."""
     momentum: float = 0.9
+    threads: int = 1
+    """Part of what determines the numbers, for sums depend on it. Small models gain nothing from
+    more."""
 
     def evaluates(self, step: int) -> bool:
         return step % self.every == 0 or step == self.steps

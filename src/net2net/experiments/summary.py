@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from net2net.experiments.arms import ARMS
+from net2net.experiments.arms import ARMS, Role
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.records import Run
 from net2net.experiments.results import NoResultsError, Results
@@ -46,7 +46,6 @@ class Row:
 
     arm: str
     label: str
-    grows: bool
     lr: float
     parameters: int
     accuracy: dict[int, Stat]
@@ -71,9 +70,9 @@ class Question:
 
     name: str
     rows: list[Row]
-    final_lead: dict[str, list[float]]
-    """For every grown arm, seed by seed: its final accuracy minus that of the student from
-    scratch."""
+    final_leads: dict[str, dict[str, list[float]]]
+    """Of every Net2Net arm, over the teacher and over every other arm: its final accuracy minus
+    theirs, seed by seed."""
 
 
 @dataclass(frozen=True)
@@ -115,21 +114,24 @@ def summarise(results: Results) -> Summary:
 
 
 def _question(results: Results, name: str) -> Question:
-    arms = [arm for arm in results.experiment.arms_of(name) if results.of(arm)]
-    scratch = {
-        run.start.seed: run
-        for arm in arms
-        if not ARMS[arm].grows
-        for run in results.of(arm)
+    runs = {
+        arm: {run.start.seed: run for run in results.of(arm)}
+        for arm in (TEACHER, *results.experiment.arms_of(name))
     }
+    arms = [arm for arm, of_seeds in runs.items() if of_seeds and arm != TEACHER]
+    scratch = next((runs[arm] for arm in arms if ARMS[arm].role is Role.SCRATCH), {})
     leads = {
-        arm: [
-            run.final - scratch[run.start.seed].final
-            for run in results.of(arm)
-            if run.start.seed in scratch
-        ]
+        arm: {
+            other: [
+                run.final - runs[other][seed].final
+                for seed, run in runs[arm].items()
+                if seed in runs[other]
+            ]
+            for other in (TEACHER, *arms)
+            if other != arm
+        }
         for arm in arms
-        if ARMS[arm].grows
+        if ARMS[arm].role is Role.NET2NET
     }
     return Question(name, [_row(results, arm, scratch) for arm in arms], leads)
 
@@ -140,7 +142,6 @@ def _row(results: Results, arm: str, scratch: dict[int, Run]) -> Row:
     return Row(
         arm=arm,
         label=ARMS[arm].label,
-        grows=ARMS[arm].grows,
         lr=runs[0].start.lr,
         parameters=runs[0].start.parameters,
         accuracy={

@@ -33,7 +33,7 @@ def train(
         model.train()
         loss = _loss(model(x), y)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.detach())
         if schedule.evaluates(step):
@@ -51,7 +51,7 @@ def _evaluate(
     model: nn.Module, data: Data, step: int, train_loss: float | None, lr: float
 ) -> Evaluation:
     model.eval()
-    logits = torch.cat([model(x) for x in data.val_x.split(1024)])
+    logits = torch.cat([model(x) for x in torch.split(data.val_x, 1024)])
     return Evaluation(
         step=step,
         val_accuracy=(logits.argmax(-1) == data.val_y).double().mean().item(),
