@@ -9,7 +9,7 @@ interchangeable: they are the units of one space.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -260,13 +260,19 @@ class Walk:
             self.units, self.counts,
         )  # fmt: skip
         result = function(site)
-        if live or site.shared:
-            for leaf in {
-                leaf for value in inputs for axis in value.leaves.values() for leaf in axis
-            }:
-                role = SHARE if leaf in site.shared else MAKE if leaf in site.made else FOLLOW
-                self.units.roles[leaf].add(role)
-        return list(result) if isinstance(result, (list, tuple)) else [result]
+        results = list(result) if isinstance(result, (list, tuple)) else [result]
+        passed_on = set() if live else _leaves(results)
+        for leaf in _leaves(inputs) - passed_on:
+            role = SHARE if leaf in site.shared else MAKE if leaf in site.made else FOLLOW
+            self.units.roles[leaf].add(role)
+        for leaf in site.shared & passed_on:
+            self.units.roles[leaf].add(SHARE)
+        return results
+
+
+def _leaves(values: Iterable[Value]) -> set[int]:
+    """The parameter axes that these tensors are made of."""
+    return {leaf for value in values for axis in value.leaves.values() for leaf in axis}
 
 
 def unknown_message(op: Op) -> str:

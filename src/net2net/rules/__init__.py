@@ -42,4 +42,4 @@ def find(name: str) -> Rule | None:
     return _RULES.get(canonical(name))
 
 
-from net2net.rules import contract, norm, pointwise, pool, reduce, select, shape  # noqa: E402, F401
+from net2net.rules import contract, index, norm, pointwise, pool, reduce, select, shape  # noqa: E402, F401

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from net2net.algebra import Site
 from net2net.rules import rule
 from net2net.values import Value
@@ -22,6 +24,8 @@ BINARY = """
     multiply ne not_equal pow remainder rsub sub subtract true_divide where xlogy
     __and__ __or__ __xor__
 """
+SCALING = frozenset("mul multiply div divide true_divide".split())
+
 FACTORIES = """
     empty empty_like empty_strided full full_like new_empty new_full new_ones new_zeros ones
     ones_like scalar_tensor zeros zeros_like
@@ -39,6 +43,10 @@ def pointwise(site: Site) -> Value:
     values = operands(site)
     if site.name in {"to", "type_as", "contiguous", "fill", "zero"}:
         values = values[:1]  # the other operand gives its type or one number
+    if site.name in SCALING:
+        # of a product of parameters (weight × scale), one factor takes the shares
+        widest = max(values, key=lambda value: len(value.leaves))
+        values = [v if v is widest else replace(v, leaves={}) for v in values]
     return site.pointwise(values)
 
 
