@@ -66,14 +66,19 @@ class Inference:
 
     @cached_property
     def numbers(self) -> dict[Axis, int]:
-        return {axis: number for number, axis in enumerate(self.units.axes)}
+        return {
+            axis: number
+            for number, axis in enumerate(self.units.axes)
+            if number not in self.units.anonymous
+        }
 
     @cached_property
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
         axis_of = np.repeat(np.arange(len(self.units.axes)), np.diff(self.units.starts))
         width = len(self.units.axes)
-        pair, count = np.unique(self.component * width + axis_of, return_counts=True)
+        named = ~np.isin(axis_of, list(self.units.anonymous))
+        pair, count = np.unique((self.component * width + axis_of)[named], return_counts=True)
         owner, axis = pair // width, pair % width
         names = np.array([_hash(str(a)) for a in self.units.axes], dtype=np.uint64)
         with np.errstate(over="ignore"):
@@ -86,7 +91,7 @@ class Inference:
             for component in np.unique(self.labels(number)).tolist():
                 fixed.setdefault(component, roles)
         members: dict[int, list[int]] = defaultdict(list)
-        roots = np.unique(self.component)  # ascending: by first position on the first axis
+        roots = np.unique(owner)  # ascending: by first position on the first axis
         for root, key in zip(roots.tolist(), keys[roots].tolist(), strict=True):
             members[key].append(root)
         result = {}
@@ -102,6 +107,11 @@ class Inference:
             )
         return result
 
+    @cached_property
+    def key_of(self) -> dict[int, int]:
+        """Component → signature of its group."""
+        return {int(c): key for key, group in self.groups.items() for c in group.components}
+
     def _reasons(self, said: Sequence[tuple[Labels, str]]) -> dict[int, str]:
         """Component → the first reason given for any of its units."""
         reasons: dict[int, str] = {}
@@ -115,7 +125,7 @@ class Inference:
         bad = {}
         for number, axis in enumerate(self.units.axes):
             roles = self.units.roles.get(number, set())
-            if not roles:
+            if not roles and number not in self.units.anonymous:
                 bad[number] = f"'{axis.name}' was not seen in use"
             elif SHARE in roles and len(roles) > 1:
                 bad[number] = (
@@ -189,6 +199,20 @@ def infer(
     return Inference(units, units.components(), all_values, list(traces), counts, unseen)
 
 
+def _filled(trace: Trace) -> set[int]:
+    """Tensors that code writes to through a view: ``out = zeros(…); out[:, t] = x``."""
+    found = set()
+    for op in trace.ops:
+        target = next(iter(op.args.values()), None)
+        if op.name.endswith("_") and isinstance(target, Ref):
+            base = target.id
+            while base in trace.bases:
+                base = trace.bases[base]
+            if base != target.id:
+                found.add(base)
+    return found
+
+
 def _leaf(units: Units, name: str, shape: tuple[int, ...]) -> Value:
     """A parameter or buffer: every axis has units of its own."""
     parts, leaves = [], {}
@@ -211,6 +235,7 @@ class Walk:
         self.units = units
         self.counts = counts
         self.on_unknown = on_unknown
+        self.filled = _filled(trace)
 
     def value(self, ref: Ref) -> Value:
         """A tensor nothing was said of is an input: it has no units, and it is live."""
@@ -242,7 +267,11 @@ class Walk:
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
-            self.values[ref.id] = replace(result, live=live, leaves={} if live else result.leaves)
+            if ref.id in self.filled and ref.id not in self.values and not result.parts:
+                self.values[ref.id] = replace(_leaf(self.units, "", shape), leaves={}, live=True)
+            elif ref.id not in self.filled:
+                leaves = {} if live else result.leaves
+                self.values[ref.id] = replace(result, live=live, leaves=leaves)
 
     def _apply(
         self, op: Op, shapes: list[tuple[int, ...]], inputs: Sequence[Value], live: bool

@@ -116,7 +116,7 @@ def spaces_of(inference: Inference) -> Spaces:
     Fixed groups are listed where a weight makes or reads them.
     """
     groups = inference.groups
-    group_of = {int(c): key for key, group in groups.items() for c in group.components}
+    key_of = inference.key_of
     leader = {key: key for key in groups}
 
     def find(key: int) -> int:
@@ -126,12 +126,13 @@ def spaces_of(inference: Inference) -> Spaces:
         return key
 
     def unite(labels: Labels) -> None:
-        keys = {group_of[int(c)] for c in np.unique(inference.component[labels])}
+        found = map(key_of.get, np.unique(inference.component[labels]).tolist())
+        keys = dict.fromkeys(key for key in found if key is not None)
         growable = [find(key) for key in keys if groups[key].fixed is None]
         for key in growable:
             leader[find(key)] = find(growable[0])
 
-    for number, axis in enumerate(inference.units.axes):
+    for axis, number in inference.numbers.items():
         if inference.role(axis) == MAKE:
             unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
     for labels in inference.units.coupled:
@@ -141,7 +142,10 @@ def spaces_of(inference: Inference) -> Spaces:
 
     ties: dict[int, dict[str, None]] = {}
     for tie in inference.units.ties:
-        key = find(group_of[int(inference.component[tie.unit])])
+        owner = key_of.get(int(inference.component[tie.unit]))
+        if owner is None:
+            continue
+        key = find(owner)
         where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
         ties.setdefault(key, {})[where] = None
     members: dict[int, list[Group]] = {}

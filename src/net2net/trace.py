@@ -66,6 +66,8 @@ class Trace:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     """Parameters and buffers: number → name in the state dict."""
+    bases: dict[int, int] = field(default_factory=dict)
+    """Views: number → number of the tensor that it looks into."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
 
@@ -232,8 +234,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 named[argument.name] = self._ref(kwargs[argument.name])
             else:
                 named[argument.name] = argument.default_value
-        self.trace.ops.append(Op(func._schema.name, named, self._ref(result), self.path))
+        op = Op(func._schema.name, named, self._ref(result), self.path)
+        self.trace.ops.append(op)
+        self._note_views(op, func._schema)
         return result
+
+    def _note_views(self, op: Op, schema: Any) -> None:
+        """Outputs that the schema calls aliases of an argument, not written to, look into it."""
+        source = next(
+            (a for a in schema.arguments if a.alias_info is not None and not a.alias_info.is_write),
+            None,
+        )
+        if source is None or not isinstance(base := op.args[source.name], Ref):
+            return
+        for ref in refs([op.outputs]):
+            if ref != base:
+                self.trace.bases[ref.id] = base.id
 
     @contextmanager
     def watch_modules(self) -> Iterator[None]:

@@ -51,6 +51,7 @@ class Units:
 
     def __init__(self) -> None:
         self.axes: list[Axis] = []
+        self.anonymous: set[int] = set()
         self.starts: list[int] = [0]
         self.roles: dict[int, set[str]] = defaultdict(set)
         self._edges: list[tuple[Labels, Labels]] = []
@@ -62,7 +63,12 @@ class Units:
         self.ties: list[Tie] = []
 
     def new(self, name: str, dim: int, size: int) -> tuple[int, Labels]:
-        """Fresh units for one parameter axis: its number, and ``[size]`` labels."""
+        """Fresh units for one parameter axis: its number, and ``[size]`` labels.
+
+        An axis without a name belongs to no parameter: a tensor that code fills piece by piece.
+        """
+        if not name:
+            self.anonymous.add(len(self.axes))
         start = self.starts[-1]
         self.axes.append(Axis(name, dim))
         self.starts.append(start + size)

@@ -115,9 +115,6 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
-    component_to_group = {
-        int(c): key for key, group in inference.groups.items() for c in group.components
-    }
     found: dict[str, Space] = {}
     for number, trace in enumerate(inference.traces):
         for call in trace.calls:
@@ -126,7 +123,7 @@ def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
             for tensor in call.outputs:
                 for labels in inference.labels_of(number, tensor):
                     for unit in set(inference.component[labels[labels >= 0]].tolist()):
-                        space = spaces.of_group.get(component_to_group[unit])
+                        space = spaces.of_group.get(inference.key_of.get(unit, -1))
                         if space is not None:
                             found[space.name] = space
     if not found:
@@ -252,11 +249,10 @@ def new_counts(
 ) -> list[tuple[str, str, int, int]]:
     """Integers of the code that count units: module, argument, value before, value after."""
     ratio = {key: one.ratio for one in grown for key in (g.key for g in one.space.groups)}
-    key_of = {int(c): key for key, group in inference.groups.items() for c in group.components}
     result = []
     for count in inference.counts:
         components = inference.component[count.labels].tolist()
-        new = sum(ratio.get(key_of[component], Fraction(1)) for component in components)
+        new = sum(ratio.get(inference.key_of.get(c, -1), Fraction(1)) for c in components)
         if new != len(components):
             result.append((count.path, count.argument, len(components), int(new)))
     return list(dict.fromkeys(result))
