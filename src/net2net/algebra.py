@@ -36,6 +36,8 @@ class Site:
     outputs: list[tuple[int, ...]]
     units: Units
     counts: list[Count]
+    constants: dict[int, list[int]] = field(default_factory=dict)
+    """Index vectors whose values are known: position among the tensor arguments → values."""
     shared: set[int] = field(default_factory=set)
     """Parameter axes that take the shares in this operation."""
     made: set[int] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""The command line: ``net2net demo``. The only part of the library that prints."""
+"""The command line: ``net2net demo``, ``net2net zoo``. The only part of the library that prints."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from net2net.experiments.report import Rendered
     from net2net.experiments.results import Results
     from net2net.experiments.summary import Question, Summary
+    from net2net.zoo.records import Key as Model
+    from net2net.zoo.records import Record
+    from net2net.zoo.run import Limits
 
 INTERRUPTED = 130
 """Exit status of a program that Ctrl-C ended."""
@@ -87,6 +90,115 @@ def demo(out: Path, seeds: int, steps: int | None, render_only: bool, as_json: b
         click.echo(json.dumps(asdict(rendered.summary), indent=2))
     else:
         _print(rendered)
+
+
+@main.command()
+@click.option(
+    "--family",
+    "families",
+    type=click.Choice(["torchvision", "timm", "transformers"]),
+    multiple=True,
+    help="Only this library (may be repeated).  [default: all]",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    help="Only models that match this glob; with a slash, group/model (may be repeated).",
+)
+@click.option(
+    "--json",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("docs/zoo.jsonl"),
+    show_default=True,
+    help="File of the records, one line each. What it has is not measured again.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("docs/zoo.md"),
+    show_default=True,
+    help="The tables.",
+)
+@click.option("--render-only", is_flag=True, help="Draw the tables again; measure nothing.")
+@click.option(
+    "--again", type=click.Choice(["failed", "all"]), help="Measure again what has a record."
+)
+@click.option("--seconds", type=click.FloatRange(min=1), default=300.0, show_default=True)
+@click.option(
+    "--memory", type=click.FloatRange(min=1), default=10.0, show_default=True, help="In GiB."
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
+def zoo(
+    families: tuple[str, ...],
+    only: tuple[str, ...],
+    path: Path,
+    out: Path,
+    render_only: bool,
+    again: str | None,
+    seconds: float,
+    memory: float,
+    jobs: int,
+) -> None:
+    """Widen every model of torchvision, timm and transformers, and table what happens.
+
+    Each model runs in a process of its own, with a limit of time and memory. Measured models are
+    kept: after an interruption the same command goes on where it was.
+    """
+    from net2net.plan import write_whole
+    from net2net.zoo.families import MODULES
+    from net2net.zoo.records import RecordsError, read
+    from net2net.zoo.render import counts, render
+    from net2net.zoo.run import GIB, Limits, models
+
+    console = Console(stderr=True)
+    with _logging_to(console):
+        if render_only:
+            records = read(path)
+            if not records:
+                raise RecordsError(
+                    f"There are no records in '{path}'. Measure first, without --render-only."
+                )
+            shown = [one for one in records.values() if not families or one.key.family in families]
+        else:
+            wanted = models(families or tuple(MODULES), only)
+            if not wanted:
+                raise RecordsError(
+                    f"No model matches {' or '.join(only)}. Give a glob such as 'resnet*'."
+                )
+            limits = Limits(seconds, int(memory * GIB), jobs)
+            records = _run_zoo(wanted, path, console, again or "", limits)
+            shown = [records[key] for key, _ in wanted]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, render(records.values()))
+    for name in MODULES:
+        part = [record for record in shown if record.key.family == name]
+        if part:
+            click.echo(f"{name}: {counts(part)}")
+    click.echo(out)
+
+
+def _run_zoo(
+    wanted: list[tuple[Model, dict[str, str]]],
+    path: Path,
+    console: Console,
+    again: str,
+    limits: Limits,
+) -> dict[Model, Record]:
+    from net2net.zoo.run import run_zoo
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TextColumn("models"), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("")
+
+        def progress(done: int, total: int, record: Record | None) -> None:
+            name = f"{record.key!s:<40}" if record else ""
+            bar.update(task, completed=done, total=total, description=name)
+
+        return run_zoo(wanted, path, progress, again=again, limits=limits)
 
 
 def _require(*modules: str) -> None:

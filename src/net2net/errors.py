@@ -1,6 +1,6 @@
 """Every error of the library: one sentence says what is wrong and where, one says what to do."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 
 class Net2NetError(Exception):
@@ -8,7 +8,11 @@ class Net2NetError(Exception):
 
 
 class InputError(Net2NetError):
-    """The model cannot be run, or not on these inputs."""
+    """The model cannot be run, or not on these inputs. ``module``: where it stopped, or ""."""
+
+    def __init__(self, message: str, module: str = "") -> None:
+        super().__init__(message)
+        self.module = module
 
 
 class UnsupportedModelError(Net2NetError):
@@ -46,12 +50,22 @@ class UnknownOperationError(Net2NetError):
 class GraphMismatchError(Net2NetError):
     """The student's graph does not correspond to the teacher's, so no weights can be mapped.
 
-    ``axes``: the parameter axes where that shows, as ``name[dim]``.
+    ``axes``: the parameter axes where that shows, as ``name[dim]``; ``module``: the module in which
+    the student stopped.
     """
 
-    def __init__(self, message: str, axes: Collection[str] = ()) -> None:
+    def __init__(self, message: str, axes: Collection[str] = (), module: str = "") -> None:
         super().__init__(message)
         self.axes = frozenset(axes)
+        self.module = module
+
+    def concerns(self, axes: Iterable[object]) -> bool:
+        """Whether it shows on one of these axes, or in a module that owns one."""
+        names = set(map(str, axes))
+        inside = f"{self.module}."
+        return bool(names & self.axes) or (
+            self.module != "" and any(name.startswith(inside) for name in names)
+        )
 
 
 class PlanError(Net2NetError, ValueError):

@@ -19,7 +19,7 @@ from net2net.report import Report, Row
 from net2net.spaces import Spaces, spaces_of
 from net2net.trace import Inputs, check_model, trace
 from net2net.verify import Parity, verify
-from net2net.widths import Grown, Widths, nearest_feasible, new_counts, new_shapes, resolve
+from net2net.widths import Grown, Widths, nearest_feasible, new_integers, new_shapes, resolve
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def widen(
 
     def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan]:
         shapes = new_shapes(teacher, grown)
-        edits = surgery.edits(model, shapes, new_counts(table, teacher, grown))
+        edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
         hollow = skeleton(model, shapes)
         surgery.set_attributes(hollow, edits)
         student = _infer_student(hollow, inputs, len(teacher.traces), on_unknown)
@@ -138,11 +138,11 @@ def widen(
     parity = check(model, result, inputs, must_match=exact) if verify else None
     report = Report(
         action=f"widened {type(model).__name__} by {method}",
-        rows=tuple(_row(one) for one in grown),
+        rows=tuple(_row(one) for one in grown if one.new != one.space.size),
         parameters=(count_parameters(model), count_parameters(result)),
         flops=(flops(teacher.traces[0]), flops(student.traces[0])),
         parity=parity,
-        notes=_notes(teacher, exact, method, noise),
+        notes=_left(grown) + _notes(teacher, exact, method, noise),
     )
     return Growth(result, plan, report)
 
@@ -154,7 +154,8 @@ def _infer_student(hollow: nn.Module, inputs: Inputs, traces: int, on_unknown: s
         raise GraphMismatchError(
             "the wider student does not run: a size is written into the model's code. "
             f"({error.__cause__}) Leave the spaces that meet there as they are, "
-            "or read the size from a tensor's shape in forward."
+            "or read the size from a tensor's shape in forward.",
+            module=error.module,
         ) from error
     return infer(found, on_unknown=on_unknown)
 
@@ -193,6 +194,12 @@ PASSING = frozenset(
     " conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
 )
 """Operations that hand units on; what is left of a space's ties brings modules together."""
+
+
+def _left(grown: list[Grown]) -> tuple[str, ...]:
+    """Spaces that were asked to grow and did not."""
+    still = [one for one in grown if one.new == one.space.size and one.note]
+    return tuple(f"'{one.space.name}' stays at {one.new}: {one.note}" for one in still)
 
 
 def _notes(teacher: Inference, exact: bool, method: str, noise: float) -> tuple[str, ...]:

@@ -23,12 +23,20 @@ def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None
     memo: dict[int, Any] = {}
     for name, tensor in named_tensors(model):
         shape = shapes.get(name, tensor.shape)
+        if name not in shapes and _is_index(tensor):
+            memo[id(tensor)] = tensor.detach().to("cpu", copy=True)
+            continue
         hollow = torch.empty(tuple(shape), dtype=tensor.dtype, device="meta")
         if isinstance(tensor, nn.Parameter):
             memo[id(tensor)] = nn.Parameter(hollow, requires_grad=tensor.requires_grad)
         else:
             memo[id(tensor)] = hollow
     return copy.deepcopy(model, memo)
+
+
+def _is_index(tensor: Tensor) -> bool:
+    """Positions, masks and counts: values that code may read."""
+    return not (isinstance(tensor, nn.Parameter) or tensor.is_floating_point() or tensor.is_meta)
 
 
 META = torch.device("meta")
@@ -51,6 +59,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if hollow:
             kwargs = {**kwargs, "device": torch.device("cpu")}
         return func(*args, **kwargs)
+    args, kwargs = tree_map(_there, (args, kwargs))
     if len(hollow) == len(tensors):
         return func(*args, **kwargs)
     result = func(*tree_map(_emptied, args), **tree_map(_emptied, kwargs))
@@ -66,6 +75,10 @@ def _shape_only(name: str) -> bool:
 
 def _here(item: Any) -> Any:
     return torch.device("cpu") if item == META and isinstance(item, torch.device) else item
+
+
+def _there(item: Any) -> Any:
+    return META if isinstance(item, torch.device) else item
 
 
 def _emptied(item: Any) -> Any:

@@ -181,7 +181,7 @@ def infer(
                 leaves[name] = _leaf(units, name, trace.shapes[tensor])
             values[tensor] = leaves[name]
         walk = Walk(trace, values, units, counts, on_unknown)
-        for op in trace.ops:
+        for op in _needed(trace):
             walk.step(op)
         for where, tensor in trace.outputs.items():
             if grow_outputs:
@@ -197,6 +197,20 @@ def infer(
         if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
     ]
     return Inference(units, units.components(), all_values, list(traces), counts, unseen)
+
+
+def _needed(trace: Trace) -> list[Op]:
+    """The operations that outputs depend on, or that read a parameter, and what those depend on.
+    The rest only lends its shape."""
+    read = set(trace.outputs.values())
+    needed = []
+    for op in reversed(trace.ops):
+        inputs = {ref.id for ref in refs(list(op.args.values()))}
+        outputs = {ref.id for ref in refs([op.outputs])}
+        if op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
+            needed.append(op)
+            read |= inputs
+    return needed[::-1]
 
 
 def _filled(trace: Trace) -> set[int]:
@@ -262,6 +276,8 @@ class Walk:
                 bool(inputs) and all(value.uniform for value in inputs)
             )
             results = [Value(shape, uniform=uniform) for shape in shapes]
+            if uniform and op.named:
+                results = [self._sized(op, result) for result in results]
         else:
             results = self._apply(op, shapes, inputs, live)
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
@@ -272,6 +288,13 @@ class Walk:
             elif ref.id not in self.filled:
                 leaves = {} if live else result.leaves
                 self.values[ref.id] = replace(result, live=live, leaves=leaves)
+
+    def _sized(self, op: Op, value: Value) -> Value:
+        """A constant tensor whose size code reads from an attribute: its positions are units, so
+        that what they meet tells how the attribute grows."""
+        axes = [index for (argument, index) in op.named if argument == "size" and index >= 0]
+        parts = [Part((a,), self.units.new("", a, value.shape[a])[1]) for a in axes]
+        return replace(value, parts=tuple(parts))
 
     def _apply(
         self, op: Op, shapes: list[tuple[int, ...]], inputs: Sequence[Value], live: bool
@@ -287,6 +310,11 @@ class Walk:
         site = Site(
             op, {name: self.bind(item) for name, item in op.args.items()}, shapes,
             self.units, self.counts,
+            {
+                place: self.trace.constants[ref.id]
+                for place, ref in enumerate(refs(list(op.args.values())))
+                if ref.id in self.trace.constants
+            },
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]

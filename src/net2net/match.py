@@ -107,8 +107,12 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
             "does not. Choose another width for this space.",
             set(map(str, group.places)),
         )
-    kept = {axis for axis in group.places if student.role(axis) != SHARE}
-    alike = [one for one in teacher.groups.values() if kept <= one.places.keys() and not one.fixed]
+    kept = {axis: k for axis, k in group.places.items() if student.role(axis) != SHARE}
+    alike = [
+        one
+        for one in teacher.groups.values()
+        if kept.items() <= one.places.items() and not one.fixed
+    ]
     return max(alike, key=lambda one: one.size, default=None)
 
 

@@ -8,9 +8,10 @@ from math import gcd
 
 import numpy as np
 
+from net2net.attributes import readings
 from net2net.errors import UnknownModuleError
 from net2net.infer import Group, Inference
-from net2net.units import MAKE, SHARE, Axis, Labels
+from net2net.units import MAKE, NONE, SHARE, Axis, Labels
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,9 @@ def spaces_of(inference: Inference) -> Spaces:
         unite(labels)
     for labels, _ in inference.units.uniform:
         unite(labels)
+    for uses in readings(inference).values():
+        units = np.concatenate([use.units for use in uses])
+        unite(units[units != NONE])
 
     ties: dict[int, dict[str, None]] = {}
     for tie in inference.units.ties:

@@ -26,9 +26,9 @@ def edits(
     """
     result: list[Edit] = []
     modules = dict(model.named_modules())
-    for path, argument, old, new in counts:
-        if getattr(modules.get(path), argument, None) == old:
-            result.append((path, argument, new))
+    for path, attribute, old, new in counts:
+        if path in modules and _get(modules[path], attribute) == old:
+            result.append((path, attribute, new))
     grouped = {path: value for path, argument, value in result if argument == "groups"}
     names = {id(tensor): name for name, tensor in named_tensors(model)}
     for path, part in modules.items():
@@ -69,8 +69,29 @@ def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None)
     return {}
 
 
+def _get(holder: Any, attribute: str) -> Any:
+    """``attribute`` may lead through objects and lists: ``config.hidden_size``, ``sizes.0``."""
+    for name in attribute.split("."):
+        if holder is None:
+            return None
+        holder = holder[int(name)] if name.isdigit() else getattr(holder, name, None)
+    return holder
+
+
 def set_attributes(model: nn.Module, changes: Sequence[Edit]) -> None:
     """Apply edits to a student."""
     for path, attribute, value in changes:
-        part = model.get_submodule(path)
-        setattr(part, attribute, tuple(value) if isinstance(value, list) else value)
+        _set(model.get_submodule(path), attribute.split("."), value)
+
+
+def _set(holder: Any, names: Sequence[str], value: Any) -> Any:
+    """Set an attribute or item; sequences are replaced by new ones, as others may hold the old."""
+    name, *rest = names
+    if name.isdigit():
+        changed = list(holder)
+        changed[int(name)] = _set(changed[int(name)], rest, value) if rest else value
+        return type(holder)(changed)
+    if rest:
+        value = _set(getattr(holder, name), rest, value)
+    setattr(holder, name, tuple(value) if isinstance(value, list) and not rest else value)
+    return holder

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
 from net2net.hollow import named_tensors, run
+from net2net.provenance import Named, Watch, find, plant, transparent_functional
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Op:
     args: dict[str, Any]
     outputs: Any
     path: str
+    named: dict[tuple[str, int], Named] = field(default_factory=dict)
+    """Arguments that are named integers: argument and index in its list (−1: not in a list)."""
 
 
 @dataclass
@@ -66,6 +69,8 @@ class Trace:
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     """Parameters and buffers: number → name in the state dict."""
+    constants: dict[int, list[int]] = field(default_factory=dict)
+    """Short vectors of integers that no parameter has touched: number → values."""
     bases: dict[int, int] = field(default_factory=dict)
     """Views: number → number of the tensor that it looks into."""
     outputs: dict[str, int] = field(default_factory=dict)
@@ -138,18 +143,32 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
     for part in hollow.modules():
         part.training = training
     try:
-        with _quiet(), recorder.watch_modules(), torch.inference_mode(), recorder:
+        plant(hollow)
+        with (
+            _quiet(),
+            transparent_functional(),
+            recorder.watch_modules(),
+            torch.inference_mode(),
+            recorder.calls,
+            recorder,
+        ):
             output = hollow(*args, **kwargs)
     except Exception as error:
         where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
         raise InputError(
             f"the model does not run on these inputs: {type(error).__name__}{where}: {error}. "
             "Check that model(*inputs) works and that what its forward"
-            " branches on does not depend on weights."
+            " branches on does not depend on weights.",
+            recorder.failed_in or "",
         ) from error
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
     return recorder.trace
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether this is a short vector of integers with values."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.int64 and tensor.ndim == 1
 
 
 def _private(item: Any) -> Any:
@@ -195,6 +214,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
+        self.calls = Watch()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
         self._paths = {id(part): path for path, part in model.named_modules()}
@@ -234,9 +254,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 named[argument.name] = self._ref(kwargs[argument.name])
             else:
                 named[argument.name] = argument.default_value
-        op = Op(func._schema.name, named, self._ref(result), self.path)
+        given = self.calls.given
+        found = find(named, given) if any(isinstance(x, Named) for x in given) else {}
+        op = Op(func._schema.name, named, self._ref(result), self.path, found)
         self.trace.ops.append(op)
         self._note_views(op, func._schema)
+        if op.name in {"aten::index", "aten::index_select"}:
+            for item in tree_leaves((args, kwargs)):
+                if isinstance(item, Tensor) and _readable(item):
+                    self.trace.constants[self.number(item)] = item.tolist()
         return result
 
     def _note_views(self, op: Op, schema: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,9 +13,13 @@ from typing import TypeVar
 
 from torch import nn
 
+from net2net.attributes import new_values
 from net2net.errors import GraphMismatchError, NotGrowableError, UnknownModuleError, WidthError
 from net2net.infer import Inference
 from net2net.spaces import Space, Spaces
+
+ALL = "all"
+"""What was asked for where one factor is for every space."""
 
 T = TypeVar("T")
 
@@ -59,7 +64,7 @@ def resolve(spaces: Spaces, inference: Inference, model: nn.Module, widths: Widt
         raise NotGrowableError(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
-    grown = [_by_factor(space, float(widths), "all") for space in spaces.growable]
+    grown = [_by_factor(space, float(widths), ALL) for space in spaces.growable]
     return [one for one in grown if one.new != one.space.size]
 
 
@@ -177,13 +182,15 @@ def nearest_feasible(
 ) -> tuple[list[Grown], T]:
     """The first of ``attempt``'s results that does not fail, moving the width that fails.
 
-    Where code cuts channels by position (shuffled halves), only a trial shows which widths leave
-    every teacher unit a place. A factor moves to the nearest width that does; an integer raises,
-    naming the nearest such widths.
+    Only a trial shows two things. Where code cuts channels by position (shuffled halves), it shows
+    which widths leave every teacher unit a place: a factor moves to the nearest that does, an
+    integer raises, naming the nearest. And where a size is written into the code, the student
+    stops there: of all spaces asked to grow at once, the one that meets it stays as it is, with
+    those of the same name in other layers.
 
     Raises:
         WidthError: an integer that cannot be had.
-        GraphMismatchError: no width near it can be had.
+        GraphMismatchError: the student runs at no width that could be chosen.
     """
     wanted = {one.space.name: one.new for one in grown}
     last = GraphMismatchError("")
@@ -191,8 +198,20 @@ def nearest_feasible(
         try:
             return grown, attempt(grown)
         except GraphMismatchError as error:
-            failed = next((g for g in grown if error.axes & set(map(str, g.space.axes))), None)
-            if failed is None or len(failed.space.groups) == 1:
+            moving = [g for g in grown if g.new != g.space.size and error.concerns(g.space.axes)]
+            failed = min(moving, key=lambda g: len(g.space.axes), default=None)
+            if failed is None or (len(failed.space.groups) == 1 and failed.asked != ALL):
+                raise
+            if error.module:
+                alike = _pattern(failed.space.name)
+                why = f"a size is written into the code of '{error.module}'"
+                grown = [
+                    replace(g, new=g.space.size, note=why) if _pattern(g.space.name) == alike else g
+                    for g in grown
+                ]
+                last = error
+                continue
+            if len(failed.space.groups) == 1:
                 raise
             if failed.exact:
                 raise _not_feasible(grown, failed, attempt, tries) from error
@@ -202,6 +221,11 @@ def nearest_feasible(
             grown = [replace(g, new=moved, note=note) if g is failed else g for g in grown]
             last = error
     raise last
+
+
+def _pattern(name: str) -> str:
+    """A module path without its numbers: the same place in every layer."""
+    return re.sub(r"\d+", "*", name)
 
 
 def _further(target: int, now: int, step: int, least: int) -> int:
@@ -244,15 +268,22 @@ def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int,
     return {name: tuple(shape) for name, shape in shapes.items()}
 
 
-def new_counts(
+def new_integers(
     spaces: Spaces, inference: Inference, grown: list[Grown]
 ) -> list[tuple[str, str, int, int]]:
-    """Integers of the code that count units: module, argument, value before, value after."""
-    ratio = {key: one.ratio for one in grown for key in (g.key for g in one.space.groups)}
-    result = []
+    """Integers of the code that count units: module, attribute, value before, value after."""
+    by_group = {key: one.ratio for one in grown for key in (g.key for g in one.space.groups)}
+
+    def ratio(component: int) -> Fraction:
+        return by_group.get(inference.key_of.get(component, -1), Fraction(1))
+
+    result = [
+        (path, attribute, old, new)
+        for (path, attribute), (old, new) in new_values(inference, ratio).items()
+    ]
     for count in inference.counts:
         components = inference.component[count.labels].tolist()
-        new = sum(ratio.get(inference.key_of.get(c, -1), Fraction(1)) for c in components)
+        new = int(sum(ratio(component) for component in components))
         if new != len(components):
-            result.append((count.path, count.argument, len(components), int(new)))
+            result.append((count.path, count.argument, len(components), new))
     return list(dict.fromkeys(result))

@@ -102,9 +102,14 @@ def convolution(site: Site) -> Value:
     """Channels as in a linear layer, for every kernel position; groups side by side."""
     value, weight = site["input"], site["weight"]
     channel = value.ndim - (weight.ndim - 2) - 1
-    for axis in range(2, weight.ndim):
-        if (kernel := weight.labels(axis)) is not None:
-            site.fix(kernel, "has a kernel of this size")
+    for part in weight.parts:
+        if max(part.axes) > 1:
+            site.fix(part.labels, "has a kernel of this size")
+    weight = Value(
+        weight.shape,
+        tuple(part for part in weight.parts if max(part.axes) < 2),
+        {axis: leaf for axis, leaf in weight.leaves.items() if axis < 2},
+    )
     reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
     groups = site["groups"]
     plain = Value(value.shape, value.parts, value.leaves, live=value.live)

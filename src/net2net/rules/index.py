@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from net2net.algebra import Site
 from net2net.rules import rule
 from net2net.values import Part, Value
@@ -30,6 +32,10 @@ def index(site: Site) -> Value:
     neighbours, else in front."""
     value: Value = site["self"]
     indices = site["indices"]
+    chosen = [axis for axis, one in enumerate(indices) if one is not None]
+    if len(chosen) == 1 and 1 in site.constants:
+        (axis,) = chosen
+        return value.take(axis, np.array(site.constants[1]) % value.shape[axis])
     used: list[int] = []
     axis = 0
     for one in indices:
@@ -57,6 +63,8 @@ def _is_mask(one: Value, value: Value, axis: int) -> bool:
 def pick(site: Site) -> list[Value]:
     value = next(x for x in site.args.values() if isinstance(x, Value))
     dim = site.args.get("dim")
+    if site.name == "index_select" and dim is not None and 1 in site.constants:
+        return [value.take(dim, site.constants[1])]
     axes = list(range(value.ndim)) if dim is None else [value.dim(dim)]
     pinned(site, value, axes)
     to = {axis: axis for axis in range(value.ndim)}

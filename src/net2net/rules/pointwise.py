@@ -76,7 +76,9 @@ def prelu(site: Site) -> Value:
 
 @rule(*FACTORIES.split())
 def factory(site: Site) -> Value:
-    return Value(site.shape, uniform=True)
+    """``zeros_like`` has the units of what it is like; other sizes come from elsewhere."""
+    like = site["self"] if site.name.endswith("_like") else Value(site.shape)
+    return Value(site.shape, like.parts, uniform=True)
 
 
 @rule(*"rand_like randn_like randint_like new_tensor".split())

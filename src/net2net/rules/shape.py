@@ -91,7 +91,9 @@ def repeat(site: Site) -> Value:
     new = len(shape) - value.ndim
     value = value.moved([1] * new + list(value.shape), lambda axis: axis + new)
     for axis, size in enumerate(shape):
-        if size != value.shape[axis]:
+        if value.shape[axis] == 1 < size:
+            value = site.pointwise([value], [*value.shape[:axis], size, *value.shape[axis + 1 :]])
+        elif size != value.shape[axis]:
             index = np.tile(np.arange(value.shape[axis]), size // value.shape[axis])
             value = value.take(axis, index)
     return value

@@ -1,0 +1,166 @@
+"""Which integers of the model's own objects its code reads as sizes.
+
+Code says ``x.view(batch, time, self.num_heads, -1)``: if heads grow, ``num_heads`` has to. For one
+run every integer attribute of the hollow copy, and of its ``config`` objects, is an ``int`` that
+knows its name; what reaches an operation is noted there, argument by argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import torch.nn.functional
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+Origin = tuple[str, str]
+"""Module path, and attribute (``num_heads``, ``config.hidden_size``, ``sizes.0``)."""
+
+
+class Named(int):
+    """An integer that remembers how code made it of attributes: a factor of each, and an offset."""
+
+    factors: dict[Origin, Fraction]
+    offset: int
+
+    def __new__(cls, value: int, factors: dict[Origin, Fraction], offset: int = 0) -> Named:
+        """``value`` is ``factors[attribute] · attribute + offset``, for each attribute."""
+        self = super().__new__(cls, value)
+        self.factors = factors
+        self.offset = offset
+        return self
+
+    def _scaled(self, value: Any, by: Fraction) -> Any:
+        if self.offset:
+            return value
+        return Named(value, {origin: factor * by for origin, factor in self.factors.items()})
+
+    def __mul__(self, other: Any) -> Any:
+        product = int.__mul__(self, other)
+        if isinstance(other, Named) and not self.offset and not other.offset:
+            ours = {origin: factor * int(other) for origin, factor in self.factors.items()}
+            theirs = {origin: factor * int(self) for origin, factor in other.factors.items()}
+            return Named(product, {**ours, **theirs})
+        return self._scaled(product, Fraction(other)) if type(other) is int else product
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        quotient = int.__floordiv__(self, other)
+        if type(other) is int and other and int(self) % other == 0:
+            return self._scaled(quotient, Fraction(1, other))
+        return quotient
+
+    def __add__(self, other: Any) -> Any:
+        total = int.__add__(self, other)
+        return Named(total, self.factors, self.offset + other) if type(other) is int else total
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other if type(other) is int else int.__sub__(self, other)
+
+    def __deepcopy__(self, memo: Any) -> Named:
+        return self
+
+
+def plant(model: nn.Module) -> None:
+    """Name the integers of a model's modules and of their configurations."""
+    seen: set[int] = set()
+    for path, part in model.named_modules():
+        _name_attributes(part, path, "", seen)
+
+
+def _name_attributes(holder: Any, path: str, prefix: str, seen: set[int]) -> None:
+    if id(holder) in seen:
+        return
+    seen.add(id(holder))
+    attributes = vars(holder)
+    for key, value in list(attributes.items()):
+        name = prefix + key
+        if type(value) is int and value > 1:
+            attributes[key] = Named(value, {(path, name): Fraction(1)})
+        elif type(value) in (list, tuple) and any(type(x) is int and x > 1 for x in value):
+            attributes[key] = type(value)(
+                Named(x, {(path, f"{name}.{i}"): Fraction(1)}) if type(x) is int and x > 1 else x
+                for i, x in enumerate(value)
+            )
+        elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
+            _name_attributes(value, path, f"{name}.", seen)
+
+
+def integers(item: Any) -> Iterator[int]:
+    """All integers in nested arguments, in order."""
+    if isinstance(item, (list, tuple)):
+        for x in item:
+            yield from integers(x)
+    elif isinstance(item, dict):
+        for x in item.values():
+            yield from integers(x)
+    elif isinstance(item, slice):
+        yield from integers([item.start, item.stop, item.step])
+    elif isinstance(item, int) and not isinstance(item, bool):
+        yield item
+
+
+def find(arguments: dict[str, Any], given: list[int]) -> dict[tuple[str, int], Named]:
+    """Which arguments of an operation are named integers of the call that led to it.
+
+    Lists (sizes) are found as a run in the call's integers; single ones by their value.
+    """
+    named = [x for x in given if isinstance(x, Named)]
+    found: dict[tuple[str, int], Named] = {}
+    for key, value in arguments.items():
+        if isinstance(value, list) and value and all(isinstance(x, int) for x in value):
+            starts = [
+                i for i in range(len(given) - len(value) + 1) if given[i : i + len(value)] == value
+            ]
+            for index, size in enumerate(value):
+                match = (
+                    given[starts[0] + index]
+                    if starts
+                    else next((x for x in named if x == size), None)
+                )
+                if isinstance(match, Named):
+                    found[key, index] = match
+        elif type(value) is int:
+            match = next((x for x in named if x == value), None)
+            if match is not None:
+                found[key, -1] = match
+    return found
+
+
+class Watch(TorchFunctionMode):
+    """Sees calls before their integers become numbers of C++."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[int] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.given = list(integers([args, kwargs]))
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.given = []
+
+
+_CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+
+
+@contextmanager
+def transparent_functional() -> Iterator[None]:
+    """Let ``torch.nn.functional`` run its Python bodies, so that a mode sees the calls inside."""
+    module: Any = torch.nn.functional
+    saved = {name: getattr(module, name) for name in _CHECKS}
+    try:
+        for name in _CHECKS:
+            setattr(module, name, lambda *args: False)
+        yield
+    finally:
+        for name, function in saved.items():
+            setattr(module, name, function)
