@@ -7,8 +7,8 @@ any particular operation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,20 @@ class Site:
             self.fix(part.labels, why)
         else:
             self.units.bundle(part.labels, (part.axes.index(value.dim(axis)),))
+
+    def confine(self, value: Value, axes: Iterable[int], why: str) -> Value:
+        """Pin axes along which the operation works (pixels), and leave them out of the parts."""
+        gone = {value.dim(axis) for axis in axes}
+        parts = []
+        for part in value.parts:
+            inside = tuple(dim for dim, axis in enumerate(part.axes) if axis in gone)
+            if inside:
+                for dim in inside:
+                    self.pin(value, part.axes[dim], why)
+                if len(inside) == len(part.axes):
+                    continue
+            parts.append(_first_along(part, inside))
+        return replace(value, parts=tuple(parts))
 
     def share(self, value: Value, axis: int) -> None:
         """The parameter reads these units: its columns are divided among their copies."""

@@ -6,7 +6,6 @@ place; rows are copied last.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from net2net.hollow import named_tensors
+from net2net.hollow import copied, named_tensors
 from net2net.maps import FRESH, generator
 from net2net.match import ABSENT
 from net2net.units import MAKE, SHARE
@@ -127,4 +126,4 @@ def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         if isinstance(tensor, nn.Parameter):
             new = nn.Parameter(new, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = new
-    return copy.deepcopy(model, memo)
+    return copied(model, memo)

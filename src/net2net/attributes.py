@@ -51,7 +51,9 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
     if argument in {"size", "shape"} and index >= 0:
         yield outputs[0], index
     elif name == "unflatten" and argument == "sizes":
-        yield outputs[0], first.dim(op.args["dim"]) + index
+        before = first.ndim - len(op.args["sizes"]) + 1
+        dim = op.args["dim"]
+        yield outputs[0], (dim if dim >= 0 else dim + before) + index
     elif argument in {"split_size", "split_sizes"}:
         yield outputs[max(index, 0)], first.dim(op.args["dim"])
     elif (name == "slice" and argument == "end" and not op.args["start"]) or argument == "length":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from net2net.errors import InputError
+from net2net.hollow import copied
 from net2net.identity import Insertion, activation_module
 from net2net.trace import Inputs, split_inputs
 
@@ -21,7 +21,7 @@ def calibrated(
 ) -> list[Insertion]:
     """Measure mean and variance of what each new batch norm will see in training."""
     watched = [one for one in insertions if one.norm]
-    double = copy.deepcopy(model).train()
+    double = copied(model).train()
     sums: dict[str, list[Tensor]] = {}
 
     def watch(one: Insertion) -> Any:
@@ -46,7 +46,13 @@ def calibrated(
             torch.manual_seed(seed)
             for batch in batches:
                 args, kwargs = split_inputs(batch)
-                double(*args, **kwargs)
+                try:
+                    double(*args, **kwargs)
+                except Exception as error:
+                    raise InputError(
+                        f"the model does not run on a batch of calibrate: {type(error).__name__}: "
+                        f"{error}. Give batches like the inputs."
+                    ) from error
     finally:
         for handle in handles:
             handle.remove()

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map
 
 from net2net.calibrate import calibrated
 from net2net.errors import DepthError, InputError
 from net2net.flops import flops
 from net2net.growth import Growth, analyse, check, count_parameters
-from net2net.hollow import named_tensors, skeleton
-from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion
+from net2net.hollow import copied, named_tensors, skeleton
+from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion, identity_block
 from net2net.infer import Inference
 from net2net.report import Report, Row
-from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, refs, trace
+from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, refs, split_inputs, trace
 from net2net.widths import matching
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,11 @@ def deepen(
     teacher = analyse(model, inputs, on_unknown="fix")
     insertions: dict[str, Insertion] = {}
     notes: list[str] = []
+    if not isinstance(depths, Mapping):
+        raise DepthError(
+            f"depths is a {type(depths).__name__}. "
+            "Give a dict from module globs to how many identity layers to insert."
+        )
     for glob, count in depths.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise DepthError(
@@ -83,18 +90,22 @@ def deepen(
                 insertions[one.at] = one
                 notes += note
     found = list(insertions.values())
+    for one in found:
+        if one.block:
+            _check_block(model, one, inputs)
     if calibrate is not None:
         found = calibrated(model, found, calibrate, seed)
     plan = DeepenPlan({name: list(tensor.shape) for name, tensor in named_tensors(model)}, found)
     result = plan.apply(model)
-    parity = check(model, result, inputs, must_match=True) if verify else None
     try:
         after = flops(trace(skeleton(result), inputs))
     except InputError as error:
         raise DepthError(
             f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
-            "the layer that was wrapped. Choose another place."
+            f"the layer that was wrapped ({', '.join(repr(one.at) for one in found)}). "
+            "Choose another place."
         ) from error
+    parity = check(model, result, inputs, must_match=True) if verify else None
     report = Report(
         action=f"deepened {type(model).__name__}",
         rows=tuple(Row(one.at, 1, 1 + one.count, "identity layers") for one in found),
@@ -203,12 +214,13 @@ def _follow(
     op = _next(trace, tensor)
     if op is not None and op.name.split("::")[1].endswith("_norm"):
         part = model.get_submodule(op.path)
+        if list(part.children()):  # a functional norm: the new layer stands before it
+            return at, norm, ("", "", ()), skipped
         if isinstance(part, _BatchNorm) and part.track_running_stats:
             norm = op.path
         else:
             skipped = type(part).__name__
-        if any(call.path == op.path for call in trace.calls) and op.path != "":
-            at = op.path
+        at = op.path
         op = _next(trace, refs([op.outputs])[0].id)
     none: Activation = ("", "", ())
     if op is None or op.name.split("::")[1].rstrip("_") not in ACTIVATIONS:
@@ -272,3 +284,31 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
         elif isinstance(part, _BatchNorm):
             norm = full
     return Insertion(path, layers, count, block=True, norm=norm)
+
+
+@torch.no_grad()
+def _check_block(model: nn.Module, insertion: Insertion, inputs: Inputs) -> None:
+    """A block's copy has to be an identity on what the block puts out: tried on these inputs."""
+    double = copied(model).double().eval()
+    seen: list[Tensor] = []
+    original = double.get_submodule(insertion.at)
+    handle = original.register_forward_hook(lambda part, args, output: seen.append(output.clone()))
+    args, kwargs = tree_map(_as_double, split_inputs(inputs))
+    with torch.random.fork_rng():
+        double(*args, **kwargs)
+        handle.remove()
+        try:
+            again = identity_block(original, insertion)(seen[0].clone())
+            same = again.shape == seen[0].shape and torch.allclose(again, seen[0], 1e-9, 1e-12)
+        except RuntimeError:
+            same = False
+    if not same:
+        raise DepthError(
+            f"a copy of '{insertion.at}' with identity weights does not return its input: its "
+            "activation is not idempotent (paper, section 2.4), it normalises per sample, or it is "
+            "more than one layer deep. Choose a layer inside that ReLU or no activation follows."
+        )
+
+
+def _as_double(item: Any) -> Any:
+    return item.double() if isinstance(item, Tensor) and item.is_floating_point() else item

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 from torch import nn
 
 from net2net import surgery
-from net2net.errors import GraphMismatchError, InputError, VerificationError, WidthError
+from net2net.errors import (
+    GraphMismatchError,
+    InputError,
+    UnknownOperationError,
+    VerificationError,
+    WidthError,
+)
 from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import Inference, infer
@@ -77,7 +84,17 @@ def spaces(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Sp
         UnsupportedModelError, InputError, UnknownOperationError: as the messages say.
     """
     check_model(model)
+    check_choice(on_unknown)
     return spaces_of(analyse(model, inputs, on_unknown=on_unknown))
+
+
+def check_choice(on_unknown: str) -> None:
+    """Refuse any other way to treat operations without a rule."""
+    if on_unknown not in {"raise", "fix"}:
+        raise UnknownOperationError(
+            f'on_unknown is {on_unknown!r}. Give "raise", or "fix" to leave spaces as they are '
+            "where an operation has no rule."
+        )
 
 
 def widen(
@@ -117,7 +134,8 @@ def widen(
     """
     check_model(model)
     method_named(method)
-    if noise < 0:
+    check_choice(on_unknown)
+    if not 0 <= noise < math.inf:
         raise WidthError(f"noise is {noise}. Give 0 or a positive fraction.")
     teacher = analyse(model, inputs, on_unknown=on_unknown)
     table = spaces_of(teacher)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from net2net.errors import UnsupportedModelError
+
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, then buffers, each under its first name only."""
@@ -31,7 +33,22 @@ def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None
             memo[id(tensor)] = nn.Parameter(hollow, requires_grad=tensor.requires_grad)
         else:
             memo[id(tensor)] = hollow
-    return copy.deepcopy(model, memo)
+    return copied(model, memo)
+
+
+def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy, in which ``memo`` says what stands for which tensor.
+
+    Raises:
+        UnsupportedModelError: the model holds something that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it holds "
+            "besides parameters, buffers and plain data (activations kept by forward, locks, files)."
+        ) from error
 
 
 def _is_index(tensor: Tensor) -> bool:

@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
+from net2net.errors import PlanError
+from net2net.hollow import copied
 from net2net.plan import Plan
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -57,9 +60,15 @@ class DeepenPlan(Plan):
 
     def apply(self, teacher: nn.Module) -> nn.Module:
         self.check(teacher)
-        student = copy.deepcopy(teacher)
+        student = copied(teacher)
         for insertion in self.insertions:
-            insert(student, insertion)
+            try:
+                insert(student, insertion)
+            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                raise PlanError(
+                    f"the plan's layers do not fit after '{insertion.at}': {error}. "
+                    "The plan is damaged: make it again."
+                ) from error
         return student
 
     def data(self) -> dict[str, Any]:
@@ -84,11 +93,13 @@ class DeepenPlan(Plan):
 @torch.no_grad()
 def insert(student: nn.Module, insertion: Insertion) -> None:
     """Replace ``insertion.at`` by a ``Sequential`` of itself and identity layers."""
+    if not isinstance(insertion.count, int) or insertion.count < 1 or not insertion.layers:
+        raise ValueError(f"{insertion.count!r} layers like {list(insertion.layers)}")
     original = student.get_submodule(insertion.at)
     parts = [original]
     for _ in range(insertion.count):
         if insertion.block:
-            parts.append(_identity_block(original, insertion))
+            parts.append(identity_block(original, insertion))
             continue
         (path,) = insertion.layers
         layer: Any = student.get_submodule(path)
@@ -119,12 +130,14 @@ def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
         "bias": layer.bias is not None, "device": weight.device, "dtype": weight.dtype,
     }  # fmt: skip
     if isinstance(layer, nn.Linear):
-        new: Any = nn.Linear(width, len(rows), **options)
+        new: Any = skip_init(nn.Linear, width, len(rows), **options)
         centre: tuple[int, ...] = ()
     else:
         kernel = layer.kernel_size
         # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
-        new = type(layer)(width, len(rows), kernel, padding="same", groups=layer.groups, **options)
+        new = skip_init(
+            type(layer), width, len(rows), kernel, padding="same", groups=layer.groups, **options
+        )
         centre = tuple((size - 1) // 2 for size in kernel)
     new.weight.zero_()
     per_group = new.weight.shape[1]
@@ -148,6 +161,9 @@ def _identity_norm(norm: Any, insertion: Insertion) -> nn.Module:
     new.running_var.fill_(1)
     if not new.affine:
         new.running_var.fill_(1 - new.eps)  # nothing to undo it with, so nothing is done
+    measured = (len(insertion.mean), len(insertion.variance))
+    if measured not in {(0, 0), (new.num_features, new.num_features)}:
+        raise ValueError(f"statistics of {measured} features for {new.num_features}")
     if new.affine and insertion.mean:
         new.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
         new.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
@@ -158,7 +174,8 @@ def _identity_norm(norm: Any, insertion: Insertion) -> nn.Module:
     return norm_of_same_kind
 
 
-def _identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:
+def identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:
+    """A copy of a module around weight layers, in which every layer is an identity."""
     new = copy.deepcopy(original)
     for path, rows in insertion.layers.items():
         inner = path.removeprefix(insertion.at).removeprefix(".")

@@ -134,6 +134,11 @@ class Inference:
                 )
         return bad
 
+    @cached_property
+    def makers(self) -> set[Axis]:
+        """The axes along which a weight makes units."""
+        return {a for a, n in self.numbers.items() if MAKE in self.units.roles.get(n, ())}
+
     def role(self, axis: Axis) -> str:
         """``make``, ``follow`` or ``share``."""
         roles = self.units.roles.get(self.numbers[axis], set())

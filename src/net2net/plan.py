@@ -7,6 +7,7 @@ bits every time: random choices are stored as maps, noise as a seed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from abc import ABC, abstractmethod
@@ -21,9 +22,10 @@ from torch import nn
 from net2net.apply import AxisStep, grow_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
-from net2net.match import AxisMap
+from net2net.maps import METHODS
+from net2net.match import ABSENT, AxisMap
 from net2net.surgery import Edit, set_attributes
-from net2net.units import Axis
+from net2net.units import FOLLOW, MAKE, SHARE, Axis
 
 FORMAT = "net2net-plan-1"
 
@@ -212,10 +214,21 @@ class WidenPlan(Plan):
             name: TensorStep(tuple((int(d), str(role), int(m)) for d, role, m in axes))
             for name, axes in data["tensors"].items()
         }
+        if data["method"] not in METHODS or not 0 <= data["noise"] < math.inf:
+            raise PlanError(
+                f"the plan's method is {data['method']!r} with noise {data['noise']!r}. "
+                "The plan is damaged: make it again."
+            )
         for name, step in tensors.items():
-            for dim, _, number in step.axes:
+            for dim, role, number in step.axes:
+                if role not in {MAKE, FOLLOW, SHARE} or dim < 0:
+                    raise PlanError(
+                        f"axis {dim} of '{name}' has the role {role!r}. "
+                        "The plan is damaged: make it again."
+                    )
                 limit = data["teacher"][name][dim]
-                if any(not -2 <= source < limit for source in data["maps"][number]):
+                index = data["maps"][number]
+                if any(type(x) is not int or not ABSENT <= x < limit for x in index):
                     raise PlanError(
                         f"the map of '{name}' names positions outside its {limit} on axis {dim}. "
                         "The plan is damaged: make it again."

@@ -28,7 +28,8 @@ def copies(g: Sequence[int], unit: int) -> int:
 def wider_dense(
     weight: Array, bias: Array, following: Array, g: Sequence[int]
 ) -> tuple[Array, Array, Array]:
-    """Equation 2: U⁽ⁱ⁾[k, j] = W⁽ⁱ⁾[k, g(j)], U⁽ⁱ⁺¹⁾[j, h] = W⁽ⁱ⁺¹⁾[g(j), h] / |{x : g(x) = g(j)}|."""
+    """Equation 2: U[k, j] = W[k, g(j)] for this layer, U[j, h] = W[g(j), h] / |{x : g(x) = g(j)}|
+    for the following one."""
     inputs, outputs, q = weight.shape[0], following.shape[1], len(g)
     wide, wide_bias, wide_following = np.empty((inputs, q)), np.empty(q), np.empty((q, outputs))
     for j in range(q):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -104,9 +104,11 @@ def format_table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "-" * min(max(map(len, lines)), 100), *lines[1:]])
 
 
-def module_of(tensor: str) -> str:
-    """``layer1.conv1`` of ``layer1.conv1.weight``; a model's own parameter stands for itself."""
-    return tensor.rpartition(".")[0] or tensor
+def module_of(tensor: str, called: Collection[str]) -> str:
+    """``layer1.conv1`` of ``layer1.conv1.weight``; a parameter that no layer owns (the model's
+    own, or a list's) stands for itself."""
+    module = tensor.rpartition(".")[0]
+    return module if module and module in called else tensor
 
 
 def spaces_of(inference: Inference) -> Spaces:
@@ -134,7 +136,7 @@ def spaces_of(inference: Inference) -> Spaces:
             leader[find(key)] = find(growable[0])
 
     for axis, number in inference.numbers.items():
-        if inference.role(axis) == MAKE:
+        if axis in inference.makers:
             unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
     for labels in inference.units.coupled:
         unite(labels)
@@ -171,7 +173,8 @@ def _space(inference: Inference, groups: list[Group], ties: tuple[str, ...]) -> 
     roles = {axis: inference.role(axis) for axis in axes}
     if not {MAKE, SHARE} & set(roles.values()):
         return None  # kernel positions, table rows: nobody would call these a space
-    makers = [axis for axis, role in roles.items() if role == MAKE]
+    makers = [axis for axis in axes if axis in inference.makers]
+    called = {call.path for trace in inference.traces for call in trace.calls}
     lead = (makers or list(axes))[0]
     reason = next((group.fixed for group in groups if group.fixed), None)
     if reason is None and not makers and all(role == SHARE for role in roles.values()):
@@ -179,11 +182,11 @@ def _space(inference: Inference, groups: list[Group], ties: tuple[str, ...]) -> 
     uniform = next((group.uniform for group in groups if group.uniform), None)
     parts = 1 if uniform else gcd(*units.values())
     return Space(
-        name=module_of(lead.name),
+        name=module_of(lead.name, called),
         size=axes[lead],
         step=axes[lead] // parts,
         axes=axes,
-        modules=tuple(dict.fromkeys(module_of(axis.name) for axis in makers)),
+        modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
         ties=ties,
         reason=reason,
         uniform=uniform,

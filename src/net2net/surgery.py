@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from net2net.errors import PlanError
 from net2net.hollow import named_tensors
 
 Edit = tuple[str, str, Any]
@@ -79,9 +80,25 @@ def _get(holder: Any, attribute: str) -> Any:
 
 
 def set_attributes(model: nn.Module, changes: Sequence[Edit]) -> None:
-    """Apply edits to a student."""
+    """Apply edits to a student.
+
+    Raises:
+        PlanError: there is no such module, or no such number in it.
+    """
+    modules = dict(model.named_modules())
     for path, attribute, value in changes:
-        _set(model.get_submodule(path), attribute.split("."), value)
+        if path not in modules or not _are_sizes(_get(modules[path], attribute), value):
+            raise PlanError(
+                f"the plan sets '{attribute}' of '{path}' to {value!r}, and the model has no such "
+                "size. Apply the plan to a copy of its own teacher, or make it again."
+            )
+        _set(modules[path], attribute.split("."), value)
+
+
+def _are_sizes(*values: Any) -> bool:
+    """Whether these are integers, or sequences of integers."""
+    flat = [x for value in values for x in (value if isinstance(value, (list, tuple)) else [value])]
+    return all(isinstance(x, int) and not isinstance(x, bool) for x in flat)
 
 
 def _set(holder: Any, names: Sequence[str], value: Any) -> Any:

@@ -163,6 +163,11 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
         ) from error
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
+    if not recorder.trace.outputs:
+        raise InputError(
+            f"no tensor was found in the model's output, a {type(output).__name__}, so nothing can "
+            "be kept the same. Return tensors in tuples, lists, dicts or registered pytrees."
+        )
     return recorder.trace
 
 

@@ -104,7 +104,7 @@ def _measure(
             f"the teacher returns {len(before)} tensors and the student {len(after)}, "
             "at different places. The student's forward takes another way: report this model."
         )
-    worst, max_abs, max_rel, found = "", 0.0, 0.0, torch.float32
+    worst, max_abs, max_rel, found, compared = "", 0.0, 0.0, torch.float32, 0
     for (place, old), (_, new) in zip(before, after, strict=True):
         if old.shape != new.shape:
             raise VerificationError(
@@ -117,6 +117,7 @@ def _measure(
             found = old.dtype
         wide = torch.complex128 if old.is_complex() else torch.float64
         old, new = old.to(wide), new.to(wide)
+        compared += int(old.isfinite().sum())
         same = (old == new) | (old.isnan() & new.isnan())
         gap = torch.where(same, torch.zeros_like(old), old - new).abs()
         if gap.isnan().any() or gap.isinf().any():
@@ -131,6 +132,11 @@ def _measure(
         if relative >= max_rel:
             worst, max_rel = place, relative
         max_abs = max(max_abs, largest)
+    if not compared:
+        raise VerificationError(
+            f"the teacher returned {len(before)} tensors without one finite number, so nothing was "
+            "compared. Give inputs on which the model computes something."
+        )
     weights = next((p.dtype for p in student.parameters() if p.is_floating_point()), found)
     tolerance = ROUNDING.get(weights, 1e-9) * (1 if found == torch.float64 else 10)
     return Parity(max_abs, max_rel, found, tolerance, len(before), worst)
@@ -149,11 +155,11 @@ def _widened(item: Any) -> Any:
 
 
 def _double(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
-    """A copy to run, in evaluation mode: buffers are its own, parameters shared if they can be."""
+    """A copy to run, in evaluation mode; forward may write to it."""
     tensors = {}
     for name, tensor in named_tensors(model):
-        own = tensor.detach() if isinstance(tensor, nn.Parameter) else tensor.clone()
-        tensors[name] = own.to(dtype) if dtype and own.is_floating_point() else own
+        wanted = dtype if dtype and tensor.is_floating_point() else tensor.dtype
+        tensors[name] = tensor.detach().to(wanted, copy=True)
     return with_tensors(model, tensors).eval()
 
 
@@ -164,7 +170,7 @@ def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tu
     def cast(item: Any) -> Any:
         if not isinstance(item, Tensor):
             return item
-        return item.to(dtype) if dtype and item.is_floating_point() else item.clone()
+        return item.to(dtype if dtype and item.is_floating_point() else item.dtype, copy=True)
 
     try:
         double = _double(model, dtype)

@@ -105,9 +105,14 @@ def matching(model: nn.Module, glob: str) -> list[str]:
     Raises:
         UnknownModuleError: none does; the message names near ones.
     """
+    if not isinstance(glob, str):
+        raise UnknownModuleError(
+            f"{glob!r} is no module glob. Give a dict from module globs (str) to a factor or width."
+        )
     paths = [path for path, _ in model.named_modules() if path]
-    paths += [name for name, _ in model.named_parameters(recurse=False)]
     found = [path for path in paths if fnmatchcase(path, glob)]
+    if not found:  # a parameter that no layer owns
+        found = [name for name, _ in model.named_parameters() if fnmatchcase(name, glob)]
     if not found:
         near = get_close_matches(glob, paths, n=3, cutoff=0.4)
         raise UnknownModuleError(
@@ -133,9 +138,13 @@ def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
                             found[space.name] = space
     if not found:
         for space in spaces:
-            if path in space.modules:
+            if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys()):
                 found[space.name] = space
     return list(found.values())
+
+
+def _owns(path: str, tensor: str) -> bool:
+    return tensor == path or tensor.startswith(f"{path}.")
 
 
 def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:

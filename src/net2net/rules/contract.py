@@ -91,6 +91,16 @@ def embedding(site: Site) -> Value:
     return Value((*indices.shape, weight.shape[1]), parts)
 
 
+@rule("embedding_bag")
+def embedding_bag(site: Site) -> list[Value]:
+    """Rows looked up and reduced; four outputs, of which the first has features."""
+    weight = site["weight"]
+    site.pin(weight, 0, "looks rows up by index")
+    site.make(weight, 1)
+    parts = tuple(Part((1,), p.labels) for p in weight.parts if p.axes == (1,))
+    return [Value(site.shape, parts), *(Value(shape) for shape in site.outputs[1:])]
+
+
 # -- convolution --------------------------------------------------------------------------------
 
 
@@ -112,7 +122,7 @@ def convolution(site: Site) -> Value:
     )
     reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
     groups = site["groups"]
-    plain = Value(value.shape, value.parts, value.leaves, live=value.live)
+    plain = site.confine(value, range(channel + 1, value.ndim), "slides over it")
     if groups > 1:
         parts = _grouped(site, plain, weight, channel, groups, making)
     else:

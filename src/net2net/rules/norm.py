@@ -17,6 +17,8 @@ def follow(site: Site, value: Value, tensors: list[Value | None], axes: list[int
 @rule("batch_norm", "instance_norm")
 def batch_norm(site: Site) -> Value:
     names = ("weight", "bias", "running_mean", "running_var")
+    if (labels := site["input"].labels(1)) is not None:
+        site.count("num_features", labels)
     return follow(site, site["input"], [site[name] for name in names], [1])
 
 
@@ -25,6 +27,8 @@ def group_norm(site: Site) -> Value:
     """Statistics are shared inside a group, so whole groups are the units."""
     value, groups = site["input"], site["num_groups"]
     labels = value.labels(1)
+    if labels is not None:
+        site.count("num_channels", labels)
     if labels is None:
         site.pin(value, 1, "normalises over groups of it")
     elif groups == 1:

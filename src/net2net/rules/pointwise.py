@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from net2net.algebra import Site
 from net2net.rules import rule
@@ -45,7 +46,7 @@ def pointwise(site: Site) -> Value:
         values = values[:1]  # the other operand gives its type or one number
     if site.name in SCALING:
         # of a product of parameters (weight × scale), one factor takes the shares
-        widest = max(values, key=lambda value: len(value.leaves))
+        widest = max(values, key=lambda value: prod(value.shape) if value.leaves else 0)
         values = [v if v is widest else replace(v, leaves={}) for v in values]
     return site.pointwise(values)
 

@@ -14,7 +14,6 @@ POOLS = """
     _adaptive_avg_pool2d _adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d
     max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices
     adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-    fractional_max_pool2d fractional_max_pool3d
     upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
     _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d
     upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
@@ -26,10 +25,29 @@ def pool(site: Site) -> list[Value]:
     """Axes that keep their size and hold units pass through, pixels are pooled."""
     value = next(x for x in site.args.values() if isinstance(x, Value))
     spatial = int(next(digit for digit in site.name if digit.isdigit()))
-    for axis in range(value.ndim - spatial, value.ndim):
-        site.pin(value, axis, "pools over it")
-    parts = tuple(p for p in value.parts if max(p.axes) < value.ndim - spatial)
+    pixels = range(value.ndim - spatial, value.ndim)
+    parts = site.confine(value, pixels, "pools over it").parts
     return [Value(shape, parts) for shape in site.outputs]
+
+
+@rule("fractional_max_pool2d", "fractional_max_pool3d")
+def fractional_pool(site: Site) -> list[Value]:
+    """Every channel has random regions of its own: stored ones follow it, drawn ones fix it."""
+    value, samples = site["self"], site["random_samples"]
+    results = pool(site)
+    channel = value.ndim - (3 if "2d" in site.name else 4)
+    if samples.parts:
+        site.align([(value, range(value.ndim)), (samples.without([0, 2]), [channel])], value.shape)
+    else:
+        site.pin(value, channel, "pools over random regions of each channel")
+    return results
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def unpool(site: Site) -> Value:
+    value = site.pointwise([site["self"], site["indices"]], site["self"].shape)
+    pixels = range(value.ndim - int(site.name[-2]), value.ndim)
+    return Value(site.shape, site.confine(value, pixels, "unpools over it").parts)
 
 
 @rule("pixel_shuffle")
@@ -37,6 +55,7 @@ def pixel_shuffle(site: Site) -> Value:
     """r² channels become the pixels of one: they are its bundle."""
     value, factor = site["self"], site["upscale_factor"]
     channel = value.ndim - 3
+    value = site.confine(value, (-2, -1), "moves pixels in it")
     labels = value.labels(channel)
     if labels is None:
         site.pin(value, channel, "turns it into pixels")
@@ -50,6 +69,7 @@ def pixel_shuffle(site: Site) -> Value:
 def pixel_unshuffle(site: Site) -> Value:
     value, factor = site["self"], site["downscale_factor"]
     channel = value.ndim - 3
+    value = site.confine(value, (-2, -1), "moves pixels in it")
     labels = value.labels(channel)
     if labels is None:
         return Value(site.shape)

@@ -81,16 +81,26 @@ def build(name: str) -> Subject:
         model: nn.Module = timm.create_model(name, pretrained=False, num_classes=CLASSES)
     except TypeError:  # a model without classes
         model = timm.create_model(name, pretrained=False)
-    stack, note = getattr(model, "blocks", None), ""
-    deep = isinstance(stack, (nn.Sequential, nn.ModuleList)) and len(stack) > BLOCKS
-    if deep and count_parameters(model) > LARGE:
-        note = shorten(model, ["blocks"], BLOCKS)
+    note = shorten(model, stacks, BLOCKS) if (stacks := _repeated(model)) else ""
     images, output = _images(model.eval(), model.pretrained_cfg)
     key, tensor = first_output(output)
     if key is None and tensor.ndim == 2 and tensor.shape[1] == CLASSES:
         return Subject(model, images, note)
     axis = 1 if tensor.ndim == 4 and tensor.shape[-1] != model.num_features else tensor.ndim - 1
     return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), images, note)
+
+
+def _repeated(model: nn.Module) -> list[str]:
+    """Long stacks of blocks of one class, in a large model; none within another."""
+    found: list[str] = []
+    if count_parameters(model) <= LARGE:
+        return found
+    for path, part in model.named_modules():
+        if isinstance(part, (nn.Sequential, nn.ModuleList)) and len(part) > BLOCKS:
+            alike = len({type(block) for block in part}) == 1
+            if alike and not any(path.startswith(outer + ".") for outer in found):
+                found.append(path)
+    return found
 
 
 def _images(model: nn.Module, config: Any) -> tuple[Tensor, Any]:

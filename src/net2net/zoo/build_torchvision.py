@@ -23,7 +23,7 @@ SIZES = {
     r"ssd300": 300,
     r"ssdlite320": 320,
     r"raft": 128,
-    r"s3d": 224,
+    r"s3d|mvit": 224,
     r"vit_h_14": 56,
 }
 """Pixels along an edge, by pattern; 64 for all others."""
@@ -32,7 +32,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     r"googlenet|inception_v3": {"init_weights": False},  # a slow draw of what is drawn again here
     r"vit_h_14": {"image_size": 56},
     r"vit": {"image_size": 64},
-    r"mvit": {"spatial_size": (64, 64), "temporal_size": 8},
 }
 
 STACKS = {
@@ -74,7 +73,7 @@ def build(name: str) -> Subject:
     model = get_model(name, weights=None, **options)
     stacks = _matching(STACKS, name)
     note = shorten(model, *stacks) if stacks else ""
-    inputs = _inputs(group, _matching(SIZES, name) or 64, frames=16 if name == "s3d" else 8)
+    inputs = _inputs(group, _matching(SIZES, name) or 64, 16 if re.match("s3d|mvit", name) else 8)
     if group == "detection backbone":
         maps = run(model.backbone, inputs)
         reads = [(key, 1, features.shape[1]) for key, features in maps.items()]

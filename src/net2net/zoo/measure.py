@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 
 from net2net import growth
 from net2net.apply import with_tensors
-from net2net.errors import InputError, Net2NetError
+from net2net.errors import InputError, Net2NetError, VerificationError
 from net2net.hollow import named_tensors, skeleton
 from net2net.spaces import Spaces
 from net2net.trace import Inputs, split_inputs, tensors_of, trace
@@ -70,8 +70,7 @@ def _measure(subject: Subject, found: Measurement) -> None:
     loaded = _loaded(teacher, grown)
     _check_function(teacher, loaded, inputs, found)
     _check_size(table, grown, found)
-    if type(loaded) is not type(teacher):
-        raise _Failure("class", f"the student is a {type(loaded).__name__}")
+    _check_classes(teacher, loaded)
     _check_gradients(teacher, loaded, inputs)
 
 
@@ -129,7 +128,7 @@ def _check_function(
 ) -> None:
     try:
         parity = verify(private(teacher), private(student), inputs)
-    except InputError as error:
+    except (InputError, VerificationError) as error:
         raise _Failure("function", f"the student: {describe(error)}") from error
     found.difference = parity.max_rel
     found.dtype = str(parity.dtype).removeprefix("torch.")
@@ -141,7 +140,9 @@ def _check_size(table: Spaces, grown: growth.Growth, found: Measurement) -> None
     names = {row.name for row in grown.report.rows if row.new > row.old}
     stayed = [space.name for space in table.growable if space.name not in names]
     if stayed:
-        raise _Failure("size", f"spaces that could grow and did not: {', '.join(stayed)}")
+        noted = [note for note in grown.report.notes if any(f"'{name}'" in note for name in stayed)]
+        why = "; ".join(noted or stayed)
+        raise _Failure("size", f"{len(stayed)} spaces could grow and did not: {why}")
     before, after = grown.report.parameters
     if after < LEAST_GROWTH * before:
         fixed = "; ".join(found.fixed) or "none is fixed"
@@ -167,8 +168,24 @@ def _loaded(teacher: nn.Module, grown: growth.Growth) -> nn.Module:
     return second
 
 
+def _check_classes(teacher: nn.Module, student: nn.Module) -> None:
+    """Of the model and of everything in it, for a read-out may be around it."""
+    before, after = [
+        {path: type(part).__name__ for path, part in model.named_modules()}
+        for model in (teacher, student)
+    ]
+    if before != after:
+        changed = sorted(path for path, _ in before.items() ^ after.items())
+        raise _Failure("class", f"modules of another class: {', '.join(changed)}")
+
+
 def _check_gradients(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> None:
-    expected, reached = _gradients(teacher, inputs), _gradients(student, inputs)
+    try:
+        expected, reached = _gradients(teacher, inputs), _gradients(student, inputs)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise _Failure("gradient", describe(error)) from error
     if not expected:
         raise NotBuiltError("no parameter has a gradient")
     missing = [name for name in expected if name not in reached]
