@@ -73,9 +73,10 @@ class Site:
         """These units stay as they are."""
         self.units.fix(labels, f"{self.where} {why}")
 
-    def couple(self, labels: Labels) -> None:
-        """The code cuts this axis in proportion (halves, shuffled groups)."""
-        self.units.couple(labels, self.name, self.op.path)
+    def couple(self, labels: Labels, rows: int) -> None:
+        """The code cuts this axis into ``rows`` equal pieces (halves, shuffled groups)."""
+        if labels.size % rows == 0:
+            self.units.couple(labels.reshape(rows, -1), self.name, self.op.path)
 
     def pin(self, value: Value, axis: int, why: str) -> None:
         """Positions along this axis differ in meaning: inside a block they stay inside their unit,

@@ -129,13 +129,14 @@ def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
     options: dict[str, Any] = {
         "bias": layer.bias is not None, "device": weight.device, "dtype": weight.dtype,
     }  # fmt: skip
+    build: Any = skip_init  # draws no random numbers
     if isinstance(layer, nn.Linear):
-        new: Any = skip_init(nn.Linear, width, len(rows), **options)
+        new: Any = build(nn.Linear, width, len(rows), **options)
         centre: tuple[int, ...] = ()
     else:
         kernel = layer.kernel_size
         # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
-        new = skip_init(
+        new = build(
             type(layer), width, len(rows), kernel, padding="same", groups=layer.groups, **options
         )
         centre = tuple((size - 1) // 2 for size in kernel)

@@ -2,8 +2,8 @@
 
 This is the remapping inference algorithm that the paper (section 2.3) says it lacks. What comes
 out: for every position of every parameter axis, its component; and components grouped by
-*signature*, the parameter axes they appear on and how often. Components of one signature are
-interchangeable: they are the units of one space.
+*signature*, the parameter axes they appear on and the operations they pass, and how often.
+Components of one signature are interchangeable: they are the units of one space.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
 from net2net.trace import Op, Ref, Trace, refs
-from net2net.units import FOLLOW, MAKE, SHARE, Axis, Labels, Units
+from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units
 from net2net.values import Part, Value
 
 
@@ -85,6 +85,9 @@ class Inference:
             mixed = _mix(names[axis] ^ _mix(count.astype(np.uint64)))
         keys = np.zeros(len(self.component), dtype=np.uint64)
         np.add.at(keys, owner, mixed)
+        for number, labels in enumerate(self.units.passed):
+            known = labels[labels != NONE].reshape(-1)
+            np.add.at(keys, self.component[known], _mix(np.array([number], dtype=np.uint64)))
         fixed = self._reasons(self.units.fixed)
         uniform = self._reasons(self.units.uniform)
         for number, roles in self._bad_roles().items():
@@ -186,8 +189,11 @@ def infer(
                 leaves[name] = _leaf(units, name, trace.shapes[tensor])
             values[tensor] = leaves[name]
         walk = Walk(trace, values, units, counts, on_unknown)
-        for op in _needed(trace):
+        needed = _needed(trace)
+        for position, op in enumerate(trace.ops):
+            units.idle = position not in needed
             walk.step(op)
+        units.idle = False
         for where, tensor in trace.outputs.items():
             if grow_outputs:
                 continue
@@ -204,18 +210,18 @@ def infer(
     return Inference(units, units.components(), all_values, list(traces), counts, unseen)
 
 
-def _needed(trace: Trace) -> list[Op]:
-    """The operations that outputs depend on, or that read a parameter, and what those depend on.
-    The rest only lends its shape."""
+def _needed(trace: Trace) -> set[int]:
+    """The operations (by position) that outputs depend on, or that read a parameter, and what
+    those depend on. The rest has to run, but nobody reads what it computes."""
     read = set(trace.outputs.values())
-    needed = []
-    for op in reversed(trace.ops):
+    needed = set()
+    for position, op in reversed(list(enumerate(trace.ops))):
         inputs = {ref.id for ref in refs(list(op.args.values()))}
         outputs = {ref.id for ref in refs([op.outputs])}
         if op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
-            needed.append(op)
+            needed.add(position)
             read |= inputs
-    return needed[::-1]
+    return needed
 
 
 def _filled(trace: Trace) -> set[int]:
@@ -286,6 +292,7 @@ class Walk:
         else:
             results = self._apply(op, shapes, inputs, live)
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
+            self.units.passed += [part.labels for part in result.parts]
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
             if ref.id in self.filled and ref.id not in self.values and not result.parts:
@@ -306,7 +313,7 @@ class Walk:
     ) -> list[Value]:
         function = rules.find(op.name)
         if function is None:
-            if self.on_unknown == "raise":
+            if self.on_unknown == "raise" and not self.units.idle:
                 raise UnknownOperationError(unknown_message(op))
             for value in inputs:
                 for part in value.parts:

@@ -28,6 +28,7 @@ class Space:
         ties: what ties them, as ``operation in 'module'``.
         reason: why it cannot grow, or None.
         uniform: why it grows by whole multiples only, or None.
+        cut: the code cuts its axes by position, so only a trial shows which sizes it admits.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Space:
     ties: tuple[str, ...]
     reason: str | None
     uniform: str | None
+    cut: bool
     groups: tuple[Group, ...]
 
     @property
@@ -138,8 +140,9 @@ def spaces_of(inference: Inference) -> Spaces:
     for axis, number in inference.numbers.items():
         if axis in inference.makers:
             unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
-    for labels in inference.units.coupled:
-        unite(labels)
+    cuts = [block for block in inference.units.coupled if _is_cut(inference, block)]
+    for block in cuts:
+        unite(block[block != NONE])
     for labels, _ in inference.units.uniform:
         unite(labels)
     for uses in readings(inference).values():
@@ -157,13 +160,31 @@ def spaces_of(inference: Inference) -> Spaces:
     members: dict[int, list[Group]] = {}
     for key, group in groups.items():
         members.setdefault(find(key), []).append(group)
+    found_cut = {
+        find(key_of[int(c)])
+        for block in cuts
+        for c in np.unique(inference.component[block[block != NONE]])
+        if int(c) in key_of
+    }
     found = [
-        _space(inference, gathered, tuple(ties.get(key, ()))) for key, gathered in members.items()
+        _space(inference, gathered, tuple(ties.get(key, ())), key in found_cut)
+        for key, gathered in members.items()
     ]
     return Spaces([space for space in found if space is not None])
 
 
-def _space(inference: Inference, groups: list[Group], ties: tuple[str, ...]) -> Space | None:
+def _is_cut(inference: Inference, block: Labels) -> bool:
+    """Whether neither the rows nor the columns of a block are bundles."""
+    if (block == NONE).any():
+        return True
+    components = inference.component[block]
+    rows, columns = (components == components[:, :1]).all(), (components == components[:1]).all()
+    return not (rows or columns)
+
+
+def _space(
+    inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool
+) -> Space | None:
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
     for group in groups:
@@ -190,5 +211,6 @@ def _space(inference: Inference, groups: list[Group], ties: tuple[str, ...]) -> 
         ties=ties,
         reason=reason,
         uniform=uniform,
+        cut=cut,
         groups=tuple(groups),
     )

@@ -63,7 +63,7 @@ def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None)
         return {"normalized_shape": weight}
     if isinstance(part, nn.PReLU):
         return {"num_parameters": weight[0]}
-    if isinstance(part, nn.Embedding):
+    if isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
         return {"num_embeddings": weight[0], "embedding_dim": weight[1]}
     if isinstance(part, nn.Bilinear):
         return dict(zip(("out_features", "in1_features", "in2_features"), weight, strict=True))

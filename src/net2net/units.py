@@ -61,6 +61,10 @@ class Units:
         self.uniform: list[tuple[Labels, str]] = []
         self.coupled: list[Labels] = []
         self.ties: list[Tie] = []
+        self.passed: list[Labels] = []
+        """The units of every part of every operation's output, in order of execution."""
+        self.idle = False
+        """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
     def new(self, name: str, dim: int, size: int) -> tuple[int, Labels]:
         """Fresh units for one parameter axis: its number, and ``[size]`` labels.
@@ -109,21 +113,21 @@ class Units:
     def fix(self, labels: Labels, reason: str) -> None:
         """These units can be neither copied nor added to."""
         labels = labels[labels != NONE]
-        if labels.size:
+        if labels.size and not self.idle:
             self.fixed.append((labels.reshape(-1), reason))
 
     def require_uniform(self, labels: Labels, reason: str) -> None:
         """Every one of these units must have the same number of copies (means, layer norms)."""
         labels = labels[labels != NONE]
-        if labels.size:
+        if labels.size and not self.idle:
             self.uniform.append((labels.reshape(-1), reason))
 
-    def couple(self, labels: Labels, op: str, path: str) -> None:
-        """The code cuts this axis in proportion, so all in it grow by one factor."""
-        labels = labels[labels != NONE]
-        if labels.size:
-            self.coupled.append(labels.reshape(-1))
-            self.ties.append(Tie(op, path, int(labels.reshape(-1)[0])))
+    def couple(self, block: Labels, op: str, path: str) -> None:
+        """The code cuts an axis into the rows of this block, by position. Unless rows or columns
+        turn out to be bundles (heads), all units in it grow by one factor."""
+        self.coupled.append(block.reshape(len(block), -1))
+        if (known := block[block != NONE]).size:
+            self.ties.append(Tie(op, path, int(known[0])))
 
     def components(self) -> Labels:
         """The component of every unit, as the smallest unit in it.

@@ -34,6 +34,8 @@ class Grown:
     new: int
     asked: str
     note: str = ""
+    wanted: float = 0.0
+    """The size that was asked for, before it went to an admissible one."""
     exact: bool = False
     """An integer was asked for: no other width will do."""
 
@@ -169,7 +171,8 @@ def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:
             f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
             f"cannot be had. The admissible neighbours are {below} and {below + step}."
         )
-    return Grown(space, width * space.size // now, glob, exact=True)
+    new = width * space.size // now
+    return Grown(space, new, glob, wanted=new, exact=True)
 
 
 def _by_factor(space: Space, factor: float, asked: str) -> Grown:
@@ -183,7 +186,7 @@ def _by_factor(space: Space, factor: float, asked: str) -> Grown:
     if new != round(space.size * factor):
         why = space.uniform or f"grows in steps of {space.step}"
         note = f"nearest admissible to {space.size * factor:g}: {why}"
-    return Grown(space, new, asked, note)
+    return Grown(space, new, asked, note, wanted=space.size * factor)
 
 
 def nearest_feasible(
@@ -202,33 +205,36 @@ def nearest_feasible(
         GraphMismatchError: the student runs at no width that could be chosen.
     """
     wanted = {one.space.name: one.new for one in grown}
+    moves = dict.fromkeys(wanted, 0)
     last = GraphMismatchError("")
     for _ in range(tries):
         try:
             return grown, attempt(grown)
         except GraphMismatchError as error:
-            moving = [g for g in grown if g.new != g.space.size and error.concerns(g.space.axes)]
-            failed = min(moving, key=lambda g: len(g.space.axes), default=None)
-            if failed is None or (len(failed.space.groups) == 1 and failed.asked != ALL):
-                raise
-            if error.module:
-                alike = _pattern(failed.space.name)
-                why = f"a size is written into the code of '{error.module}'"
-                grown = [
-                    replace(g, new=g.space.size, note=why) if _pattern(g.space.name) == alike else g
-                    for g in grown
-                ]
-                last = error
-                continue
-            if len(failed.space.groups) == 1:
-                raise
-            if failed.exact:
-                raise _not_feasible(grown, failed, attempt, tries) from error
-            target, step = wanted[failed.space.name], failed.space.step
-            moved = _further(target, failed.new, step, failed.space.size)
-            note = f"nearest to {target} at which every unit has a place"
-            grown = [replace(g, new=moved, note=note) if g is failed else g for g in grown]
             last = error
+        moving = [one for one in grown if one.new != one.space.size]
+        here = [one for one in moving if last.concerns(one.space.axes)]
+        cut = [one for one in here or moving if one.space.cut and moves[one.space.name] < 16]
+        failed = min(cut or here, key=lambda one: len(one.space.axes), default=None)
+        if failed is None:
+            raise last
+        if cut and failed.exact:
+            raise _not_feasible(grown, failed, attempt, tries) from last
+        if cut:
+            moves[failed.space.name] += 1
+            target = wanted[failed.space.name]
+            new = _further(target, failed.new, failed.space.step, failed.space.size)
+            note = f"nearest to {failed.wanted:g} at which every unit has a place"
+            grown = [replace(g, new=new, note=note) if g is failed else g for g in grown]
+        elif failed.asked == ALL and last.module:
+            why = f"a size is written into the code of '{last.module}'"
+            alike = _pattern(failed.space.name)
+            grown = [
+                replace(g, new=g.space.size, note=why) if _pattern(g.space.name) == alike else g
+                for g in grown
+            ]
+        else:
+            raise last
     raise last
 
 

@@ -78,7 +78,7 @@ def glu(site: Site) -> Value:
     axis = value.dim(site["dim"])
     half = value.shape[axis] // 2
     if (labels := value.labels(axis)) is not None:
-        site.couple(labels)
+        site.couple(labels, 2)
     first, second = value.take(axis, range(half)), value.take(axis, range(half, 2 * half))
     return site.pointwise([first, second])
 
@@ -90,5 +90,5 @@ def channel_shuffle(site: Site) -> Value:
     if labels is None:
         return Value(value.shape, value.parts)
     parts = tuple(part for part in value.parts if 1 not in part.axes)
-    site.couple(labels)
+    site.couple(labels, groups)
     return Value(value.shape, (*parts, Part((1,), labels.reshape(groups, -1).T.reshape(-1))))

@@ -42,8 +42,8 @@ def select(site: Site) -> Value:
 def split(site: Site) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
-    if site.name in {"chunk", "tensor_split"} and (part := value.part(axis)) is not None:
-        site.couple(part.labels)
+    if site.name in {"chunk", "tensor_split"} and (labels := value.labels(axis)) is not None:
+        site.couple(labels, len(site.outputs))
     return pieces(site, value, axis, [shape[axis] for shape in site.outputs])
 
 

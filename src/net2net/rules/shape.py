@@ -15,7 +15,11 @@ def view(site: Site) -> Value:
     def pin(labels: Labels) -> None:
         site.fix(labels, "merges it with another hidden axis")
 
-    return reshape(site["self"], site.shape, pin)
+    result = reshape(site["self"], site.shape, pin)
+    for part in result.parts:
+        if len(part.axes) > 1:
+            site.couple(part.labels, len(part.labels))
+    return result
 
 
 def permuted(value: Value, order: list[int]) -> Value:
