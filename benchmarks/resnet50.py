@@ -29,7 +29,7 @@ from net2net.match import match
 from net2net.plan import WidenPlan
 from net2net.spaces import spaces_of
 from net2net.trace import trace
-from net2net.widths import new_counts, new_shapes, resolve
+from net2net.widths import new_integers, new_shapes, resolve
 
 HERE = Path(__file__).parent
 
@@ -70,7 +70,7 @@ def stages(model: nn.Module, inputs: torch.Tensor, factor: float, repeat: int) -
     table = spaces_of(teacher)
     grown = resolve(table, teacher, model, factor)
     shapes = new_shapes(teacher, grown)
-    edits = surgery.edits(model, shapes, new_counts(table, teacher, grown))
+    edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
     wide = skeleton(model, shapes)
     surgery.set_attributes(wide, edits)
     student = infer([trace(wide, inputs)])

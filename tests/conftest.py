@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 import torch
 
-pytest.register_assert_rewrite("helpers")
+pytest.register_assert_rewrite("tests.helpers")
 
 _LIBRARIES: list[torch.library.Library] = []  # definitions last as long as their library object
 

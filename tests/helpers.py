@@ -1,4 +1,4 @@
-"""What the tests share: models with random statistics, and the checks that every growth must pass."""
+"""What the tests share: models with random statistics, and what every growth must pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXACT = 1e-12
 """Largest relative difference in float64 that counts as the same function."""
 
 
-# -- models -----------------------------------------------------------------------------------------
+# -- models ----------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -51,6 +51,25 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
         elif name.endswith("running_var"):
             uniform(buffer)
     return model
+
+
+def image_model() -> nn.Module:
+    """A small convolutional network, for inputs of [batch, 3, 8, 8]."""
+    return randomise(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 6, 3),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 5),
+            nn.ReLU(),
+            nn.Linear(5, 3),
+        )
+    )
 
 
 def noise(*shape: int, seed: int = 1) -> Tensor:
@@ -152,7 +171,7 @@ def refused(error: type[Net2NetError], *words: str, teacher: nn.Module) -> Itera
     assert len(re.findall(r"\.(?=\s|$)", message)) >= 2 or "\n" in message, f"no advice: {message}"
 
 
-# -- what every growth must be ----------------------------------------------------------------------
+# -- what every growth must be ---------------------------------------------------------------------
 
 
 def assert_exact(teacher: nn.Module, student: nn.Module, inputs: Any) -> None:
@@ -218,7 +237,7 @@ def deepen(
     return growth
 
 
-# -- cases: a network at several widths ---------------------------------------------------------------
+# -- cases: a network at several widths ------------------------------------------------------------
 
 Width = Callable[[int], int]
 

@@ -174,7 +174,10 @@ class Site:
         labels = labels.reshape(
             [size if dim in dims else 1 for dim, size in enumerate(whole.labels.shape)]
         )
-        self.tie(whole.labels, labels)
+        rest = tuple(dim for dim in range(whole.labels.ndim) if dim not in dims)
+        if rest:  # one value for all that lies inside a unit
+            self.units.bundle(whole.labels, rest)
+        self.tie(_first_along(whole, rest).labels, labels.squeeze(rest))
 
     def pointwise(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
         """Broadcast operands against each other, as every elementwise operation does."""

@@ -59,7 +59,7 @@ def grow_tensor(
         if fresh.any():
             _fill_fresh(result, tensor, step.dim, fresh, name if weight else None, seed)
         if noise and step.role == MAKE and weight:
-            _add_noise(result, step, noise * float(tensor.std()), name, seed)
+            _add_noise(result, step, noise * float(tensor.std(correction=0)), name, seed)
     return result
 
 
@@ -101,7 +101,7 @@ def _fill_fresh(
     teacher's mean (a variance of new units has to be positive)."""
     rows = _region(result, dim, fresh)
     if name is not None:
-        rows.put(rows.normal(float(teacher.std()), name, "fresh", seed))
+        rows.put(rows.normal(float(teacher.std(correction=0)), name, "fresh", seed))
     elif result.is_floating_point():
         mean = teacher.mean(dim, keepdim=True)
         rows.put(mean.expand(rows.shape()).contiguous())

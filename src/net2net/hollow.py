@@ -47,7 +47,7 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     except Exception as error:
         raise UnsupportedModelError(
             f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it holds "
-            "besides parameters, buffers and plain data (activations kept by forward, locks, files)."
+            "besides parameters, buffers and plain data (activations that forward keeps, locks)."
         ) from error
 
 

@@ -65,6 +65,15 @@ class Inference:
         return self.component[self.units.starts[axis] : self.units.starts[axis + 1]]
 
     @cached_property
+    def slot(self) -> Labels:
+        """The place of every unit within its component."""
+        return self.units.slots()
+
+    def slots(self, axis: int) -> Labels:
+        """Slots along the parameter axis with this number."""
+        return self.slot[self.units.starts[axis] : self.units.starts[axis + 1]]
+
+    @cached_property
     def numbers(self) -> dict[Axis, int]:
         return {
             axis: number

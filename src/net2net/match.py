@@ -41,8 +41,9 @@ def match(
     source = _match_units(teacher, student, method, balanced, seed)
     maps: dict[Axis, AxisMap] = {}
     for axis, number in student.numbers.items():
-        old, new = teacher.labels(teacher.numbers[axis]), student.labels(number)
-        index = _positions(old, new, source)
+        old_number = teacher.numbers[axis]
+        old, new = teacher.labels(old_number), student.labels(number)
+        index = _positions(old, teacher.slots(old_number), new, student.slots(number), source)
         if len(old) == len(new) and np.array_equal(index, np.arange(len(new))):
             continue
         role = student.role(axis)
@@ -64,6 +65,7 @@ def _match_units(
     """For every student component, the teacher's component that it is made from."""
     grow = method_named(method)
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
+    seen: dict[str, int] = {}
     for key, group in student.groups.items():
         origin = teacher.groups.get(key) or _alike(teacher, student, group)
         if origin is None:
@@ -82,11 +84,12 @@ def _match_units(
                 set(map(str, group.places)),
             )
         name = str(next(iter(group.places)))
+        nth = seen[name] = seen.get(name, -1) + 1
         if q <= n:
             chosen: Map = np.arange(q)
         else:
             even = balanced or group.uniform is not None
-            chosen = grow(n, q, generator(seed, name, str(key)), even)
+            chosen = grow(n, q, generator(seed, name, str(nth)), even)
         source[group.components] = np.where(
             chosen == FRESH, FRESH, origin.components[np.maximum(chosen, 0)]
         )
@@ -98,8 +101,8 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
 
     Where code cuts an axis by position (channel shuffle, then chunk), some student units end on
     another side of the cut than any teacher unit of their make. They copy one that everything
-    which makes and follows them makes and follows too; failing that, they start afresh. Either
-    way, what the teacher does not read, the student's columns of zeros do not read.
+    which makes and follows them makes and follows too, and that other weights read; failing that,
+    they start afresh. Either way nobody reads them: their columns are zero.
     """
     if group.fixed:
         raise GraphMismatchError(
@@ -108,10 +111,11 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
             set(map(str, group.places)),
         )
     kept = {axis: k for axis, k in group.places.items() if student.role(axis) != SHARE}
+    read = group.places.keys() - kept.keys()
     alike = [
         one
         for one in teacher.groups.values()
-        if kept.items() <= one.places.items() and not one.fixed
+        if kept.items() <= one.places.items() and not read & one.places.keys() and not one.fixed
     ]
     return max(alike, key=lambda one: one.size, default=None)
 
@@ -121,14 +125,20 @@ def _describe(group: Group) -> str:
     return f"units on {axes}" + (", …" if len(group.places) > 3 else "")
 
 
-def _positions(old: Labels, new: Labels, source: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Teacher position for every student position: the same unit, the same place within it."""
-    order = np.argsort(old, kind="stable")
-    ranked = old[order]
+def _positions(
+    old: Labels, old_slots: Labels, new: Labels, slots: Labels, source: Labels
+) -> Labels:
+    """Teacher position for every student position: the same unit, the same slot in it, and, where
+    that appears several times (pixels of a flattened channel), the same time."""
+    stride = max(old_slots.max(initial=0), slots.max(initial=0)) + 1
+    have = old * stride + old_slots
     wanted = source[new]
-    place = np.searchsorted(ranked, wanted) + _occurrence(new)
-    inside = np.minimum(place, len(old) - 1)
-    found = (place < len(old)) & (ranked[inside] == wanted) if len(old) else np.zeros(0, bool)
+    want = np.where(wanted >= 0, wanted * stride + slots, wanted)
+    order = np.argsort(have, kind="stable")
+    ranked = have[order]
+    place = np.searchsorted(ranked, want) + _occurrence(new * stride + slots)
+    inside = np.minimum(place, len(have) - 1)
+    found = (place < len(have)) & (ranked[inside] == want) if len(have) else np.zeros(0, bool)
     return np.where(found, order[inside], np.where(wanted == FRESH, FRESH, ABSENT))
 
 

@@ -1,10 +1,9 @@
 """Units, and what ties them: the ground that inference stands on.
 
 Every position of every axis of every parameter is a *unit*, a number. Operations tie units to each
-other; whatever is tied, directly or through others, is one *component*: it is copied whole or not
-at all. Two kinds of tie need no distinction. "The same unit" (a batch norm's scale and the channel
-that it scales) and "one bundle" (the 64 features of one attention head) both put units into one
-component, and inside a component the order of positions along each parameter axis tells them apart.
+other, in two ways: they are the same (a batch norm's scale and the channel that it scales), or they
+are one bundle (the 64 features of one attention head). Whatever is tied, directly or through
+others, is one *component*: it is copied whole or not at all. Inside it, each unit has a *slot*.
 """
 
 from __future__ import annotations
@@ -54,7 +53,8 @@ class Units:
         self.anonymous: set[int] = set()
         self.starts: list[int] = [0]
         self.roles: dict[int, set[str]] = defaultdict(set)
-        self._edges: list[tuple[Labels, Labels]] = []
+        self._same: list[tuple[Labels, Labels]] = []
+        self._bundled: list[tuple[Labels, Labels]] = []
         self._seen: set[tuple[int, int]] = set()
         self._alive: list[Labels] = []
         self.fixed: list[tuple[Labels, str]] = []
@@ -97,7 +97,7 @@ class Units:
             a, b = a[both], b[both]
             if a.size == 0:
                 return
-        self._edges.append((a, b))
+        self._same.append((a, b))
         self.ties.append(Tie(op, path, int(a[0])))
 
     def bundle(self, block: Labels, dims: tuple[int, ...]) -> None:
@@ -108,7 +108,7 @@ class Units:
         rest = rows.reshape(-1)
         known = (first != NONE) & (rest != NONE)
         if known.any():
-            self._edges.append((first[known], rest[known]))
+            self._bundled.append((first[known], rest[known]))
 
     def fix(self, labels: Labels, reason: str) -> None:
         """These units can be neither copied nor added to."""
@@ -130,15 +130,30 @@ class Units:
             self.ties.append(Tie(op, path, int(known[0])))
 
     def components(self) -> Labels:
-        """The component of every unit, as the smallest unit in it.
+        """The component of every unit, as the smallest unit in it."""
+        return self._classes(self._same + self._bundled)
+
+    def slots(self) -> Labels:
+        """The place of every unit in its component: units that are the same have the same place,
+        and bundled ones are numbered in the order in which they first appear."""
+        same, component = self._classes(self._same), self.components()
+        classes = np.unique(same)
+        order = np.argsort(component[classes], kind="stable")
+        ranked = component[classes][order]
+        rank = np.empty(len(component), dtype=np.int64)
+        rank[classes[order]] = np.arange(len(classes)) - np.searchsorted(ranked, ranked)
+        return rank[same]
+
+    def _classes(self, edges: list[tuple[Labels, Labels]]) -> Labels:
+        """The smallest unit that each is tied to.
 
         Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units.
         """
         parent = np.arange(self.starts[-1], dtype=np.int64)
-        if not self._edges:
+        if not edges:
             return parent
-        a = np.concatenate([edge[0] for edge in self._edges])
-        b = np.concatenate([edge[1] for edge in self._edges])
+        a = np.concatenate([edge[0] for edge in edges])
+        b = np.concatenate([edge[1] for edge in edges])
         while True:
             root_a, root_b = parent[a], parent[b]
             apart = root_a != root_b

@@ -247,7 +247,7 @@ def _further(target: int, now: int, step: int, least: int) -> int:
     """The next candidate around ``target``: one step more, one less, two more, …"""
     while True:
         now = 2 * target - now if now > target else 2 * target - now + step
-        if now >= least:
+        if now > least:
             return now
 
 

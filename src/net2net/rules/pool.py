@@ -34,7 +34,7 @@ def pool(site: Site) -> list[Value]:
 def fractional_pool(site: Site) -> list[Value]:
     """Every channel has random regions of its own: stored ones follow it, drawn ones fix it."""
     value, samples = site["self"], site["random_samples"]
-    results: list[Value] = pool(site)  # type: ignore[assignment]
+    results: list[Value] = pool(site)
     channel = value.ndim - (3 if "2d" in site.name else 4)
     if samples.parts:
         site.align([(value, range(value.ndim)), (samples.without([0, 2]), [channel])], value.shape)

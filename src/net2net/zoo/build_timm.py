@@ -75,19 +75,31 @@ def _parameters(name: str) -> float:
 
 def build(name: str) -> Subject:
     """A model with random weights, and an input for it."""
+    model, note = _model(name).eval(), ""
+    stacks = _repeated(model)
+    try:
+        note = shorten(model, stacks, BLOCKS) if stacks else ""
+        images, output = _images(model, model.pretrained_cfg)
+    except NotBuiltError:
+        if not stacks:
+            raise
+        model, note = _model(name).eval(), ""  # its blocks are not repetitions of one another
+        images, output = _images(model, model.pretrained_cfg)
+    key, tensor = first_output(output)
+    if key is None and tensor.ndim == 2 and tensor.shape[1] == CLASSES:
+        return Subject(model, images, note)
+    axis = 1 if tensor.ndim == 4 and tensor.shape[-1] != model.num_features else tensor.ndim - 1
+    return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), images, note)
+
+
+def _model(name: str) -> nn.Module:
     import timm
 
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, num_classes=CLASSES)
     except TypeError:  # a model without classes
         model = timm.create_model(name, pretrained=False)
-    note = shorten(model, stacks, BLOCKS) if (stacks := _repeated(model)) else ""
-    images, output = _images(model.eval(), model.pretrained_cfg)
-    key, tensor = first_output(output)
-    if key is None and tensor.ndim == 2 and tensor.shape[1] == CLASSES:
-        return Subject(model, images, note)
-    axis = 1 if tensor.ndim == 4 and tensor.shape[-1] != model.num_features else tensor.ndim - 1
-    return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), images, note)
+    return model
 
 
 def _repeated(model: nn.Module) -> list[str]:

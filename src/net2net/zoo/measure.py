@@ -50,8 +50,9 @@ def measure(subject: Subject) -> Measurement:
     except Net2NetError as error:
         return found.fail("limit" if out_of_memory(error) else "widen", describe(error))
     except Exception as error:
-        stage = "limit" if out_of_memory(error) else "widen"
-        return found.fail(stage, f"crash: {describe(error)}{_where(error)}")
+        if out_of_memory(error):
+            return found.fail("limit", f"{describe(error)}{_where(error)}")
+        return found.fail("widen", f"crash: {describe(error)}{_where(error)}")
     found.status = OK
     return found
 
@@ -156,7 +157,10 @@ def _loaded(teacher: nn.Module, grown: growth.Growth) -> nn.Module:
     hollow = {
         name: tensor.detach().to("meta") for name, tensor in named_tensors(teacher) if name in state
     }
-    second = grown.plan.apply(with_tensors(teacher, hollow))
+    try:
+        second = grown.plan.apply(with_tensors(teacher, hollow))
+    except RuntimeError:  # units without a source are drawn from the teacher's values
+        second = grown.plan.apply(teacher)
     try:
         second.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
@@ -204,7 +208,8 @@ def _gradients(model: nn.Module, inputs: Inputs) -> dict[str, bool]:
 
     def note(name: str, parameter: Tensor) -> None:
         assert parameter.grad is not None
-        found[name] = bool(parameter.grad.isfinite().all())
+        largest = torch.linalg.vector_norm(parameter.grad, float("inf"))  # takes no memory
+        found[name] = bool(largest.isfinite())
         parameter.grad = None
 
     for name, parameter in model.named_parameters():

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import IO
 
 from net2net.zoo.environment import versions
@@ -85,8 +86,9 @@ def run_zoo(
         records[key] = Record(key, measured, dict(missing)[key])
         append(path, records[key])
         done += 1
-        log.info("%s: %s", key, measured.verdict)
+        log.info("%s: %s", key, shorten(measured.verdict, 300, placeholder=" …"))
         progress(done, len(wanted), records[key])
+    records = read(path)  # with what another run may have added meanwhile
     rewrite(path, records.values())
     return records
 
