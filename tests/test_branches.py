@@ -516,12 +516,11 @@ class NormAndHalves(nn.Module):
         return self.head(torch.cat([b, a.tanh()], 1))
 
 
-def test_groups_do_not_lie_across_a_cut() -> None:
+def test_groups_may_lie_across_a_cut() -> None:
+    """Such a group copies nothing and nobody reads it: the function is kept all the same."""
     teacher = randomise(NormAndHalves())
     growth = widen(teacher, 1.5, image())
-    assert growth.model.stem.out_channels == 8
-    with refused(WidthError, r"\b6\b", r"\b8\b", teacher=teacher):
-        net2net.widen(teacher, {"stem": 6}, image())
+    assert growth.model.stem.out_channels == 6
     assert widen(teacher, {"stem": 8}, image()).model.norm.num_groups == 4
 
 

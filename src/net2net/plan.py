@@ -6,6 +6,7 @@ bits every time: random choices are stored as maps, noise as a seed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -75,7 +76,8 @@ class Plan(ABC):
     def to_json(self) -> str:
         """The plan as a JSON document; ``Plan.from_json`` reads it."""
         head = {"format": FORMAT, "kind": self.kind, "teacher": self.teacher}
-        return json.dumps({**head, **self.data()})
+        document = {**head, **self.data()}
+        return json.dumps({**document, "sha256": _digest(document)})
 
     @staticmethod
     def from_json(text: str) -> Plan:
@@ -91,6 +93,8 @@ class Plan(ABC):
                     f"the plan's format is {data['format']!r}, and this version reads {FORMAT!r}. "
                     "Make the plan again with this version."
                 )
+            if data.pop("sha256") != _digest(data):
+                raise PlanError("the plan is damaged: its checksum is another. Make it again.")
             return _KINDS[data["kind"]].from_data(data)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             if isinstance(error, PlanError):
@@ -112,6 +116,11 @@ class Plan(ABC):
             PlanError: the file is not a plan.
         """
         return Plan.from_json(Path(path).read_text(encoding="utf-8"))
+
+
+def _digest(document: dict[str, Any]) -> str:
+    """A piece that is lost may leave a plan that reads well and makes half a student."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def write_whole(path: Path, text: str) -> None:

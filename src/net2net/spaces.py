@@ -29,6 +29,7 @@ class Space:
         reason: why it cannot grow, or None.
         uniform: why it grows by whole multiples only, or None.
         cut: the code cuts its axes by position, so only a trial shows which sizes it admits.
+        split: the code splits its axes, though only between bundles (heads).
     """
 
     name: str
@@ -40,6 +41,7 @@ class Space:
     reason: str | None
     uniform: str | None
     cut: bool
+    split: bool
     groups: tuple[Group, ...]
 
     @property
@@ -160,14 +162,15 @@ def spaces_of(inference: Inference) -> Spaces:
     members: dict[int, list[Group]] = {}
     for key, group in groups.items():
         members.setdefault(find(key), []).append(group)
-    found_cut = {
-        find(key_of[int(c)])
-        for block in cuts
-        for c in np.unique(inference.component[block[block != NONE]])
-        if int(c) in key_of
-    }
+
+    def leaders(blocks: list[Labels]) -> set[int]:
+        units = [block[block != NONE] for block in blocks]
+        found = {int(c) for one in units for c in np.unique(inference.component[one])}
+        return {find(key_of[component]) for component in found & key_of.keys()}
+
+    cut, split = leaders(cuts), leaders(inference.units.coupled)
     found = [
-        _space(inference, gathered, tuple(ties.get(key, ())), key in found_cut)
+        _space(inference, gathered, tuple(ties.get(key, ())), key in cut, key in split)
         for key, gathered in members.items()
     ]
     return Spaces([space for space in found if space is not None])
@@ -183,7 +186,7 @@ def _is_cut(inference: Inference, block: Labels) -> bool:
 
 
 def _space(
-    inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool
+    inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool
 ) -> Space | None:
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
@@ -212,5 +215,6 @@ def _space(
         reason=reason,
         uniform=uniform,
         cut=cut,
+        split=split,
         groups=tuple(groups),
     )

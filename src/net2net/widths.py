@@ -190,7 +190,7 @@ def _by_factor(space: Space, factor: float, asked: str) -> Grown:
 
 
 def nearest_feasible(
-    grown: list[Grown], attempt: Callable[[list[Grown]], T], tries: int = 24
+    grown: list[Grown], attempt: Callable[[list[Grown]], T], tries: int = 48
 ) -> tuple[list[Grown], T]:
     """The first of ``attempt``'s results that does not fail, moving the width that fails.
 
@@ -214,8 +214,15 @@ def nearest_feasible(
             last = error
         moving = [one for one in grown if one.new != one.space.size]
         here = [one for one in moving if last.concerns(one.space.axes)]
-        cut = [one for one in here or moving if one.space.cut and moves[one.space.name] < 16]
-        failed = min(cut or here, key=lambda one: len(one.space.axes), default=None)
+        movable = [one for one in here or moving if moves[one.space.name] < 16]
+        cut = [one for one in movable if one.space.cut]
+        if not cut and not last.module:
+            cut = [one for one in movable if one.space.split]
+        failed = min(
+            cut or here,
+            key=lambda one: (moves[one.space.name], len(one.space.axes)),
+            default=None,
+        )
         if failed is None:
             raise last
         if cut and failed.exact:
