@@ -1044,3 +1044,14 @@ def test_the_table_of_spaces() -> None:
     text = str(table)
     assert all(word in text for word in ("stem.0", "block.3", "size", "output"))
     assert table[0] in list(table) and len(table) == len(list(table))
+
+
+def test_an_activation_in_place_on_a_view() -> None:
+    """Dropout after flatten writes into the pooled tensor, which has units already."""
+    teacher = randomise(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(inplace=True),
+            nn.Linear(4, 2),
+        )
+    )  # fmt: skip
+    assert widen(teacher, 1.5, image()).model[4].in_features == 6

@@ -306,7 +306,7 @@ class Walk:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
             if ref.id in self.filled and ref.id not in self.values and not result.parts:
                 self.values[ref.id] = replace(_leaf(self.units, "", shape), leaves={}, live=True)
-            elif ref.id not in self.filled:
+            elif ref.id not in self.filled or ref.id not in self.values:
                 leaves = {} if live else result.leaves
                 self.values[ref.id] = replace(result, live=live, leaves=leaves)
 
