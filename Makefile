@@ -31,6 +31,7 @@ bench: .venv/test.stamp
 .venv/test.stamp: .venv/venv.stamp pyproject.toml
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps torchvision timm
+	$(PIP) transformers
 	touch $@
 
 clean:

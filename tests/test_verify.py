@@ -76,6 +76,18 @@ def test_every_output_counts_by_its_own_scale() -> None:
     assert "small" in parity.worst
 
 
+@pytest.mark.parametrize("order", [("right", "wrong"), ("wrong", "right")], ids="-".join)
+def test_the_worst_output_counts_wherever_it_is(order: tuple[str, str]) -> None:
+    class Two(Plus):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            outputs = {"right": x, "wrong": x + self.offset}
+            return {name: outputs[name] for name in order}
+
+    parity = net2net.verify(Two(0.0), Two(1.0), ones(2, 2))
+    assert (parity.max_abs, parity.max_rel) == (1, 1)
+    assert "wrong" in parity.worst
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_models_of_other_types_are_compared_in_float64(dtype: torch.dtype) -> None:
     teacher = image_model().to(dtype)
