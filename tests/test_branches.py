@@ -503,6 +503,82 @@ def test_what_does_not_reach_the_output_has_to_run_too() -> None:
     assert widen(teacher, {"stem": 8}, image()).model.stem.out_channels == 8
 
 
+class AsideOfInput(nn.Module):
+    """The same, where what is left aside meets the input: those units stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate, self.head = nn.Conv2d(3, 6, 1), nn.Conv2d(9, 9, 1), nn.Conv2d(9, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.stem(x), x], 1)
+        _ = x * self.gate(x).sigmoid()
+        return self.head(x)
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+def test_what_is_left_aside_may_meet_the_input(factor: float) -> None:
+    growth = widen(randomise(AsideOfInput()), factor, image())
+    assert growth.model.stem.out_channels == 6 * factor
+    assert growth.model.gate.out_channels == 6 * factor + 3
+
+
+class ShuffledTwice(nn.Module):
+    """One unit lies on the head's axis three times, twice as it is and once through a function; a
+    shuffle puts the three in another order for each unit, and in another one at each width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 2, 1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(shuffled(torch.cat([x, x, x.tanh()], 1), 2))
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0])
+def test_places_of_one_unit_that_a_shuffle_reorders(factor: float) -> None:
+    growth = widen(randomise(ShuffledTwice()), factor, image())
+    assert growth.model.stem.out_channels == 2 * factor
+
+
+class ShuffledGroups(nn.Module):
+    """A norm bundles channels into groups, and a shuffle hands them on in another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(shuffled(self.norm(self.stem(x)), 2))
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+def test_groups_that_a_shuffle_takes_apart(factor: float) -> None:
+    growth = widen(randomise(ShuffledGroups()), factor, image())
+    assert growth.model.stem.out_channels == 4 * factor
+
+
+class ExcitedTwice(nn.Module):
+    """One unit lies on an axis twice, and weights tell the two apart before a shuffle does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate, self.head = nn.Conv2d(3, 2, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        twice = torch.cat([x, x], 1)
+        gated = twice * self.gate(twice.mean((2, 3), keepdim=True)).sigmoid()
+        return self.head(shuffled(torch.cat([x, gated], 1), 2))
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0])
+def test_one_unit_in_two_roles_and_a_shuffle(factor: float) -> None:
+    growth = widen(randomise(ExcitedTwice()), factor, image())
+    assert growth.model.stem.out_channels == 2 * factor
+
+
 class NormAndHalves(nn.Module):
     """A norm's groups, and halves of a cut: with 2 groups there is one in each half, and with 3
     one lies across the cut."""

@@ -151,6 +151,9 @@ class Site:
                     axis,
                     "combines it with the model's input or a constant",
                 )
+            alike = [p.labels for p in group if p is not whole and p.axes == whole.axes]
+            if alike and len(np.unique(whole.labels)) < whole.labels.size:
+                whole = Part(whole.axes, self.units.renamed(whole.labels, *alike))
             result.append(whole)
         return result
 

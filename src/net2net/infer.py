@@ -66,8 +66,23 @@ class Inference:
 
     @cached_property
     def slot(self) -> Labels:
-        """The place of every unit within its component."""
-        return self.units.slots()
+        """The place of every unit within its component. Units that are the same have the same
+        place; others are numbered by signature, and those that are alike in that too (the features
+        of a head) in the order in which they were made, whatever order they are read in."""
+        same = self.units.sames()
+        classes, of = np.unique(same, return_inverse=True)
+        origin = self.units.origins()
+        passing = np.flatnonzero(origin != np.arange(len(origin)))
+        first, made = classes.copy(), classes.copy()
+        first[of[passing]] = made[of[passing]] = len(origin)
+        np.minimum.at(first, of[passing], origin[passing])
+        np.minimum.at(made, of[passing], passing)
+        key = self._signatures(same)[classes]
+        order = np.lexsort((made, first, key, self.component[classes]))
+        ranked = self.component[classes][order]
+        rank = np.empty(len(classes), dtype=np.int64)
+        rank[order] = np.arange(len(classes)) - np.searchsorted(ranked, ranked)
+        return rank[of]
 
     def slots(self, axis: int) -> Labels:
         """Slots along the parameter axis with this number."""
@@ -84,19 +99,8 @@ class Inference:
     @cached_property
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
-        axis_of = np.repeat(np.arange(len(self.units.axes)), np.diff(self.units.starts))
-        width = len(self.units.axes)
-        named = ~np.isin(axis_of, list(self.units.anonymous))
-        pair, count = np.unique((self.component * width + axis_of)[named], return_counts=True)
-        owner, axis = pair // width, pair % width
-        names = np.array([_hash(str(a)) for a in self.units.axes], dtype=np.uint64)
-        with np.errstate(over="ignore"):
-            mixed = _mix(names[axis] ^ _mix(count.astype(np.uint64)))
-        keys = np.zeros(len(self.component), dtype=np.uint64)
-        np.add.at(keys, owner, mixed)
-        for number, labels in enumerate(self.units.passed):
-            known = labels[labels != NONE].reshape(-1)
-            np.add.at(keys, self.component[known], _mix(np.array([number], dtype=np.uint64)))
+        owner, axis, count = self._appearances(self.component)
+        keys = self._signatures(self.component)
         fixed = self._reasons(self.units.fixed)
         uniform = self._reasons(self.units.uniform)
         for number, roles in self._bad_roles().items():
@@ -118,6 +122,27 @@ class Inference:
                 uniform=next((uniform[c] for c in found if c in uniform), None),
             )
         return result
+
+    def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
+        """Which owner has units on which parameter axis, and how many: sorted by owner."""
+        axis_of = np.repeat(np.arange(len(self.units.axes)), np.diff(self.units.starts))
+        width = len(self.units.axes)
+        named = ~np.isin(axis_of, list(self.units.anonymous))
+        pair, count = np.unique((owner * width + axis_of)[named], return_counts=True)
+        return pair // width, pair % width, count
+
+    def _signatures(self, owner: Labels) -> NDArray[np.uint64]:
+        """For every owner of units (by number), a hash of the parameter axes they appear on and
+        the operations they pass, and how often."""
+        names = np.array([_hash(str(a)) for a in self.units.axes], dtype=np.uint64)
+        owners, axis, count = self._appearances(owner)
+        keys = np.zeros(len(owner), dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            np.add.at(keys, owners, mixed(names[axis] ^ mixed(count.astype(np.uint64))))
+        for number, labels in enumerate(self.units.passed):
+            known = labels[labels != NONE].reshape(-1)
+            np.add.at(keys, owner[known], mixed(np.array([number], dtype=np.uint64)))
+        return keys
 
     @cached_property
     def key_of(self) -> dict[int, int]:
@@ -170,7 +195,7 @@ def _hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """splitmix64's finaliser: spreads sums of signatures over 64 bits."""
     with np.errstate(over="ignore"):
         x = (x + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
@@ -301,7 +326,9 @@ class Walk:
         else:
             results = self._apply(op, shapes, inputs, live)
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
-            self.units.passed += [part.labels for part in result.parts]
+            parts = tuple(Part(p.axes, self.units.renamed(p.labels)) for p in result.parts)
+            self.units.passed += [part.labels for part in parts]
+            result = replace(result, parts=parts)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
             if ref.id in self.filled and ref.id not in self.values and not result.parts:

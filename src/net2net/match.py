@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
-from net2net.infer import Group, Inference
+from net2net.infer import Group, Inference, mixed
 from net2net.maps import FRESH, Map, generator, method_named
 from net2net.units import SHARE, Axis, Labels
 
@@ -39,6 +39,7 @@ def match(
             has not.
     """
     source = _match_units(teacher, student, method, balanced, seed)
+    _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
@@ -94,6 +95,37 @@ def _match_units(
             chosen == FRESH, FRESH, origin.components[np.maximum(chosen, 0)]
         )
     return source
+
+
+def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int64]) -> None:
+    """Units of one component have to meet in the student as they do in the teacher. Where channels
+    in another order are added to themselves, they may not, however many there are."""
+    have = _passages(teacher, np.arange(len(teacher.component)))
+    want = _passages(student, source)
+    number, old, _ = student.units.steps()
+    owner = student.component[old]
+    same_kind = np.isin(owner, [c for key in teacher.groups.keys() & student.groups.keys()
+                                for c in student.groups[key].components.tolist()])  # fmt: skip
+    lost = same_kind & (source[owner] >= 0) & ~np.isin(want, have)
+    if lost.any():
+        key = student.key_of[int(owner[lost][0])]
+        group = student.groups[key]
+        raise GraphMismatchError(
+            f"{_describe(group)}: the code orders them in a way that differs at this width. "
+            "Choose another width for this space.",
+            set(map(str, group.places)),
+        )
+
+
+def _passages(inference: Inference, source: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A hash of every step of every unit: the operation, the teacher's component, both slots."""
+    number, old, new = inference.units.steps()
+    columns = (number, source[inference.component[old]], inference.slot[old], inference.slot[new])
+    result = np.zeros(len(old), dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for column in columns:
+            result = mixed(result ^ column.astype(np.uint64))
+    return result
 
 
 def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None:

@@ -55,6 +55,8 @@ class Units:
         self.roles: dict[int, set[str]] = defaultdict(set)
         self._same: list[tuple[Labels, Labels]] = []
         self._bundled: list[tuple[Labels, Labels]] = []
+        self._renamed: list[tuple[Labels, Labels]] = []
+        self._origin = np.empty(0, dtype=np.int64)
         self._seen: set[tuple[int, int]] = set()
         self._alive: list[Labels] = []
         self.fixed: list[tuple[Labels, str]] = []
@@ -92,13 +94,49 @@ class Units:
             return
         if min(a.min(), b.min()) == NONE:
             lone = np.where(a == NONE, b, a)[(a == NONE) | (b == NONE)]
-            self.fix(lone, reason)
+            self.fixed.append((lone[lone != NONE], reason))
             both = (a != NONE) & (b != NONE)
             a, b = a[both], b[both]
             if a.size == 0:
                 return
         self._same.append((a, b))
         self.ties.append(Tie(op, path, int(a[0])))
+
+    def renamed(self, labels: Labels, *others: Labels) -> Labels:
+        """Labels of their own for what an operation made of these units. They are one bundle with
+        them, but not the same: ``x`` and ``tanh(x)`` on one axis have different slots.
+
+        ``others``: labels of the same shape, of what it was combined with; one unit combined with
+        different ones becomes different ones.
+        """
+        table = np.stack([x.reshape(-1) for x in (labels, *others)])
+        if others:
+            rows, places = np.unique(table, axis=1, return_inverse=True)
+        else:
+            row, places = np.unique(table[0], return_inverse=True)
+            rows = row[None]
+        if rows.size == 0:
+            return labels
+        known = rows[0] != NONE
+        _, fresh = self.new("", 0, len(known))
+        origin = self.origins()
+        origin[fresh[known]] = origin[rows[0, known]]
+        self._renamed.append((rows[0, known], fresh[known]))
+        return np.where(known, fresh, NONE)[places.reshape(labels.shape)]
+
+    def steps(self) -> tuple[Labels, Labels, Labels]:
+        """Every renaming: its number, what was renamed, and its new name."""
+        number = np.repeat(np.arange(len(self._renamed)), [len(old) for old, _ in self._renamed])
+        empty = [np.empty(0, dtype=np.int64)]
+        old, new = (np.concatenate(empty + [edge[i] for edge in self._renamed]) for i in (0, 1))
+        return number, old, new
+
+    def origins(self) -> Labels:
+        """For every unit the one that it was made from first, by any number of operations."""
+        have, want = len(self._origin), self.starts[-1]
+        if want > have:  # room to spare, so that growing it piece by piece stays linear
+            self._origin = np.concatenate([self._origin, np.arange(have, 2 * want)])
+        return self._origin[:want]
 
     def bundle(self, block: Labels, dims: tuple[int, ...]) -> None:
         """All units along ``dims`` of the block belong together."""
@@ -131,18 +169,11 @@ class Units:
 
     def components(self) -> Labels:
         """The component of every unit, as the smallest unit in it."""
-        return self._classes(self._same + self._bundled)
+        return self._classes(self._same + self._bundled + self._renamed)
 
-    def slots(self) -> Labels:
-        """The place of every unit in its component: units that are the same have the same place,
-        and bundled ones are numbered in the order in which they first appear."""
-        same, component = self._classes(self._same), self.components()
-        classes = np.unique(same)
-        order = np.argsort(component[classes], kind="stable")
-        ranked = component[classes][order]
-        rank = np.empty(len(component), dtype=np.int64)
-        rank[classes[order]] = np.arange(len(classes)) - np.searchsorted(ranked, ranked)
-        return rank[same]
+    def sames(self) -> Labels:
+        """The class of units that are the same, for every unit, as the smallest unit in it."""
+        return self._classes(self._same)
 
     def _classes(self, edges: list[tuple[Labels, Labels]]) -> Labels:
         """The smallest unit that each is tied to.
