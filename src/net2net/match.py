@@ -102,7 +102,7 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
     in another order are added to themselves, they may not, however many there are."""
     have = _passages(teacher, np.arange(len(teacher.component)))
     want = _passages(student, source)
-    number, old, _ = student.units.steps()
+    _, old, _ = student.units.steps()
     owner = student.component[old]
     same_kind = np.isin(owner, [c for key in teacher.groups.keys() & student.groups.keys()
                                 for c in student.groups[key].components.tolist()])  # fmt: skip
