@@ -1,29 +1,62 @@
-"""Every Python snippet of the README runs."""
+"""Every Python snippet of the README and of docs/ runs; a document's, in order, as one program."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torchvision
 
+from net2net import rules
+
 ROOT = Path(__file__).parent.parent
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
+WITH_SNIPPETS = {
+    document.relative_to(ROOT).as_posix(): found
+    for document in DOCUMENTS
+    if (found := SNIPPET.findall(document.read_text("utf-8")))
+}
 
 
-def test_the_readme_has_snippets():
-    assert len(SNIPPETS) == 2
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_snippet(snippet, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def output(monkeypatch, tmp_path, capsys) -> Iterator[pytest.CaptureFixture[str]]:
+    """Somewhere to run: no downloads, no files and no rules that stay."""
     resnet18 = torchvision.models.resnet18
     monkeypatch.setattr(torchvision.models, "resnet18", lambda weights: resnet18(weights=None))
     monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "README.md", "exec"), {})
-    assert "verified" in capsys.readouterr().out
+    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
+    return capsys
 
 
-def test_links_of_the_readme_lead_somewhere():
-    links = re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / "README.md").read_text("utf-8"))
-    assert links
-    assert all((ROOT / link).exists() for link in links)
+def test_these_documents_have_snippets():
+    assert {name: len(found) for name, found in WITH_SNIPPETS.items()} == {
+        "README.md": 2,
+        "docs/rules.md": 4,
+    }
+
+
+@pytest.mark.parametrize("name", WITH_SNIPPETS)
+def test_snippets(name, output):
+    names = {"__name__": "snippet"}
+    for number, snippet in enumerate(WITH_SNIPPETS[name], start=1):
+        exec(compile(snippet, f"{name}, snippet {number}", "exec"), names)
+    assert "verified" in output.readouterr().out
+
+
+def test_the_error_that_the_rules_show_is_the_one_that_is_raised(output):
+    document = "docs/rules.md"
+    names = {"__name__": "snippet"}
+    for snippet in WITH_SNIPPETS[document][:2]:
+        exec(compile(snippet, document, "exec"), names)
+    (shown,) = re.findall(
+        r"```\n(operation .*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL
+    )
+    assert output.readouterr().out.strip() == shown.strip()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", document.read_text("utf-8"))
+    assert document.name != "README.md" or links
+    assert all((document.parent / link).exists() for link in links)

@@ -182,21 +182,28 @@ class Site:
             self.units.bundle(whole.labels, rest)
         self.tie(_first_along(whole, rest).labels, labels.squeeze(rest))
 
-    def pointwise(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
-        """Broadcast operands against each other, as every elementwise operation does."""
+    def pointwise(
+        self,
+        values: Sequence[Value | tuple[Value, Sequence[int]]],
+        shape: Sequence[int] | None = None,
+    ) -> Value:
+        """Broadcast operands against each other, as every elementwise operation does. An operand
+        that lies elsewhere comes with its axes: ``(scale, [1])`` is one value for each channel."""
         shape = tuple(self.shape if shape is None else shape)
-        if len(values) == 1 and values[0].shape == shape:
-            return values[0]
         operands = [
-            (value, [axis + len(shape) - value.ndim for axis in range(value.ndim)])
-            for value in values
+            one
+            if isinstance(one, tuple)
+            else (one, [axis + len(shape) - one.ndim for axis in range(one.ndim)])
+            for one in values
         ]
+        if len(operands) == 1 and operands[0][0].shape == shape:
+            return operands[0][0]
         parts = self.align(operands, shape)
         leaves: dict[int, frozenset[int]] = {}
         for value, to in operands:
             for axis, leaf in value.leaves.items():
                 leaves[to[axis]] = leaves.get(to[axis], frozenset()) | leaf
-        return Value(shape, tuple(parts), leaves, all(value.uniform for value in values))
+        return Value(shape, tuple(parts), leaves, all(value.uniform for value, _ in operands))
 
     # -- sums -----------------------------------------------------------------------------------
 

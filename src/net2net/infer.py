@@ -383,12 +383,17 @@ def _leaves(values: Iterable[Value]) -> set[int]:
 def unknown_message(op: Op) -> str:
     """What to do about an operation without a rule, with the stub to paste."""
     where = f" (module '{op.path}')" if op.path else ""
-    arguments = ", ".join(op.args)
+    operands = ", ".join(
+        f'site["{name}"]' if isinstance(item, Ref) else f'*site["{name}"]'
+        for name, item in op.args.items()
+        if isinstance(item, Ref) or (isinstance(item, list) and refs(item))
+    )
     return (
         f"operation {op.name}{where} works on hidden units, and there is no rule for it. "
-        f'Register one, or pass on_unknown="fix" to leave the spaces it touches as they are:\n\n'
+        "Register one (docs/rules.md), or pass "
+        'on_unknown="fix" to leave the spaces it touches as they are:\n\n'
         f'    @net2net.rule("{op.name}")\n'
-        f"    def my_rule(site):  # arguments: {arguments}\n"
-        f"        return site.pointwise([site[{next(iter(op.args), 'x')!r}]])"
-        "  # if it works on each element alone\n"
+        f"    def my_rule(site):  # arguments: {', '.join(op.args)}\n"
+        "        # right if it works on each element alone, its operands broadcast as torch does\n"
+        f"        return site.pointwise([{operands}])\n"
     )

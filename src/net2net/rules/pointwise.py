@@ -67,10 +67,7 @@ def extremum(site: Site) -> object:
 def prelu(site: Site) -> Value:
     value, weight = site["self"], site["weight"]
     if weight.shape[0] > 1:
-        parts = site.align(
-            [(value, range(value.ndim)), (weight, [1 if value.ndim > 1 else 0])], value.shape
-        )
-        return Value(value.shape, tuple(parts))
+        return site.pointwise([value, (weight, [1 if value.ndim > 1 else 0])])
     site.fix(weight.labels(0), "has one slope for all channels")
     return Value(value.shape, value.parts)
 
