@@ -377,6 +377,33 @@ class Mixture(nn.Module):
         return torch.einsum("be,beo->bo", self.gate(x).softmax(-1), found)
 
 
+class StackedExperts(nn.Module):
+    """Experts whose weights are stacked, each applied to a run of tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.up = nn.Parameter(torch.randn(3, 12, 8))
+        self.down = nn.Parameter(torch.randn(3, 8, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        ends = torch.tensor([2, 3, 5], dtype=torch.int32)
+        x = self.stem(x)
+        hidden = F.grouped_mm(x, self.up.transpose(1, 2), offs=ends).relu()
+        return self.head(x + F.grouped_mm(hidden, self.down.transpose(1, 2), offs=ends))
+
+
+def test_stacked_experts() -> None:
+    """In float32, for the product exists in no wider type."""
+    teacher, x = randomise(StackedExperts()).float(), noise(5, 6).float()
+    growth = widen(teacher, 2.0, x, exact=False)
+    assert growth.report.parity is not None and growth.report.parity.exact
+    assert {row.name: (row.old, row.new) for row in growth.report.rows} == {
+        "down": (8, 16), "up": (12, 24),
+    }  # fmt: skip
+    assert growth.model.up.shape == (3, 24, 16)  # as many experts
+
+
 # -- cuts ------------------------------------------------------------------------------------------
 
 

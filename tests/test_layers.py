@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import net2net
 from net2net.errors import NotGrowableError, WidthError
@@ -20,6 +21,7 @@ from .helpers import (
     noise,
     randomise,
     refused,
+    shapes,
     tokens,
     widen,
 )
@@ -29,6 +31,64 @@ CASES = Cases()
 
 def Seq(*parts: nn.Module) -> nn.Sequential:
     return nn.Sequential(*parts)
+
+
+# -- weights of a direction and a length -----------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("divided", [parametrizations.weight_norm, nn.utils.weight_norm])
+def test_weight_norm_of_linear_layers(divided: Any, dim: int | None) -> None:
+    def build(n: Width) -> nn.Module:
+        layers = nn.Linear(6, n(8)), nn.Linear(n(8), n(10)), nn.Linear(n(10), 3)
+        first, second, third = (divided(layer, dim=dim) for layer in layers)
+        return Seq(first, nn.ReLU(), second, nn.Tanh(), third)
+
+    _check_divided(build, noise(4, 6))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("divided", [parametrizations.weight_norm, nn.utils.weight_norm])
+def test_weight_norm_of_convolutions(divided: Any, dim: int) -> None:
+    def build(n: Width) -> nn.Module:
+        grouped = nn.Conv1d(n(8), n(8), 3, groups=n(2))
+        layers = nn.Conv1d(6, n(8), 3), grouped, nn.ConvTranspose1d(n(8), n(10), 3)
+        first, second, third = (divided(layer, dim=dim) for layer in layers)
+        return Seq(first, nn.ReLU(), second, nn.Tanh(), third, nn.Conv1d(n(10), 3, 1))
+
+    _check_divided(build, noise(4, 6, 9))
+
+
+def _check_divided(build: Any, inputs: Tensor) -> None:
+    """Norms change with what they are taken over, and the function does not."""
+    for factor in (1.5, 2.0):
+        teacher = randomise(build(lambda size: size))
+        with torch.no_grad():
+            teacher(inputs)  # the old kind keeps the weight, which autograd may not own
+        growth = widen(teacher, factor, inputs)
+        built = build(lambda size, factor=factor: int(factor * size)).eval()
+        assert len(growth.report.rows) == 2
+        assert shapes(growth.model) == shapes(built) and repr(growth.model) == repr(built)
+    noisy = widen(teacher, 2.0, inputs, exact=False, noise=0.1)
+    assert 0 < net2net.verify(teacher, noisy.model, inputs).max_rel < 1
+
+
+def test_a_weight_norm_of_what_is_computed_stays() -> None:
+    class Computed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(6, 8), nn.Linear(5, 3)
+            self.direction, self.scale = (nn.Parameter(torch.randn(5, n)) for n in (8, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x) @ torch._weight_norm(self.direction * 2.0, self.scale, 0).T
+            return self.head(x)
+
+    teacher = randomise(Computed())
+    with refused(NotGrowableError, "divides by a norm over it", teacher=teacher):
+        net2net.widen(teacher, {"a": 2.0}, noise(4, 6))
 
 
 # -- whole networks --------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from net2net.trace import Op
-from net2net.units import Labels, Units
+from net2net.units import NONE, Labels, Norm, Units
 from net2net.values import Part, Value
 
 
@@ -38,6 +38,8 @@ class Site:
     counts: list[Count]
     constants: dict[int, list[int]] = field(default_factory=dict)
     """Index vectors whose values are known: position among the tensor arguments → values."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Arguments that are parameters or buffers themselves → names in the state dict."""
     shared: set[int] = field(default_factory=set)
     """Parameter axes that take the shares in this operation."""
     made: set[int] = field(default_factory=set)
@@ -113,7 +115,20 @@ class Site:
 
     def count(self, argument: str, labels: Labels) -> None:
         """An integer of the code counts these units."""
-        self.counts.append(Count(self.op.path, argument, labels))
+        if (labels != NONE).all():
+            self.counts.append(Count(self.op.path, argument, labels.reshape(-1)))
+
+    def divide_by_norm(self, direction: str, scale: str, dim: int) -> None:
+        """The weight is ``scale · direction / ‖direction‖`` (see ``Norm``), both arguments: its
+        scale can follow if they are parameters. Else nothing grows that the norm is taken over."""
+        if direction in self.parameters and scale in self.parameters:
+            norm = Norm(self.parameters[scale], self.parameters[direction], dim)
+            self.units.norms[norm] = None
+            return
+        value = self.args[direction]
+        for axis in range(value.ndim):
+            if axis != dim and (labels := value.labels(axis)) is not None:
+                self.fix(labels, "divides by a norm over it")
 
     # -- products -------------------------------------------------------------------------------
 

@@ -63,6 +63,17 @@ def grow_tensor(
     return result
 
 
+@torch.no_grad()
+def follow_norm(
+    scale: Tensor, old: Tensor, new: Tensor, steps: Sequence[AxisStep], dim: int
+) -> Tensor:
+    """The ``scale`` for which ``scale · v / ‖v‖`` changes only as ``v`` does, from ``old`` to
+    ``new``. ``steps``: how the scale grows."""
+    before = torch.norm_except_dim(old.double(), 2, dim)
+    before = grow_tensor(before, steps, name="", noise=0, seed=0)
+    return (scale * (torch.norm_except_dim(new.double(), 2, dim) / before)).to(scale.dtype)
+
+
 def _region(tensor: Tensor, dim: int, mask: np.ndarray[Any, Any]) -> _Rows:
     return _Rows(tensor, dim, torch.from_numpy(np.flatnonzero(mask)).to(tensor.device))
 

@@ -148,7 +148,9 @@ def widen(
         surgery.set_attributes(hollow, edits)
         student = _infer_student(hollow, inputs, len(teacher.traces), on_unknown)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
-        return student, WidenPlan.make(model, maps, edits, method=method, noise=noise, seed=seed)
+        return student, WidenPlan.make(
+            model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed
+        )
 
     grown, (student, plan) = nearest_feasible(grown, attempt)
     result = plan.apply(model)

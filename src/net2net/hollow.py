@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,6 +77,9 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             kwargs = {**kwargs, "device": torch.device("cpu")}
         return func(*args, **kwargs)
     args, kwargs = tree_map(_there, (args, kwargs))
+    if name in _SHAPES:
+        first = tensors[0]
+        return first.new_empty(_SHAPES[name](*args), dtype=kwargs.get("out_dtype"), device=META)
     if len(hollow) == len(tensors):
         return func(*args, **kwargs)
     result = func(*tree_map(_emptied, args), **tree_map(_emptied, kwargs))
@@ -84,6 +87,18 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if first is not None and first.is_write and isinstance(args[0], Tensor):
         return args[0]
     return result
+
+
+def _grouped_product(a: Tensor, b: Tensor, *_: Any) -> tuple[int, ...]:
+    """Rows of ``a`` (all at once, or by group) times the matrix of their group."""
+    if a.ndim > b.ndim or a.ndim == b.ndim == 2:
+        raise NotImplementedError(f"a grouped product of {a.ndim} and {b.ndim} dimensions")
+    return (*a.shape[:-1], b.shape[-1])
+
+
+_SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {"aten::_grouped_mm": _grouped_product}
+"""Operations that refuse hollow tensors of types and sizes that they take with values: the shape of
+what they return."""
 
 
 def _shape_only(name: str) -> bool:

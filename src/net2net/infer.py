@@ -363,6 +363,11 @@ class Walk:
                 for place, ref in enumerate(refs(list(op.args.values())))
                 if ref.id in self.trace.constants
             },
+            {
+                argument: self.trace.names[item.id]
+                for argument, item in op.args.items()
+                if isinstance(item, Ref) and item.id in self.trace.names
+            },
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]

@@ -20,13 +20,13 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from net2net.apply import AxisStep, grow_tensor, with_tensors
+from net2net.apply import AxisStep, follow_norm, grow_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
 from net2net.maps import METHODS
 from net2net.match import ABSENT, AxisMap
 from net2net.surgery import Edit, set_attributes
-from net2net.units import FOLLOW, MAKE, SHARE, Axis
+from net2net.units import FOLLOW, MAKE, SHARE, Axis, Norm
 
 FORMAT = "net2net-plan-1"
 
@@ -135,6 +135,20 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def _norm(data: dict[str, Any], scale: str, direction: str, dim: int) -> Norm:
+    """A norm of a plan's data.
+
+    Raises:
+        PlanError: it is not of the teacher's tensors, or not of one that grows.
+    """
+    if scale not in data["teacher"] or direction not in data["tensors"] or type(dim) is not int:
+        raise PlanError(
+            f"the plan scales '{scale}' by the norm of '{direction}', which it does not grow. "
+            "The plan is damaged: make it again."
+        )
+    return Norm(scale, direction, dim)
+
+
 @dataclass(frozen=True)
 class TensorStep:
     """One tensor: for each axis that grows, the role and the number of its map."""
@@ -157,11 +171,12 @@ class WidenPlan(Plan):
     maps: list[list[int]]
     tensors: dict[str, TensorStep]
     attributes: list[Edit]
+    norms: list[Norm]
 
     @classmethod
     def make(
         cls, teacher: nn.Module, maps: dict[Axis, AxisMap], attributes: Sequence[Edit],
-        *, method: str, noise: float, seed: int,
+        norms: Sequence[Norm], *, method: str, noise: float, seed: int,
     ) -> WidenPlan:  # fmt: skip
         numbers: dict[bytes, int] = {}
         table: list[list[int]] = []
@@ -180,18 +195,24 @@ class WidenPlan(Plan):
             maps=table,
             tensors={name: TensorStep(tuple(steps)) for name, steps in axes.items()},
             attributes=list(attributes),
+            norms=[norm for norm in norms if norm.direction in axes],
         )
 
     def apply(self, teacher: nn.Module) -> nn.Module:
         self.check(teacher)
         indices = [np.array(index, dtype=np.int64) for index in self.maps]
-        tensors = {}
-        for name, tensor in named_tensors(teacher):
-            if name in self.tensors:
-                steps = [AxisStep(d, role, indices[m]) for d, role, m in self.tensors[name].axes]
-                tensors[name] = grow_tensor(
-                    tensor.detach(), steps, name=name, noise=self.noise, seed=self.seed
-                )
+        old, tensors = {name: t.detach() for name, t in named_tensors(teacher)}, {}
+        steps = {
+            name: [AxisStep(d, role, indices[m]) for d, role, m in step.axes]
+            for name, step in self.tensors.items()
+        }
+        for name, own in steps.items():
+            tensors[name] = grow_tensor(old[name], own, name=name, noise=self.noise, seed=self.seed)
+        for norm in self.norms:
+            tensors[norm.scale] = follow_norm(
+                tensors.get(norm.scale, old[norm.scale]), old[norm.direction],
+                tensors[norm.direction], steps.get(norm.scale, []), norm.dim,
+            )  # fmt: skip
         student = with_tensors(teacher, tensors)
         set_attributes(student, self.attributes)
         return student
@@ -215,6 +236,7 @@ class WidenPlan(Plan):
             "maps": self.maps,
             "tensors": {name: [list(axis) for axis in t.axes] for name, t in self.tensors.items()},
             "attributes": [list(edit) for edit in self.attributes],
+            "norms": [[norm.scale, norm.direction, norm.dim] for norm in self.norms],
         }
 
     @classmethod
@@ -250,6 +272,7 @@ class WidenPlan(Plan):
             maps=data["maps"],
             tensors=tensors,
             attributes=[(path, name, value) for path, name, value in data["attributes"]],
+            norms=[_norm(data, *norm) for norm in data["norms"]],
         )
 
     def __str__(self) -> str:

@@ -41,7 +41,7 @@ def edits(
         for attribute, value in _sizes(part, own, grouped.get(path)).items():
             if getattr(part, attribute) != value:
                 result.append((path, attribute, value))
-    return result
+    return list(dict.fromkeys(result))
 
 
 def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None) -> dict[str, Any]:

@@ -37,6 +37,16 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Norm:
+    """A weight is ``scale · direction / ‖direction‖``, one norm for each position on ``dim`` (−1:
+    one for all), so that ``scale`` has to follow the norm of what grows."""
+
+    scale: str
+    direction: str
+    dim: int
+
+
+@dataclass(frozen=True)
 class Tie:
     """Why units came together: the operation, its module, one of the units."""
 
@@ -63,6 +73,7 @@ class Units:
         self.uniform: list[tuple[Labels, str]] = []
         self.coupled: list[Labels] = []
         self.ties: list[Tie] = []
+        self.norms: dict[Norm, None] = {}
         self.passed: list[Labels] = []
         """The units of every part of every operation's output, in order of execution."""
         self.idle = False

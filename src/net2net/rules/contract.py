@@ -6,6 +6,7 @@ import numpy as np
 
 from net2net.algebra import Site
 from net2net.rules import rule
+from net2net.units import Labels
 from net2net.values import Part, Value
 
 
@@ -15,12 +16,20 @@ def add_bias(site: Site, out: Value, bias: Value | None, axis: int) -> None:
         site.align([(out, range(out.ndim)), (bias, [out.dim(axis)])], out.shape)
 
 
+def count_sizes(site: Site, sizes: dict[str, Labels | None]) -> None:
+    """Integers of a layer that repeat its weight's shape, also where that is computed."""
+    for name, labels in sizes.items():
+        if labels is not None:
+            site.count(name, labels)
+
+
 @rule("linear")
 def linear(site: Site) -> Value:
     value, weight = site["input"], site["weight"]
     batch = list(range(value.ndim - 1))
     out = site.contract([value, weight], [[*batch, "in"], ["out", "in"]], [*batch, "out"])
     add_bias(site, out, site["bias"], -1)
+    count_sizes(site, {"out_features": weight.labels(0), "in_features": weight.labels(1)})
     return out
 
 
@@ -41,6 +50,17 @@ def product(site: Site, a: Value, b: Value) -> Value:
         *(["col"] if b.ndim > 1 else []),
     ]
     return site.contract([a, b], [names_a, names_b], out)
+
+
+@rule("_grouped_mm")
+def grouped_product(site: Site) -> Value:
+    """Each row meets the matrix of its group, of which all groups' have the same rows and columns.
+    Groups (experts) are told apart by number."""
+    a, b = site["self"], site["mat2"]
+    if a.ndim == 3:
+        return product(site, a, b)
+    a, b = site.confine(a, [0], "groups it"), site.confine(b, [0], "takes groups by number")
+    return site.contract([a, b], [["row", "sum"], ["group", "sum", "col"]], ["row", "col"])
 
 
 @rule("addmm", "baddbmm", "addmv", "addbmm")
@@ -137,6 +157,8 @@ def convolution(site: Site) -> Value:
             ["out" if axis == channel else names[axis] for axis in range(value.ndim)],
         )
         parts = result.parts
+        sizes = {"out_channels": weight.labels(making), "in_channels": weight.labels(reading)}
+        count_sizes(site, sizes)
     out = Value(site.shape, tuple(parts))
     add_bias(site, out, site["bias"], channel)
     return out
@@ -165,6 +187,7 @@ def _grouped(
     site.count("groups", rows[:, 0])
     site.make(weight, 0)
     labels = rows.reshape(-1) if making == 0 else np.repeat(rows[:, 0], weight.shape[1])
+    count_sizes(site, {"out_channels": labels, "in_channels": read})
     return (*others, Part((channel,), labels))
 
 

@@ -50,6 +50,17 @@ def layer_norm(site: Site) -> Value:
     return result
 
 
+@rule("_weight_norm")
+def weight_norm(site: Site) -> Value:
+    """A weight of given direction and length: one length for each position on ``dim``."""
+    direction: Value = site["v"]
+    scale, dim = site["g"], site["dim"]
+    if dim != -1:
+        site.align([(direction, range(direction.ndim)), (scale, range(scale.ndim))], site.shape)
+    site.divide_by_norm("v", "g", dim)
+    return direction
+
+
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")
 def softmax(site: Site) -> Value:
     value: Value = site["self"]
