@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from net2net import surgery
+from net2net.configs import config_edits
 from net2net.errors import (
     GraphMismatchError,
     InputError,
@@ -153,6 +154,10 @@ def widen(
         )
 
     grown, (student, plan) = nearest_feasible(grown, attempt)
+    settings, unfit = config_edits(
+        model, new_shapes(teacher, grown), plan.attributes, inputs, student.traces[0]
+    )
+    plan.attributes += settings
     result = plan.apply(model)
     exact = method in PRESERVING and noise == 0
     parity = check(model, result, inputs, must_match=exact) if verify else None
@@ -162,7 +167,7 @@ def widen(
         parameters=(count_parameters(model), count_parameters(result)),
         flops=(flops(teacher.traces[0]), flops(student.traces[0])),
         parity=parity,
-        notes=_left(grown) + _notes(teacher, exact, method, noise),
+        notes=_left(grown) + _notes(teacher, exact, method, noise) + unfit,
     )
     return Growth(result, plan, report)
 

@@ -28,7 +28,7 @@ def edits(
     result: list[Edit] = []
     modules = dict(model.named_modules())
     for path, attribute, old, new in counts:
-        if path in modules and _get(modules[path], attribute) == old:
+        if path in modules and get_attribute(modules[path], attribute) == old:
             result.append((path, attribute, new))
     grouped = {path: value for path, argument, value in result if argument == "groups"}
     names = {id(tensor): name for name, tensor in named_tensors(model)}
@@ -70,7 +70,7 @@ def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None)
     return {}
 
 
-def _get(holder: Any, attribute: str) -> Any:
+def get_attribute(holder: Any, attribute: str) -> Any:
     """``attribute`` may lead through objects and lists: ``config.hidden_size``, ``sizes.0``."""
     for name in attribute.split("."):
         if holder is None:
@@ -87,7 +87,7 @@ def set_attributes(model: nn.Module, changes: Sequence[Edit]) -> None:
     """
     modules = dict(model.named_modules())
     for path, attribute, value in changes:
-        if path not in modules or not _are_sizes(_get(modules[path], attribute), value):
+        if path not in modules or not _are_sizes(get_attribute(modules[path], attribute), value):
             raise PlanError(
                 f"the plan sets '{attribute}' of '{path}' to {value!r}, and the model has no such "
                 "size. Apply the plan to a copy of its own teacher, or make it again."
