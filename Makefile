@@ -18,6 +18,7 @@ lint: .venv/test.stamp
 
 bench: .venv/test.stamp
 	.venv/bin/python benchmarks/resnet50.py
+	.venv/bin/python benchmarks/inference.py
 
 .venv/venv.stamp: constraints.txt
 	$(PYTHON) -m venv .venv

@@ -76,21 +76,19 @@ def _along(inference: Inference, value: Value, axis: int) -> Labels:
 
 
 def new_values(
-    inference: Inference, ratio: Callable[[int], Fraction]
+    inference: Inference, grown_size: Callable[[Labels], Fraction]
 ) -> dict[Origin, tuple[int, int]]:
     """Attribute → value before and after, for those whose units grow.
 
-    ``ratio``: the growth of a component. A use of the attribute itself tells more than a use of a
-    multiple, whose other factor may grow as well.
+    ``grown_size``: how many units become of these. A use of the attribute itself tells more than a
+    use of a multiple, whose other factor may grow as well.
     """
     result = {}
     for origin, uses in readings(inference).items():
         itself = [use for use in uses if use.factor == 1 and not use.offset]
         for use in itself or uses:
-            size = sum(ratio(int(unit)) if unit != NONE else Fraction(1) for unit in use.units)
-            old, new = (
-                (Fraction(n) - use.offset) / use.factor for n in (Fraction(len(use.units)), size)
-            )
+            sizes = (Fraction(len(use.units)), grown_size(use.units))
+            old, new = ((size - use.offset) / use.factor for size in sizes)
             if new != old and new.denominator == 1:
                 result[origin] = (int(old), int(new))
     return result

@@ -70,7 +70,10 @@ class Inference:
         place; others are numbered by signature, and those that are alike in that too (the features
         of a head) in the order in which they were made, whatever order they are read in."""
         same = self.units.sames()
-        classes, of = np.unique(same, return_inverse=True)
+        classes = np.flatnonzero(same == np.arange(len(same)))  # a class is named by its first unit
+        number = np.empty(len(same), dtype=np.int64)
+        number[classes] = np.arange(len(classes))
+        of: Labels = number[same]
         origin = self.units.origins()
         passing = np.flatnonzero(origin != np.arange(len(origin)))
         first, made = classes.copy(), classes.copy()
@@ -82,7 +85,8 @@ class Inference:
         ranked = self.component[classes][order]
         rank = np.empty(len(classes), dtype=np.int64)
         rank[order] = np.arange(len(classes)) - np.searchsorted(ranked, ranked)
-        return rank[of]
+        slots: Labels = rank[of]
+        return slots
 
     def slots(self, axis: int) -> Labels:
         """Slots along the parameter axis with this number."""
@@ -170,6 +174,15 @@ class Inference:
                     "so it can be neither copied nor divided"
                 )
         return bad
+
+    @cached_property
+    def outputs_of(self) -> dict[str, list[tuple[int, int]]]:
+        """Path of every module that was called → what it put out: trace, and tensor in it."""
+        result: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for number, trace in enumerate(self.traces):
+            for call in trace.calls:
+                result[call.path] += [(number, tensor) for tensor in call.outputs]
+        return dict(result)
 
     @cached_property
     def makers(self) -> set[Axis]:

@@ -198,7 +198,7 @@ def _space(
     if not {MAKE, SHARE} & set(roles.values()):
         return None  # kernel positions, table rows: nobody would call these a space
     makers = [axis for axis in axes if axis in inference.makers]
-    called = {call.path for trace in inference.traces for call in trace.calls}
+    called = inference.outputs_of
     lead = (makers or list(axes))[0]
     reason = next((group.fixed for group in groups if group.fixed), None)
     if reason is None and not makers and all(role == SHARE for role in roles.values()):

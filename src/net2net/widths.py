@@ -11,12 +11,14 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 from typing import TypeVar
 
+import numpy as np
 from torch import nn
 
 from net2net.attributes import new_values
 from net2net.errors import GraphMismatchError, NotGrowableError, UnknownModuleError, WidthError
 from net2net.infer import Inference
 from net2net.spaces import Space, Spaces
+from net2net.units import NONE, Labels
 
 ALL = "all"
 """What was asked for where one factor is for every space."""
@@ -128,16 +130,12 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
     found: dict[str, Space] = {}
-    for number, trace in enumerate(inference.traces):
-        for call in trace.calls:
-            if call.path != path:
-                continue
-            for tensor in call.outputs:
-                for labels in inference.labels_of(number, tensor):
-                    for unit in set(inference.component[labels[labels >= 0]].tolist()):
-                        space = spaces.of_group.get(inference.key_of.get(unit, -1))
-                        if space is not None:
-                            found[space.name] = space
+    for trace, tensor in inference.outputs_of.get(path, ()):
+        for labels in inference.labels_of(trace, tensor):
+            for unit in set(inference.component[labels[labels >= 0]].tolist()):
+                space = spaces.of_group.get(inference.key_of.get(unit, -1))
+                if space is not None:
+                    found[space.name] = space
     if not found:
         for space in spaces:
             if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys()):
@@ -294,18 +292,24 @@ def new_integers(
     spaces: Spaces, inference: Inference, grown: list[Grown]
 ) -> list[tuple[str, str, int, int]]:
     """Integers of the code that count units: module, attribute, value before, value after."""
-    by_group = {key: one.ratio for one in grown for key in (g.key for g in one.space.groups)}
+    ratios = [Fraction(1), *(one.ratio for one in grown)]
+    which = np.zeros(len(inference.component), dtype=np.int64)  # component → its ratio's number
+    for number, one in enumerate(grown, start=1):
+        for group in one.space.groups:
+            which[group.components] = number
 
-    def ratio(component: int) -> Fraction:
-        return by_group.get(inference.key_of.get(component, -1), Fraction(1))
+    def grown_size(units: Labels) -> Fraction:
+        known = inference.component[units[units != NONE]]
+        counts = np.bincount(which[known], minlength=1).tolist()
+        counts[0] += len(units) - len(known)
+        return sum((ratios[i] * n for i, n in enumerate(counts) if n), Fraction(0))
 
     result = [
         (path, attribute, old, new)
-        for (path, attribute), (old, new) in new_values(inference, ratio).items()
+        for (path, attribute), (old, new) in new_values(inference, grown_size).items()
     ]
     for count in inference.counts:
-        components = inference.component[count.labels].tolist()
-        new = int(sum(ratio(component) for component in components))
-        if new != len(components):
-            result.append((count.path, count.argument, len(components), new))
+        old, new = len(count.labels), int(grown_size(count.labels))
+        if new != old:
+            result.append((count.path, count.argument, old, new))
     return list(dict.fromkeys(result))
