@@ -18,6 +18,9 @@ a kernel has no float64); every parameter has a finite gradient that has one in 
 class is the same; the state dict loads. Models that end in features are measured with a linear
 read-out on them.
 
+The tables list every model that was run, whether it grew or not. What is not listed was not run,
+and nothing is known of it from here.
+
 *Seconds* are those of `widen(verify=False)`, and in brackets of one `torch.export.export` of the
 same model, each in one thread.
 """
