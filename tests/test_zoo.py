@@ -1,8 +1,11 @@
 """The coverage command: what is measured of a model, limits, resuming, tables."""
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -319,6 +322,26 @@ def test_the_command_measures_and_renders(tmp_path: Path, measured: list[str]) -
     assert zoo(tmp_path, "--render-only").stdout == result.stdout
     assert (tmp_path / "zoo.md").read_text() == table
     assert len(measured) == 2
+
+
+def test_a_request_to_end_ends_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Started(run._Process):
+        def __init__(self, key: Key, limits: Limits) -> None:
+            super().__init__(key, limits)
+            started.append(self)
+
+    def terminate(_: float) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(run, "_Process", Started)
+    monkeypatch.setattr(run, "time", SimpleNamespace(sleep=terminate, monotonic=time.monotonic))
+    result = zoo(tmp_path, "--family", "torchvision", "--only", "resnet18")
+    assert result.exit_code == cli.INTERRUPTED
+    assert [worker.process.poll() for worker in started] == [-signal.SIGKILL]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -167,7 +168,8 @@ def zoo(
                     f"No model matches {' or '.join(only)}. Give a glob such as 'resnet*'."
                 )
             limits = Limits(seconds, int(memory * GIB), jobs)
-            records = _run_zoo(wanted, path, console, again or "", limits)
+            with _ended_like_ctrl_c():
+                records = _run_zoo(wanted, path, console, again or "", limits)
             shown = [records[key] for key, _ in wanted]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, render(records.values()))
@@ -176,6 +178,16 @@ def zoo(
         if part:
             click.echo(f"{name}: {counts(part)}")
     click.echo(out)
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Who asks the program to end (``kill``, a job's time limit) ends its workers as well."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run_zoo(
