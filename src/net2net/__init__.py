@@ -5,6 +5,7 @@ from net2net.errors import Net2NetError
 from net2net.growth import Growth, spaces, widen
 from net2net.plan import Plan
 from net2net.rules import rule
+from net2net.transfer import transfer
 from net2net.verify import Parity, verify
 
 __version__ = "0.1.0"
@@ -17,6 +18,7 @@ __all__ = [
     "deepen",
     "rule",
     "spaces",
+    "transfer",
     "verify",
     "widen",
 ]

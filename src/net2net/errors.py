@@ -43,6 +43,10 @@ class DepthError(Net2NetError, ValueError):
     """No identity layer can stand where one was asked for."""
 
 
+class TransferError(Net2NetError, ValueError):
+    """The student cannot compute what the teacher does, or which weights go where is unclear."""
+
+
 class UnknownOperationError(Net2NetError):
     """An operation of the graph has no rule."""
 

@@ -30,16 +30,19 @@ class AxisMap:
 
 
 def match(
-    teacher: Inference, student: Inference, *, method: str, balanced: bool, seed: int
-) -> dict[Axis, AxisMap]:
-    """A map for every parameter axis that grows.
+    teacher: Inference, student: Inference, *, method: str, balanced: bool, seed: int,
+    strict: bool = True,
+) -> dict[Axis, AxisMap]:  # fmt: skip
+    """A map for every parameter axis that grows. ``strict=False`` lets axes shrink, and units be
+    read otherwise than the teacher's, which changes what is computed.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not.
     """
-    source = _match_units(teacher, student, method, balanced, seed)
-    _check_order(teacher, student, source)
+    source = _match_units(teacher, student, method, balanced, seed, strict)
+    if strict:
+        _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
@@ -48,7 +51,7 @@ def match(
         if len(old) == len(new) and np.array_equal(index, np.arange(len(new))):
             continue
         role = student.role(axis)
-        if role == SHARE and not np.isin(np.arange(len(old)), index).all():
+        if strict and role == SHARE and not np.isin(np.arange(len(old)), index).all():
             raise GraphMismatchError(
                 f"some of the {len(old)} positions of {axis} have no counterpart in the student. "
                 "Choose another width for this space.",
@@ -61,24 +64,26 @@ def match(
 
 
 def _match_units(
-    teacher: Inference, student: Inference, method: str, balanced: bool, seed: int
+    teacher: Inference, student: Inference, method: str, balanced: bool, seed: int, strict: bool
 ) -> NDArray[np.int64]:
     """For every student component, the teacher's component that it is made from."""
     grow = method_named(method)
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
     seen: dict[str, int] = {}
     for key, group in student.groups.items():
-        origin = teacher.groups.get(key) or _alike(teacher, student, group)
+        origin = teacher.groups.get(key) or (
+            _alike(teacher, student, group) if strict else _same_axes(teacher, group)
+        )
         if origin is None:
             continue
         n, q = origin.size, group.size
-        if q < n and key in teacher.groups:
+        if strict and q < n and key in teacher.groups:
             raise GraphMismatchError(
                 f"{_describe(group)}: the teacher has {n} units of this kind, the student {q}. "
                 "Choose another width for this space.",
                 set(map(str, group.places)),
             )
-        if q != n and (origin.fixed or group.fixed):
+        if strict and q != n and (origin.fixed or group.fixed):
             raise GraphMismatchError(
                 f"{_describe(group)}: grew from {n} to {q} units, but "
                 f"{origin.fixed or group.fixed}. Choose another width for this space.",
@@ -163,6 +168,12 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
         for one in teacher.groups.values()
         if kept.items() <= one.places.items() and not read & one.places.keys() and not one.fixed
     ]
+    return max(alike, key=lambda one: one.size, default=None)
+
+
+def _same_axes(teacher: Inference, group: Group) -> Group | None:
+    """The teacher's units on the same parameter axes, whatever operations they pass."""
+    alike = [one for one in teacher.groups.values() if one.places.keys() == group.places.keys()]
     return max(alike, key=lambda one: one.size, default=None)
 
 

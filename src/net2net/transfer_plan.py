@@ -1,0 +1,174 @@
+"""The plan of a transfer: where every tensor of a student that the user built comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from net2net.apply import AxisStep, grow_tensor, with_tensors
+from net2net.errors import PlanError
+from net2net.hollow import named_tensors
+from net2net.maps import METHODS
+from net2net.match import ABSENT, AxisMap
+from net2net.plan import Plan, TensorStep
+from net2net.silence import Fill
+from net2net.units import FOLLOW, MAKE, SHARE
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one tensor of the student comes from: a tensor of the teacher ("": of none), the maps
+    of its axes, and what it is overwritten with afterwards, if anything."""
+
+    name: str
+    axes: tuple[tuple[int, str, int], ...] = ()
+    fill: Fill | None = None
+
+
+@dataclass(eq=False)
+class TransferPlan(Plan):
+    """Maps, and for every tensor of the student its source. What is not in ``tensors`` (indices,
+    masks) stays as the student has it.
+
+    A plan holds no modules, so ``apply`` takes the student that the user built as well: only its
+    structure and shapes matter, and it is not changed.
+    """
+
+    kind: ClassVar[str] = "transfer"
+    teacher: dict[str, list[int]]
+    student: dict[str, list[int]]
+    method: str
+    seed: int
+    maps: list[list[int]]
+    tensors: dict[str, Source]
+
+    def apply(self, teacher: nn.Module, student: nn.Module | None = None) -> nn.Module:
+        self.check(teacher)
+        if student is None:
+            raise PlanError(
+                "a transfer's plan holds no modules. "
+                "Call plan.apply(teacher, student) with a model of the student's shapes."
+            )
+        self._check_student(student)
+        indices = [np.array(index, dtype=np.int64) for index in self.maps]
+        old = dict(named_tensors(teacher))
+        like = next(iter(teacher.parameters()))
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in named_tensors(student):
+            source = self.tensors.get(name)
+            if source is None:
+                kept = tensor.detach().to(like.device, copy=True)
+                tensors[name] = kept.to(like.dtype) if kept.is_floating_point() else kept
+                continue
+            shape = tuple(tensor.shape)
+            if source.name:
+                tensors[name] = self._grown(old[source.name].detach(), source, indices)
+            else:
+                tensors[name] = torch.zeros(shape, dtype=like.dtype, device=like.device)
+            if tuple(tensors[name].shape) != shape:
+                raise PlanError(
+                    f"the plan makes '{name}' of shape {tuple(tensors[name].shape)}, and the "
+                    f"student's is {shape}. The plan is damaged: make it again."
+                )
+            if isinstance(source.fill, str):
+                write_eye(tensors[name])
+            elif source.fill is not None:
+                tensors[name].fill_(source.fill)
+        return with_tensors(student, tensors).train(teacher.training)
+
+    def _grown(self, tensor: Tensor, source: Source, indices: list[Any]) -> Tensor:
+        steps = [AxisStep(dim, role, indices[number]) for dim, role, number in source.axes]
+        if not steps:
+            return tensor.clone()
+        return grow_tensor(tensor, steps, name=source.name, noise=0.0, seed=self.seed)
+
+    def _check_student(self, student: nn.Module) -> None:
+        shapes = {name: list(tensor.shape) for name, tensor in named_tensors(student)}
+        for name in [*self.student, *shapes]:
+            if self.student.get(name) != shapes.get(name):
+                raise PlanError(
+                    f"the plan was made for a student with '{name}' of shape "
+                    f"{self.student.get(name)}, and here it is {shapes.get(name)}. "
+                    "Build the student from the same configuration."
+                )
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors in the student, buffers included."""
+        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.student.values())
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "student": self.student,
+            "method": self.method,
+            "seed": self.seed,
+            "maps": self.maps,
+            "tensors": {
+                name: [one.name, [list(axis) for axis in one.axes], one.fill]
+                for name, one in self.tensors.items()
+            },
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> TransferPlan:
+        tensors = {
+            name: Source(source, tuple((int(d), str(role), int(m)) for d, role, m in axes), fill)
+            for name, (source, axes, fill) in data["tensors"].items()
+        }
+        for name, one in tensors.items():
+            numeric = isinstance(one.fill, (int, float)) or one.fill in {None, "eye"}
+            sound = numeric and (one.name in data["teacher"] or one.fill is not None)
+            for dim, role, number in one.axes:
+                limit = data["teacher"][one.name][dim]
+                sound = sound and role in {MAKE, FOLLOW, SHARE} and dim >= 0
+                sound = sound and all(ABSENT <= x < limit for x in data["maps"][number])
+            if not sound or data["method"] not in METHODS:
+                raise PlanError(f"the source of '{name}' is malformed. Make the plan again.")
+        return cls(
+            teacher=data["teacher"],
+            student=data["student"],
+            method=data["method"],
+            seed=int(data["seed"]),
+            maps=data["maps"],
+            tensors=tensors,
+        )
+
+    def __str__(self) -> str:
+        filled = sum(one.fill is not None for one in self.tensors.values())
+        grown = sum(bool(one.axes) for one in self.tensors.values())
+        return (
+            f"transfer by {self.method}, seed {self.seed}: {len(self.tensors)} tensors, "
+            f"{grown} of them grown by {len(self.maps)} maps, {filled} overwritten"
+        )
+
+
+class Maps:
+    """The table of maps that a plan shares among axes."""
+
+    def __init__(self) -> None:
+        self.table: list[list[int]] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def step(self, maps: Mapping[int, AxisMap]) -> TensorStep:
+        axes = []
+        for dim, one in maps.items():
+            key = one.index.tobytes()
+            if key not in self._numbers:
+                self._numbers[key] = len(self.table)
+                self.table.append(one.index.tolist())
+            axes.append((dim, one.role, self._numbers[key]))
+        return TensorStep(tuple(axes))
+
+
+@torch.no_grad()
+def write_eye(weight: Tensor) -> None:
+    """The weight of a layer that returns its input: of a kernel, the middle."""
+    weight.zero_()
+    centre = tuple((size - 1) // 2 for size in weight.shape[2:])
+    for row in range(weight.shape[0]):
+        weight[(row, row % weight.shape[1], *centre)] = 1
