@@ -557,24 +557,6 @@ def test_a_model_that_raises_says_where() -> None:
     assert teacher.calls == 0
 
 
-class ByValue(nn.Module):
-    """What it does depends on a hidden value."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.head = nn.Linear(6, 8), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.head(x.relu() if x.sum() > 0 else x.tanh())
-
-
-def test_a_model_that_branches_on_hidden_values() -> None:
-    teacher = randomise(ByValue())
-    with refused(InputError, "forward", teacher=teacher):
-        net2net.widen(teacher, 2.0, X)
-
-
 # -- the teacher is never changed ------------------------------------------------------------------
 
 

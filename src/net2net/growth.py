@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -25,9 +25,18 @@ from net2net.match import match
 from net2net.plan import Plan, WidenPlan
 from net2net.report import Report, Row
 from net2net.spaces import Spaces, spaces_of
+from net2net.stand_in import stand_in, with_values
 from net2net.trace import Inputs, check_model, trace
 from net2net.verify import Parity, verify
-from net2net.widths import Grown, Widths, nearest_feasible, new_integers, new_shapes, resolve
+from net2net.widths import (
+    Grown,
+    Widths,
+    nearest_feasible,
+    new_integers,
+    new_shapes,
+    pattern,
+    resolve,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +58,17 @@ class Growth:
 
 def analyse(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Inference:
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
-    (auxiliary heads), what training does is taken in as well."""
+    (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
+    is run with them."""
     hollow = skeleton(model)
-    found = infer([trace(hollow, inputs)], on_unknown=on_unknown)
+    try:
+        found = infer([trace(hollow, inputs)], on_unknown=on_unknown)
+    except InputError as error:
+        log.info("traced with values, for without them: %s", error)
+        hollow = with_values(model)
+        found = infer([trace(hollow, inputs)], on_unknown=on_unknown)
+        _check_reached(found)
+        return replace(found, valued=True)
     return _with_training(hollow, inputs, found, on_unknown)
 
 
@@ -67,6 +84,19 @@ def _with_training(
         log.info("not traced in training mode: %s", error)
         return found
     return infer([*found.traces, training], on_unknown=on_unknown)
+
+
+def _check_reached(found: Inference) -> None:
+    """What these inputs do not reach, others may: an expert that stayed narrow would fail there."""
+    names = found.traces[0].names.values()
+    reached = {pattern(name) for name in names if name not in found.unseen}
+    missed = [name for name in found.unseen if pattern(name) in reached]
+    if missed:
+        raise InputError(
+            f"the code branches on hidden values, and on these inputs it does not reach "
+            f"'{missed[0]}' ({len(missed)} tensors in all), though it reaches others like it. "
+            "Give inputs that reach every part: more rows, other values."
+        )
 
 
 def spaces(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Spaces:
@@ -145,9 +175,9 @@ def widen(
     def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan]:
         shapes = new_shapes(teacher, grown)
         edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
-        hollow = skeleton(model, shapes)
-        surgery.set_attributes(hollow, edits)
-        student = _infer_student(hollow, inputs, len(teacher.traces), on_unknown)
+        wider = stand_in(model, teacher, grown) if teacher.valued else skeleton(model, shapes)
+        surgery.set_attributes(wider, edits)
+        student = _infer_student(wider, inputs, len(teacher.traces), on_unknown)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
         return student, WidenPlan.make(
             model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed
@@ -172,9 +202,9 @@ def widen(
     return Growth(result, plan, report)
 
 
-def _infer_student(hollow: nn.Module, inputs: Inputs, traces: int, on_unknown: str) -> Inference:
+def _infer_student(wider: nn.Module, inputs: Inputs, traces: int, on_unknown: str) -> Inference:
     try:
-        found = [trace(hollow, inputs, training=training) for training in (False, True)[:traces]]
+        found = [trace(wider, inputs, training=training) for training in (False, True)[:traces]]
     except InputError as error:
         raise GraphMismatchError(
             "the wider student does not run: a size is written into the model's code. "

@@ -59,6 +59,8 @@ class Inference:
     counts: list[Count]
     unseen: list[str]
     """Parameters and buffers that no operation read."""
+    valued: bool = False
+    """The model was run with values, since its code branches on them."""
 
     def labels(self, axis: int) -> Labels:
         """Components along the parameter axis with this number."""
@@ -258,14 +260,15 @@ def infer(
 
 
 def _needed(trace: Trace) -> set[int]:
-    """The operations (by position) that outputs depend on, or that read a parameter, and what
-    those depend on. The rest has to run, but nobody reads what it computes."""
+    """The operations (by position) that outputs or branches depend on, or that read a parameter,
+    and what those depend on. The rest has to run, but nobody reads what it computes."""
     read = set(trace.outputs.values())
     needed = set()
     for position, op in reversed(list(enumerate(trace.ops))):
         inputs = {ref.id for ref in refs(list(op.args.values()))}
         outputs = {ref.id for ref in refs([op.outputs])}
-        if op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
+        told = not outputs  # a number that code branches on
+        if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
             needed.add(position)
             read |= inputs
     return needed

@@ -132,7 +132,7 @@ def check_model(model: nn.Module) -> None:
 
 
 def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
-    """Run a skeleton on a copy of ``inputs`` and record what it did.
+    """Run a copy of a model, hollow or with values, on a copy of ``inputs`` and record what it did.
 
     Raises:
         InputError: the model does not run on these inputs.
@@ -149,6 +149,7 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
             transparent_functional(),
             recorder.watch_modules(),
             torch.inference_mode(),
+            torch.random.fork_rng(devices=[]),
             recorder.calls,
             recorder,
         ):
@@ -157,8 +158,7 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
         where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
         raise InputError(
             f"the model does not run on these inputs: {type(error).__name__}{where}: {error}. "
-            "Check that model(*inputs) works and that what its forward"
-            " branches on does not depend on weights.",
+            "Check that model(*inputs) works.",
             recorder.failed_in or "",
         ) from error
     for path, tensor in tensors_of(output):
@@ -227,6 +227,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.failed_in: str | None = None
         for name, tensor in named_tensors(model):
             self.trace.names[self.number(tensor)] = name
+        self._touched = set(self.trace.names)
+        """Tensors that depend on a parameter: their values are no constants."""
 
     @property
     def path(self) -> str:
@@ -251,6 +253,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         self.failed_in = None
         result = run(func, args, kwargs)
+        tensors = [item for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)]
+        if any(self.number(tensor) in self._touched for tensor in tensors):
+            self._touched |= {self.number(t) for t in tree_leaves(result) if isinstance(t, Tensor)}
         named = {}
         for position, argument in enumerate(func._schema.arguments):
             if position < len(args):
@@ -265,8 +270,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.trace.ops.append(op)
         self._note_views(op, func._schema)
         if op.name in {"aten::index", "aten::index_select"}:
-            for item in tree_leaves((args, kwargs)):
-                if isinstance(item, Tensor) and _readable(item):
+            for item in tensors:
+                if _readable(item) and self.number(item) not in self._touched:
                     self.trace.constants[self.number(item)] = item.tolist()
         return result
 

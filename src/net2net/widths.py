@@ -233,9 +233,9 @@ def nearest_feasible(
             grown = [replace(g, new=new, note=note) if g is failed else g for g in grown]
         elif failed.asked == ALL and last.module:
             why = f"a size is written into the code of '{last.module}'"
-            alike = _pattern(failed.space.name)
+            alike = pattern(failed.space.name)
             grown = [
-                replace(g, new=g.space.size, note=why) if _pattern(g.space.name) == alike else g
+                replace(g, new=g.space.size, note=why) if pattern(g.space.name) == alike else g
                 for g in grown
             ]
         else:
@@ -243,7 +243,7 @@ def nearest_feasible(
     raise last
 
 
-def _pattern(name: str) -> str:
+def pattern(name: str) -> str:
     """A module path without its numbers: the same place in every layer."""
     return re.sub(r"\d+", "*", name)
 

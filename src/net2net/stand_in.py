@@ -1,0 +1,73 @@
+"""Models with values, for code that branches on them.
+
+Some code does what its hidden values say: a mixture of experts runs those that were chosen. Such a
+model is traced with the teacher's own weights, and its student with a stand-in: weights grown by
+the layout that axes usually have. If that layout is right, the stand-in computes what the teacher
+computes, so it takes the same branches, and its trace says where the units lie; if it is not, the
+traces do not correspond, and the growth is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import nn
+
+from net2net.apply import AxisStep, grow_tensor, with_tensors
+from net2net.hollow import named_tensors
+from net2net.infer import Inference
+from net2net.units import Labels
+from net2net.widths import Grown
+
+
+def with_values(model: nn.Module) -> nn.Module:
+    """A copy on the CPU that shares the parameters, but not the buffers, which running changes."""
+    tensors = {name: p.detach().to("cpu") for name, p in model.named_parameters()}
+    tensors |= {name: b.detach().to("cpu", copy=True) for name, b in model.named_buffers()}
+    return with_tensors(model, tensors)
+
+
+def stand_in(model: nn.Module, teacher: Inference, grown: Sequence[Grown]) -> nn.Module:
+    """A student with values whose axes repeat their units in the order in which they lie."""
+    ratios = {group.key: one.ratio for one in grown for group in one.space.groups}
+    steps: dict[str, list[AxisStep]] = {}
+    for axis, number in teacher.numbers.items():
+        labels = teacher.labels(number)
+        keys = [teacher.key_of[component] for component in labels.tolist()]
+        index = np.concatenate(
+            [
+                first + _repeated(labels[first:last], ratios.get(keys[first], 1))
+                for first, last in _runs(keys)
+            ]
+        )
+        if len(index) != len(labels):
+            steps.setdefault(axis.name, []).append(AxisStep(axis.dim, teacher.role(axis), index))
+    whole = with_values(model)
+    tensors = {
+        name: grow_tensor(tensor.detach(), steps[name], name=name, noise=0.0, seed=0)
+        for name, tensor in named_tensors(whole)
+        if name in steps
+    }
+    return with_tensors(whole, tensors)
+
+
+def _runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where units of one signature lie side by side: first position, and the one after the last."""
+    first = 0
+    for place in range(1, len(keys) + 1):
+        if place == len(keys) or keys[place] != keys[first]:
+            yield first, place
+            first = place
+
+
+def _repeated(labels: Labels, ratio: object) -> Labels:
+    """Teacher positions of a grown run: ``[parts, units, places]``, with more units in each part
+    (stacked projections are parts; the features of a head, or pixels, are places)."""
+    units = len(np.unique(labels))
+    places = int(np.argmax(labels != labels[0])) or len(labels)
+    new = int(units * ratio)  # type: ignore[operator]
+    if len(labels) % (units * places):
+        places = 1 if len(labels) % units == 0 else len(labels) // units
+    block = np.arange(len(labels)).reshape(-1, units, places)
+    return block[:, np.arange(new) % units].reshape(-1)
