@@ -113,6 +113,11 @@ class Site:
         """The parameter makes these units."""
         self.made |= value.leaves.get(value.dim(axis), frozenset())
 
+    def gate(self, value: Value, axis: int, gates: int) -> None:
+        """This many rows of the parameter make one unit."""
+        for leaf in value.leaves.get(value.dim(axis), frozenset()):
+            self.units.gates[leaf] = gates
+
     def count(self, argument: str, labels: Labels) -> None:
         """An integer of the code counts these units."""
         if (labels != NONE).all():

@@ -82,7 +82,11 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return first.new_empty(_SHAPES[name](*args), dtype=kwargs.get("out_dtype"), device=META)
     if len(hollow) == len(tensors):
         return func(*args, **kwargs)
-    result = func(*tree_map(_emptied, args), **tree_map(_emptied, kwargs))
+    try:
+        result = func(*tree_map(_emptied, args), **tree_map(_emptied, kwargs))
+    except (RuntimeError, NotImplementedError):
+        # it reads integers on the host (lengths of sequences)
+        result = func(*tree_map(_emptied_floats, args), **tree_map(_emptied_floats, kwargs))
     first = func._schema.arguments[0].alias_info
     if first is not None and first.is_write and isinstance(args[0], Tensor):
         return args[0]
@@ -115,3 +119,7 @@ def _there(item: Any) -> Any:
 
 def _emptied(item: Any) -> Any:
     return item.to(META) if isinstance(item, Tensor) else item
+
+
+def _emptied_floats(item: Any) -> Any:
+    return item.to(META) if isinstance(item, Tensor) and item.is_floating_point() else item

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
@@ -30,6 +30,8 @@ class Space:
         uniform: why it grows by whole multiples only, or None.
         cut: the code cuts its axes by position, so only a trial shows which sizes it admits.
         split: the code splits its axes, though only between bundles (heads).
+        gates: axes that make each unit by several rows, one a gate → how many.
+        lead: the first parameter that makes its units.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Space:
     cut: bool
     split: bool
     groups: tuple[Group, ...]
+    gates: dict[Axis, int]
+    lead: str
 
     @property
     def growable(self) -> bool:
@@ -52,7 +56,7 @@ class Space:
         """Positions along the output axes of a module (of the first, if several)."""
         for axis, positions in self.axes.items():
             if axis.name == module or axis.name.startswith(module + "."):
-                return positions
+                return positions // self.gates.get(axis, 1)
         return self.size
 
 
@@ -173,7 +177,21 @@ def spaces_of(inference: Inference) -> Spaces:
         _space(inference, gathered, tuple(ties.get(key, ())), key in cut, key in split)
         for key, gathered in members.items()
     ]
-    return Spaces([space for space in found if space is not None])
+    return Spaces(_distinct([space for space in found if space is not None]))
+
+
+def _distinct(spaces: list[Space]) -> list[Space]:
+    """Where one module makes several spaces (a cell, and the state projected from it), all but the
+    first are named by the parameter that makes them."""
+    names: set[str] = set()
+    result = []
+    for space in spaces:
+        if space.growable and space.name in names:
+            space = replace(space, name=space.lead)
+        elif space.growable:
+            names.add(space.name)
+        result.append(space)
+    return result
 
 
 def _is_cut(inference: Inference, block: Labels) -> bool:
@@ -205,10 +223,16 @@ def _space(
         reason = "no weight makes these units"
     uniform = next((group.uniform for group in groups if group.uniform), None)
     parts = 1 if uniform else gcd(*units.values())
+    gates = {
+        axis: inference.units.gates[inference.numbers[axis]]
+        for axis in makers
+        if inference.numbers[axis] in inference.units.gates
+    }
+    size = axes[lead] // gates.get(lead, 1)
     return Space(
         name=module_of(lead.name, called),
-        size=axes[lead],
-        step=axes[lead] // parts,
+        size=size,
+        step=size // parts,
         axes=axes,
         modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
         ties=ties,
@@ -217,4 +241,6 @@ def _space(
         cut=cut,
         split=split,
         groups=tuple(groups),
+        gates=gates,
+        lead=lead.name,
     )

@@ -46,6 +46,8 @@ def edits(
 
 def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None) -> dict[str, Any]:
     """Attributes of torch's own layers that repeat the sizes of their tensors."""
+    if isinstance(part, (nn.RNNBase, nn.RNNCellBase)):
+        return _recurrent_sizes(own)
     weight = own.get("weight")
     if weight is None:
         return {}
@@ -68,6 +70,18 @@ def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None)
     if isinstance(part, nn.Bilinear):
         return dict(zip(("out_features", "in1_features", "in2_features"), weight, strict=True))
     return {}
+
+
+def _recurrent_sizes(own: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """The first layer's weights tell; a projection is what the hidden state is read from."""
+    read, recurrent = (
+        own.get(f"weight_{kind}_l0", own.get(f"weight_{kind}")) for kind in ("ih", "hh")
+    )
+    if read is None or recurrent is None:
+        return {}
+    if (projection := own.get("weight_hr_l0")) is None:
+        return {"input_size": read[1], "hidden_size": recurrent[1]}
+    return {"input_size": read[1], "proj_size": projection[0], "hidden_size": projection[1]}
 
 
 def get_attribute(holder: Any, attribute: str) -> Any:

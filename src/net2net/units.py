@@ -63,6 +63,8 @@ class Units:
         self.anonymous: set[int] = set()
         self.starts: list[int] = [0]
         self.roles: dict[int, set[str]] = defaultdict(set)
+        self.gates: dict[int, int] = {}
+        """Parameter axes that make each unit by several rows, one for every gate of a cell."""
         self._same: list[tuple[Labels, Labels]] = []
         self._bundled: list[tuple[Labels, Labels]] = []
         self._renamed: list[tuple[Labels, Labels]] = []

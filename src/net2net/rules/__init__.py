@@ -42,4 +42,14 @@ def find(name: str) -> Rule | None:
     return _RULES.get(canonical(name))
 
 
-from net2net.rules import contract, index, norm, pointwise, pool, reduce, select, shape  # noqa: E402, F401
+from net2net.rules import (  # noqa: E402
+    contract,  # noqa: F401
+    index,  # noqa: F401
+    norm,  # noqa: F401
+    pointwise,  # noqa: F401
+    pool,  # noqa: F401
+    recurrent,  # noqa: F401
+    reduce,  # noqa: F401
+    select,  # noqa: F401
+    shape,  # noqa: F401
+)
