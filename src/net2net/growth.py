@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -21,7 +21,8 @@ from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import Inference, infer
 from net2net.maps import PRESERVING, method_named
-from net2net.match import match
+from net2net.match import match, match_units
+from net2net.outputs import OutputMaps, output_maps
 from net2net.plan import Plan, WidenPlan
 from net2net.report import Report, Row
 from net2net.spaces import Spaces, spaces_of
@@ -49,31 +50,36 @@ class Growth:
         model: the student, of the teacher's class; it shares no memory with the teacher.
         plan: what was done, as plain data; ``plan.apply(copy_of_teacher)`` does it again.
         report: what grew and what was measured; print it.
+        outputs: where in the model's output → axis that grew → for each of the student's positions
+            the teacher's position whose value it has. Empty unless ``outputs="grow"``.
     """
 
     model: nn.Module
     plan: Plan
     report: Report
+    outputs: OutputMaps = field(default_factory=dict)
 
 
-def analyse(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Inference:
+def analyse(
+    model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False
+) -> Inference:
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
     is run with them."""
     hollow = skeleton(model)
     try:
-        found = infer([trace(hollow, inputs)], on_unknown=on_unknown)
+        found = infer([trace(hollow, inputs)], on_unknown=on_unknown, grow_outputs=grow_outputs)
     except InputError as error:
         log.info("traced with values, for without them: %s", error)
         hollow = with_values(model)
-        found = infer([trace(hollow, inputs)], on_unknown=on_unknown)
+        found = infer([trace(hollow, inputs)], on_unknown=on_unknown, grow_outputs=grow_outputs)
         _check_reached(found)
         return replace(found, valued=True)
-    return _with_training(hollow, inputs, found, on_unknown)
+    return _with_training(hollow, inputs, found, on_unknown, grow_outputs)
 
 
 def _with_training(
-    hollow: nn.Module, inputs: Inputs, found: Inference, on_unknown: str
+    hollow: nn.Module, inputs: Inputs, found: Inference, on_unknown: str, grow_outputs: bool
 ) -> Inference:
     shapes = dict(named_tensors(hollow))
     if all(shapes[name].ndim == 0 for name in found.unseen):
@@ -83,7 +89,7 @@ def _with_training(
     except InputError as error:
         log.info("not traced in training mode: %s", error)
         return found
-    return infer([*found.traces, training], on_unknown=on_unknown)
+    return infer([*found.traces, training], on_unknown=on_unknown, grow_outputs=grow_outputs)
 
 
 def _check_reached(found: Inference) -> None:
@@ -139,6 +145,7 @@ def widen(
     seed: int = 0,
     verify: bool = True,
     on_unknown: str = "raise",
+    outputs: str = "keep",
 ) -> Growth:
     """Net2WiderNet (paper, section 2.3, equation 2): a wider network that computes the same.
 
@@ -156,6 +163,8 @@ def widen(
         seed: of the random map and the noise. The same seed gives the same student everywhere.
         verify: measure the difference, and raise if the function was not kept.
         on_unknown: ``"raise"``, or ``"fix"`` for operations without a rule.
+        outputs: ``"keep"``, or ``"grow"`` where the model ends in features that may grow as well:
+            ``Growth.outputs`` then says which of the teacher's values each position repeats.
 
     Raises:
         UnsupportedModelError, InputError, UnknownOperationError: the model cannot be traced.
@@ -168,7 +177,10 @@ def widen(
     check_choice(on_unknown)
     if not 0 <= noise < math.inf:
         raise WidthError(f"noise is {noise}. Give 0 or a positive fraction.")
-    teacher = analyse(model, inputs, on_unknown=on_unknown)
+    if outputs not in {"keep", "grow"}:
+        raise WidthError(f'outputs is {outputs!r}. Give "keep" or "grow".')
+    open_end = outputs == "grow"
+    teacher = analyse(model, inputs, on_unknown=on_unknown, grow_outputs=open_end)
     table = spaces_of(teacher)
     grown = resolve(table, teacher, model, widths)
 
@@ -177,7 +189,7 @@ def widen(
         edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
         wider = stand_in(model, teacher, grown) if teacher.valued else skeleton(model, shapes)
         surgery.set_attributes(wider, edits)
-        student = _infer_student(wider, inputs, len(teacher.traces), on_unknown)
+        student = _infer_student(wider, inputs, len(teacher.traces), on_unknown, open_end)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
         return student, WidenPlan.make(
             model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed
@@ -190,7 +202,9 @@ def widen(
     plan.attributes += settings
     result = plan.apply(model)
     exact = method in PRESERVING and noise == 0
-    parity = check(model, result, inputs, must_match=exact) if verify else None
+    source = match_units(teacher, student, method, balanced, seed) if open_end else None
+    ends = {} if source is None else output_maps(teacher, student, source)
+    parity = check(model, result, inputs, must_match=exact, outputs=ends) if verify else None
     report = Report(
         action=f"widened {type(model).__name__} by {method}",
         rows=tuple(_row(one) for one in grown if one.new != one.space.size),
@@ -199,10 +213,12 @@ def widen(
         parity=parity,
         notes=_left(grown) + _notes(teacher, exact, method, noise) + unfit,
     )
-    return Growth(result, plan, report)
+    return Growth(result, plan, report, ends)
 
 
-def _infer_student(wider: nn.Module, inputs: Inputs, traces: int, on_unknown: str) -> Inference:
+def _infer_student(
+    wider: nn.Module, inputs: Inputs, traces: int, on_unknown: str, grow_outputs: bool
+) -> Inference:
     try:
         found = [trace(wider, inputs, training=training) for training in (False, True)[:traces]]
     except InputError as error:
@@ -212,12 +228,15 @@ def _infer_student(wider: nn.Module, inputs: Inputs, traces: int, on_unknown: st
             "or read the size from a tensor's shape in forward.",
             module=error.module,
         ) from error
-    return infer(found, on_unknown=on_unknown)
+    return infer(found, on_unknown=on_unknown, grow_outputs=grow_outputs)
 
 
-def check(teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool) -> Parity:
+def check(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool,
+    outputs: OutputMaps | None = None,
+) -> Parity:  # fmt: skip
     """Measure parity; a student that should be exact and is not never gets out."""
-    parity = verify(teacher, student, inputs)
+    parity = verify(teacher, student, inputs, outputs)
     if must_match and not parity.exact:
         raise VerificationError(
             f"the student does not compute the teacher's function: {parity}. "

@@ -244,7 +244,7 @@ def infer(
             walk.step(op)
         units.idle = False
         for where, tensor in trace.outputs.items():
-            if grow_outputs:
+            if grow_outputs and tensor in values and values[tensor].live:
                 continue
             for part in values[tensor].parts if tensor in values else ():
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")

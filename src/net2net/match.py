@@ -40,14 +40,14 @@ def match(
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not.
     """
-    source = _match_units(teacher, student, method, balanced, seed, strict)
+    source = match_units(teacher, student, method, balanced, seed, strict)
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
         old, new = teacher.labels(old_number), student.labels(number)
-        index = _positions(old, teacher.slots(old_number), new, student.slots(number), source)
+        index = positions(old, teacher.slots(old_number), new, student.slots(number), source)
         if len(old) == len(new) and np.array_equal(index, np.arange(len(new))):
             continue
         role = student.role(axis)
@@ -63,7 +63,7 @@ def match(
     return maps
 
 
-def _match_units(
+def match_units(
     teacher: Inference, student: Inference, method: str, balanced: bool, seed: int, strict: bool
 ) -> NDArray[np.int64]:
     """For every student component, the teacher's component that it is made from."""
@@ -182,9 +182,7 @@ def _describe(group: Group) -> str:
     return f"units on {axes}" + (", …" if len(group.places) > 3 else "")
 
 
-def _positions(
-    old: Labels, old_slots: Labels, new: Labels, slots: Labels, source: Labels
-) -> Labels:
+def positions(old: Labels, old_slots: Labels, new: Labels, slots: Labels, source: Labels) -> Labels:
     """Teacher position for every student position: the same unit, the same slot in it, and, where
     that appears several times (pixels of a flattened channel), the same time."""
     stride = max(old_slots.max(initial=0), slots.max(initial=0)) + 1

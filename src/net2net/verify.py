@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from net2net.apply import with_tensors
 from net2net.errors import InputError, VerificationError
 from net2net.hollow import named_tensors
+from net2net.outputs import OutputMaps, counterparts
 from net2net.trace import Inputs, split_inputs, tensors_of
 
 ROUNDING = {
@@ -61,7 +62,9 @@ class Parity:
         )
 
 
-def verify(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> Parity:
+def verify(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, outputs: OutputMaps | None = None
+) -> Parity:
     """Compare two models on the same inputs, in evaluation mode.
 
     Copies of both run, so neither is changed. They run in float64 where memory allows and every
@@ -70,6 +73,7 @@ def verify(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> Parity:
 
     Args:
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
+        outputs: ``Growth.outputs`` of a student whose own outputs grew.
 
     Raises:
         InputError: a model does not run on these inputs.
@@ -77,10 +81,10 @@ def verify(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> Parity:
     """
     if _fits(teacher, student):
         try:
-            return _measure(teacher, student, inputs, torch.float64)
+            return _measure(teacher, student, inputs, torch.float64, outputs or {})
         except (InputError, MemoryError):
             pass  # no float64 kernel, or a type written into the code
-    return _measure(teacher, student, inputs, None)
+    return _measure(teacher, student, inputs, None, outputs or {})
 
 
 def _fits(teacher: nn.Module, student: nn.Module) -> bool:
@@ -96,8 +100,9 @@ def _fits(teacher: nn.Module, student: nn.Module) -> bool:
 
 
 def _measure(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, dtype: torch.dtype | None
-) -> Parity:
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, dtype: torch.dtype | None,
+    outputs: OutputMaps,
+) -> Parity:  # fmt: skip
     before, after = _run(teacher, inputs, dtype), _run(student, inputs, dtype)
     if [place for place, _ in before] != [place for place, _ in after]:
         raise VerificationError(
@@ -106,6 +111,7 @@ def _measure(
         )
     worst, max_abs, max_rel, found, compared = "", 0.0, 0.0, torch.float32, 0
     for (place, old), (_, new) in zip(before, after, strict=True):
+        old, new = counterparts(old, new, outputs.get(place, {}))
         if old.shape != new.shape:
             raise VerificationError(
                 f"output {place or '0'} is {tuple(old.shape)} for the teacher and "
