@@ -64,7 +64,12 @@ def match(
 
 
 def match_units(
-    teacher: Inference, student: Inference, method: str, balanced: bool, seed: int, strict: bool
+    teacher: Inference,
+    student: Inference,
+    method: str,
+    balanced: bool,
+    seed: int,
+    strict: bool = True,
 ) -> NDArray[np.int64]:
     """For every student component, the teacher's component that it is made from."""
     grow = method_named(method)
