@@ -94,6 +94,50 @@ class Chain(nn.Module):
         return self.last(torch.relu(self.norm(self.first(x))))
 
 
+class Renamed(Net):
+    """``Net``, whose stack has another name."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__(width, depth)
+        self.body = self.blocks
+        del self.blocks
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.body:
+            x = block(x)
+        return self.head(x)
+
+
+class Sandwich(Residual):
+    """A branch that ends in a norm of its own, written out, with a scale around one; and weights
+    that are multiplied from the right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = torch.relu(self.norm(x) @ self.up.weight.T) @ self.down.weight.T
+        branch = branch * torch.rsqrt(branch.square().mean(-1, keepdim=True) + 1e-6)
+        return x + branch.type_as(x) * (1.0 + self.norm.bias)
+
+
+class Bottle(nn.Module):
+    """Residual blocks of different inner widths."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(Inner(width) for width in widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+class Inner(nn.Sequential):
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(5, width), nn.Tanh(), nn.Linear(width, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
 X = noise(4, 5)
 
 
@@ -177,6 +221,35 @@ def test_another_class_with_other_names() -> None:
         return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
 
     transfer(build, lambda: Chain(10), X)
+
+
+def test_a_stack_of_another_name() -> None:
+    growth = transfer(lambda: Net(4, 2), lambda: Renamed(8, 4), X)
+    assert growth.report.rows[0].name == "body"
+
+
+def test_a_branch_that_ends_in_a_norm_and_in_weights_that_are_transposed() -> None:
+    def build(width: int, depth: int) -> Build:
+        def model() -> nn.Module:
+            net = Net(width, depth)
+            net.blocks = nn.ModuleList([Sandwich(width) for _ in range(depth)])
+            for block in net.blocks:
+                block.up.bias = block.down.bias = None
+            return net
+
+        return model
+
+    transfer(build(4, 2), build(8, 3), X)
+
+
+def test_an_added_block_like_no_other_starts_from_the_students_own_values() -> None:
+    teacher, student = randomise(Bottle(4)), Bottle(6, 9).double()
+    growth = net2net.transfer(teacher, student, X, depth="top")
+    assert torch.equal(growth.model.blocks[1][0].weight, student.blocks[1][0].weight)
+    assert any("'blocks.1' is like no other" in note for note in growth.report.notes)
+    assert_exact(teacher, growth.model, X)
+    with refused(TransferError, "meta", teacher=teacher):
+        net2net.transfer(teacher, student.to("meta"), X, depth="top")
 
 
 # -- networks of other libraries -------------------------------------------------------------------

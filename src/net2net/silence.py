@@ -17,7 +17,7 @@ Fill = float | str
 
 Fills = dict[str, Fill]
 
-LAYERS = frozenset("linear addmm conv1d conv2d conv3d".split())
+LAYERS = frozenset("linear addmm matmul mm conv1d conv2d conv3d".split())
 NORMS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm".split())
 PASS = frozenset(
     "dropout feature_dropout alias contiguous clone detach to _to_copy view reshape permute "
@@ -73,7 +73,7 @@ class Block:
             return {}
         if node.kind == "add" and len(node.inputs) == 2:
             return self._residual(*node.inputs)
-        if node.kind in PASS and node.inputs:
+        if (node.kind in PASS or node.kind.endswith("_as")) and node.inputs:
             return self._same(node.inputs[0])
         fills = None
         if node.kind in LAYERS:
@@ -113,6 +113,8 @@ class Block:
             ]
             if own:
                 return dict.fromkeys(own, 0.0) if all(map(self._own, own)) else None
+        if node.kind in {"add", "sub"} and len(node.inputs) < 2:
+            return None  # a number is added, which nothing silences
         if node.kind in {"add", "sub", "cat", "stack"}:
             return self._all(node.inputs)
         if node.kind in {"mul", "div"}:
@@ -120,7 +122,8 @@ class Block:
             found = (self._zero(x) for x in factors[: 1 if node.kind == "div" else None])
             return next((fills for fills in found if fills is not None), None)
         data = [x for x in node.inputs if not x.name]
-        return self._zero(data[0]) if len(data) == 1 else None
+        as_other = node.kind.endswith("_as")
+        return self._zero(data[0]) if data and (as_other or len(data) == 1) else None
 
     def _all(self, nodes: list[Node]) -> Fills | None:
         found = [self._zero(x) for x in nodes]
@@ -191,7 +194,7 @@ def _ends(
         if op.path != path and not op.path.startswith(f"{path}."):
             continue
         node = Node(op, {key: _bound(item, held) for key, item in op.args.items()})
-        structural = node.kind in {"t", "transpose", "permute", "view", "to", "_to_copy"}
+        structural = node.kind in {"t", "numpy_T", "transpose", "permute", "view", "to", "_to_copy"}
         if structural and node.inputs and node.inputs[0].name:
             node = node.inputs[0]
         for ref in refs([op.outputs]):

@@ -1,6 +1,7 @@
 """Stacks of blocks in two module trees, and which block of the student is which of the teacher's.
 
-A stack is a ``ModuleList`` or ``Sequential`` at the same place in both. Blocks that the student has
+A stack is a ``ModuleList`` or ``Sequential`` at the same place in both; where names differ, stacks
+correspond in order. Blocks that the student has
 more are *added*; each names a like block of the student's to copy.
 """
 
@@ -18,6 +19,8 @@ from net2net.hollow import named_tensors
 Depth = str | Mapping[str, str | None]
 
 Kind = tuple[object, ...]
+
+STACKS = (nn.ModuleList, nn.Sequential)
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,11 @@ def _differing(
 ) -> Iterator[Stack]:
     new, old = dict(student.named_children()), dict(teacher.named_children())
     pairs = [(name, name) for name in new if name in old]
-    if isinstance(student, (nn.ModuleList, nn.Sequential)) and isinstance(
-        teacher, (nn.ModuleList, nn.Sequential)
-    ):
+    ours = [name for name in new if name not in old and _holds_stack(new[name])]
+    theirs = [name for name in old if name not in new and _holds_stack(old[name])]
+    if len(ours) == len(theirs):  # another class, which names its stacks otherwise
+        pairs += zip(ours, theirs, strict=True)
+    if isinstance(student, STACKS) and isinstance(teacher, STACKS):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
         if len(new) != len(old) or named:
             stack = _stack(new, old, at, of, depth, exact)
@@ -92,6 +97,10 @@ def _differing(
         yield from _differing(
             new[name], old[source], join(at, name), join(of, source), depth, exact
         )
+
+
+def _holds_stack(module: nn.Module) -> bool:
+    return any(isinstance(part, STACKS) for part in module.modules())
 
 
 def _stack(

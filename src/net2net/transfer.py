@@ -53,7 +53,8 @@ def transfer(
     Args:
         teacher: the trained model; never changed.
         student: a model of more or wider blocks, in any state. Its structure is used, not its
-            weights; it is not changed either, and may be on the ``meta`` device.
+            weights (except in added blocks that are like no other, which the report names); it is
+            not changed either, and may be on the ``meta`` device.
         inputs: what both run on: a tensor, a tuple (positional) or a dict (keywords).
         method: ``"replicate"`` or ``"random_pad"``, as for ``widen``.
         depth: which blocks of a stack (a ``ModuleList`` or ``Sequential`` at the same place in
@@ -310,18 +311,25 @@ def _add(
 ) -> None:  # fmt: skip
     """Sources for an added block: its neighbour's, and what makes it an identity."""
     fills = _identity(path, whole, exact, notes)
+    own: list[str] = []
     for name in [name for name in new if name.startswith(f"{path}.")]:
         copied = sources.get(f"{like}{name.removeprefix(path)}") if like else None
         if copied is not None:
             sources[name] = replace(copied, fill=fills.get(name, copied.fill))
         elif name in fills:
             sources[name] = Source("", fill=fills[name])
-        elif new[name].is_floating_point() and like is None:
+        elif new[name].is_floating_point() and new[name].is_meta:
             raise TransferError(
-                f"the added block '{path}' is like no block that the teacher has, so nothing says "
-                f"what '{name}' should be. Add blocks of the shapes of their neighbours, or say in "
-                "depth which block is which."
+                f"the added block '{path}' is like no block that the teacher has, and '{name}' is "
+                "on meta, without values to start from. Build the student on a real device."
             )
+        elif new[name].is_floating_point():
+            own.append(name)
+    if own:
+        notes.append(
+            f"added block '{path}' is like no other: it starts from the student's own values "
+            f"({len(own)} tensors), so the plan's bits depend on them"
+        )
 
 
 def _identity(path: str, whole: Trace, exact: bool, notes: list[str]) -> Fills:
@@ -329,11 +337,13 @@ def _identity(path: str, whole: Trace, exact: bool, notes: list[str]) -> Fills:
     fills = block.fills()
     if fills is not None:
         return fills
-    why = block.blocker or "a branch does not end in weights of its own"
+    why = "one of its branches does not end in weights of its own"
+    if block.blocker:
+        why = f"{block.blocker} stands between its input and its output"
     if exact:
         raise TransferError(
-            f"the added block '{path}' cannot be an identity: {why} stands between its input and "
-            "its output (a post-norm block, or an activation that is not idempotent). "
+            f"the added block '{path}' cannot be an identity: {why} "
+            "(a post-norm block, or an activation that is not idempotent). "
             "Keep the teacher's depth there, or pass exact=False."
         )
     notes.append(f"added block '{path}' is no exact identity: {why}")

@@ -33,10 +33,10 @@ class Source:
 @dataclass(eq=False)
 class TransferPlan(Plan):
     """Maps, and for every tensor of the student its source. What is not in ``tensors`` (indices,
-    masks) stays as the student has it.
+    masks, added blocks that are like no other) stays as the student has it.
 
-    A plan holds no modules, so ``apply`` takes the student that the user built as well: only its
-    structure and shapes matter, and it is not changed.
+    A plan holds no modules, so ``apply`` takes the student that the user built as well: it is not
+    changed, and nothing else of it matters.
     """
 
     kind: ClassVar[str] = "transfer"
@@ -57,7 +57,7 @@ class TransferPlan(Plan):
         self._check_student(student)
         indices = [np.array(index, dtype=np.int64) for index in self.maps]
         old = dict(named_tensors(teacher))
-        like = next(iter(teacher.parameters()))
+        like = next(teacher.parameters(), torch.empty(0))
         tensors: dict[str, Tensor] = {}
         for name, tensor in named_tensors(student):
             source = self.tensors.get(name)
