@@ -15,7 +15,7 @@ from .helpers import EXACT, noise, randomise, refused, tokens, untouched
 def grow(teacher: nn.Module, widths: Any, inputs: Any, **options: Any) -> net2net.Growth:
     with untouched(teacher):
         growth = net2net.widen(teacher, widths, inputs, outputs="grow", **options)
-    parity = net2net.verify(teacher, growth.model, inputs, growth.outputs)
+    parity = net2net.verify(teacher, growth.model, inputs, outputs=growth.outputs)
     assert parity.dtype == torch.float64 and parity.max_rel <= EXACT
     return growth
 

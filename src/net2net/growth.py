@@ -236,7 +236,7 @@ def check(
     outputs: OutputMaps | None = None,
 ) -> Parity:  # fmt: skip
     """Measure parity; a student that should be exact and is not never gets out."""
-    parity = verify(teacher, student, inputs, outputs)
+    parity = verify(teacher, student, inputs, outputs=outputs)
     if must_match and not parity.exact:
         raise VerificationError(
             f"the student does not compute the teacher's function: {parity}. "

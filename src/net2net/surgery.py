@@ -48,6 +48,8 @@ def _sizes(part: nn.Module, own: dict[str, tuple[int, ...]], groups: int | None)
     """Attributes of torch's own layers that repeat the sizes of their tensors."""
     if isinstance(part, (nn.RNNBase, nn.RNNCellBase)):
         return _recurrent_sizes(own)
+    if isinstance(part, nn.MultiheadAttention):
+        return _attention_sizes(part, own)
     weight = own.get("weight")
     if weight is None:
         return {}
@@ -82,6 +84,18 @@ def _recurrent_sizes(own: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     if (projection := own.get("weight_hr_l0")) is None:
         return {"input_size": read[1], "hidden_size": recurrent[1]}
     return {"input_size": read[1], "proj_size": projection[0], "hidden_size": projection[1]}
+
+
+def _attention_sizes(
+    part: nn.MultiheadAttention, own: dict[str, tuple[int, ...]]
+) -> dict[str, Any]:
+    """Queries are as wide as the output; keys and values may have widths of their own."""
+    packed = own.get("in_proj_weight")
+    if packed is not None:
+        return {"embed_dim": packed[1], "kdim": packed[1], "vdim": packed[1]}
+    weights = (own.get(f"{letter}_proj_weight") for letter in "qkv")
+    names = ("embed_dim", "kdim", "vdim")
+    return {name: size[1] for name, size in zip(names, weights, strict=True) if size is not None}
 
 
 def get_attribute(holder: Any, attribute: str) -> Any:

@@ -63,7 +63,7 @@ class Parity:
 
 
 def verify(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, outputs: OutputMaps | None = None
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, *, outputs: OutputMaps | None = None
 ) -> Parity:
     """Compare two models on the same inputs, in evaluation mode.
 
