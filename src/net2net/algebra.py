@@ -160,22 +160,47 @@ class Site:
                     to[a] for a in range(value.ndim) if value.shape[a] > 1 and a not in known
                 }
         result = []
-        for group in _overlapping(parts):
+        for group in map(self._uncrossed, _overlapping(parts)):
             whole = max(group, key=lambda part: len(part.axes))
             for part in group:
                 if part is not whole:
                     self._tie_parts(whole, part)
+            constant = "combines it with the model's input or a constant"
+            if set(whole.axes) <= pinned:  # nothing is left along which the block could grow
+                self.fix(whole.labels, constant)
             for axis in sorted(pinned & set(whole.axes)):
-                self.pin(
-                    Value(tuple(shape), (whole,)),
-                    axis,
-                    "combines it with the model's input or a constant",
-                )
+                self.pin(Value(tuple(shape), (whole,)), axis, constant)
             alike = [p.labels for p in group if p is not whole and p.axes == whole.axes]
             if alike and len(np.unique(whole.labels)) < whole.labels.size:
                 whole = Part(whole.axes, self.units.renamed(whole.labels, *alike))
             result.append(whole)
         return result
+
+    def _uncrossed(self, group: list[Part]) -> list[Part]:
+        """Blocks that share their outer axes alone (features × features within a head) become one
+        block over all axes: what is outside meets, and what lies inside belongs to it."""
+        for number, a in enumerate(group):
+            for b in group[number + 1 :]:
+                shared = [axis for axis in a.axes if axis in b.axes]
+                outer = len(shared)
+                nested = outer in (len(a.axes), len(b.axes))
+                if nested or not a.axes[:outer] == b.axes[:outer] == tuple(shared):
+                    continue
+                rest = [part for part in group if part is not a and part is not b]
+                return self._uncrossed([*rest, self._product(a, b, outer)])
+        return group
+
+    def _product(self, a: Part, b: Part, outer: int) -> Part:
+        """One unit for every pair of units of two blocks that share their ``outer`` first axes."""
+        for part in (a, b):
+            self.units.bundle(part.labels, tuple(range(outer, part.labels.ndim)))
+        firsts = [part.labels.reshape(*part.labels.shape[:outer], -1)[..., 0] for part in (a, b)]
+        self.units.bundle(np.stack(firsts, axis=-1), (outer,))
+        inner = [part.labels.ndim - outer for part in (a, b)]
+        left = a.labels.reshape(*a.labels.shape, *[1] * inner[1])
+        middle = tuple(range(outer, outer + inner[0]))
+        pairs = np.broadcast_arrays(left, np.expand_dims(b.labels, middle))
+        return Part((*a.axes, *b.axes[outer:]), self.units.renamed(*pairs))
 
     def _tie_parts(self, whole: Part, part: Part) -> None:
         """Tie a part to the block that covers its axes."""

@@ -33,11 +33,12 @@ def readings(inference: Inference) -> dict[Origin, list[Reading]]:
         for op in trace.ops:
             for (argument, index), named in op.named.items():
                 for tensor, axis in _axes(op, argument, index, values):
-                    units = _along(inference, values[tensor], axis)
-                    if len(units) != named:
+                    if values[tensor].shape[axis] != named:
                         continue
-                    for origin, factor in named.factors.items():
-                        result.setdefault(origin, []).append(Reading(units, factor, named.offset))
+                    for units in _along(inference, values[tensor], axis):
+                        for origin, factor in named.factors.items():
+                            reading = Reading(units, factor, named.offset)
+                            result.setdefault(origin, []).append(reading)
     return result
 
 
@@ -62,17 +63,26 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
         yield outputs[0], first.ndim - len(op.args[argument]) + index
 
 
-def _along(inference: Inference, value: Value, axis: int) -> Labels:
+def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
     """A unit for every position along an axis. Across a block, the axis counts units if all that
-    lies at one position is one unit (heads); else it lies inside units (head_dim)."""
+    lies at one position is one unit (heads); else it lies inside units (head_dim). Where the block
+    holds several such rows (query, key and value, whose heads may be others), each is an answer."""
     part = value.part(axis)
+    none = [np.full(value.shape[axis], NONE)]
     if part is None:
-        return np.full(value.shape[axis], NONE)
+        return none
     known = part.labels != NONE
     components = np.where(known, inference.component[np.where(known, part.labels, 0)], NONE)
-    rows = np.moveaxis(components, part.axes.index(axis), 0).reshape(value.shape[axis], -1)
-    counts = (rows == rows[:, :1]).all() and (part.axes[0] == axis or len(np.unique(rows)) > 1)
-    return rows[:, 0] if counts else np.full(len(rows), NONE)
+    dim = part.axes.index(axis)
+    rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
+    if (rows == rows[:, :1]).all():
+        return [rows[:, 0]] if dim == 0 or len(np.unique(rows)) > 1 else none
+    inside = components.reshape(*components.shape[: dim + 1], -1)
+    if dim == 0 or not (inside == inside[..., :1]).all():
+        return none
+    each = np.unique(inside[..., 0].reshape(-1, value.shape[axis]), axis=0)
+    separate = all(len(np.unique(row)) == len(row) for row in each)
+    return list(each) if separate else none
 
 
 def new_values(

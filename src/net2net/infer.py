@@ -127,7 +127,39 @@ class Inference:
                 fixed=next((fixed[c] for c in found if c in fixed), None),
                 uniform=next((uniform[c] for c in found if c in uniform), None),
             )
-        return result
+        return self._held(result)
+
+    def _held(self, groups: dict[int, Group]) -> dict[int, Group]:
+        """Units that the code cuts in proportion with units that stay have to stay as well."""
+        owner = {int(c): key for key, group in groups.items() for c in group.components}
+        cuts = [{owner[c] for c in self._cut(block) if c in owner} for block in self.units.coupled]
+        while True:
+            held = {
+                key
+                for cut in cuts
+                if any(groups[key].fixed for key in cut)
+                for key in cut
+                if not groups[key].fixed
+            }
+            if not held:
+                return groups
+            why = "the code cuts it in proportion with units that stay as they are"
+            groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
+
+    def _cut(self, block: Labels) -> list[int]:
+        """The components of a block that is cut by position."""
+        if not self.is_cut(block):
+            return []
+        components: list[int] = np.unique(self.component[block[block != NONE]]).tolist()
+        return components
+
+    def is_cut(self, block: Labels) -> bool:
+        """Whether neither the rows nor the columns of a coupled block are bundles."""
+        if (block == NONE).any():
+            return True
+        components = self.component[block]
+        rows = (components == components[:, :1]).all()
+        return not (rows or (components == components[:1]).all())
 
     def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
         """Which owner has units on which parameter axis, and how many: sorted by owner."""

@@ -146,7 +146,7 @@ def spaces_of(inference: Inference) -> Spaces:
     for axis, number in inference.numbers.items():
         if axis in inference.makers:
             unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
-    cuts = [block for block in inference.units.coupled if _is_cut(inference, block)]
+    cuts = [block for block in inference.units.coupled if inference.is_cut(block)]
     for block in cuts:
         unite(block[block != NONE])
     for labels, _ in inference.units.uniform:
@@ -192,15 +192,6 @@ def _distinct(spaces: list[Space]) -> list[Space]:
             names.add(space.name)
         result.append(space)
     return result
-
-
-def _is_cut(inference: Inference, block: Labels) -> bool:
-    """Whether neither the rows nor the columns of a block are bundles."""
-    if (block == NONE).any():
-        return True
-    components = inference.component[block]
-    rows, columns = (components == components[:, :1]).all(), (components == components[:1]).all()
-    return not (rows or columns)
 
 
 def _space(

@@ -1,0 +1,151 @@
+"""Attention as libraries write it: sizes that code reads from attributes, and blocks that meet."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import net2net
+from tests.helpers import noise, randomise, widen
+
+
+class Attention(nn.Module):
+    """Query, key and value in one linear, cut by ``num_heads``."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.num_heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def cut(self, x: Tensor) -> tuple[Tensor, ...]:
+        batch, time, dim = x.shape
+        qkv = self.qkv(x).reshape(batch, time, 3, self.num_heads, dim // self.num_heads)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        return out
+
+
+class ChannelAttention(Attention):
+    """Features attend to features within each head: two blocks meet that share the heads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        mixed = (q.transpose(-1, -2) @ k * self.scale).softmax(-1) @ v.transpose(-1, -2)
+        out: Tensor = self.proj(mixed.permute(0, 3, 1, 2).reshape(x.shape))
+        return out
+
+
+class FactorisedAttention(Attention):
+    """A features × features map that is read along its other side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        mixed = self.scale * (q @ (k.softmax(2).transpose(-1, -2) @ v))
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        return out
+
+
+class TalkingHeads(Attention):
+    """Linears over the heads: those of the values are others than those of the queries."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.before = nn.Linear(heads, heads)
+        self.after = nn.Linear(heads, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        weights = (q * self.scale) @ k.transpose(-2, -1)
+        weights = self.before(weights.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).softmax(-1)
+        weights = self.after(weights.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        out: Tensor = self.proj((weights @ v).transpose(1, 2).reshape(x.shape))
+        return out
+
+
+def transformer(attention: nn.Module) -> nn.Module:
+    layers = nn.Linear(3, 8), nn.LayerNorm(8), attention, nn.Linear(8, 2)
+    return randomise(nn.Sequential(*layers))
+
+
+def grows_whole(attention: nn.Module) -> nn.Module:
+    """Everything grows by two, and nothing stays. Returns the grown attention."""
+    teacher, x = transformer(attention), noise(2, 5, 3)
+    growth = widen(teacher, 2.0, x)
+    assert all(row.new == 2 * row.old for row in growth.report.rows)
+    assert not growth.report.notes
+    grown = growth.model.get_submodule("2")
+    assert isinstance(grown, Attention)
+    assert (grown.num_heads, grown.proj.in_features, grown.proj.out_features) == (8, 16, 16)
+    return grown
+
+
+def test_features_attend_to_features_of_their_head() -> None:
+    grows_whole(ChannelAttention(8, 4))
+
+
+def test_a_map_between_the_features_of_a_head_is_read() -> None:
+    grows_whole(FactorisedAttention(8, 4))
+
+
+def test_linears_over_the_heads() -> None:
+    grown = grows_whole(TalkingHeads(8, 4))
+    assert tuple(grown.get_submodule("before").weight.shape) == (8, 8)
+
+
+class SingleHead(Attention):
+    """The size of a head is an attribute: one head, whose features cannot grow."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 1)
+        self.inner = dim
+
+    def cut(self, x: Tensor) -> tuple[Tensor, ...]:
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.num_heads, self.inner)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(*x.shape[:2], self.inner))
+        return out
+
+
+def test_values_stay_where_the_code_cuts_them_like_queries_that_stay() -> None:
+    teacher, x = transformer(SingleHead(8)), noise(2, 5, 3)
+    growth = widen(teacher, 2.0, x)
+    grown = [(row.name, row.old, row.new) for row in growth.report.rows]
+    assert grown == [("0", 8, 16), ("2.proj", 8, 16)]
+    reasons = [space.reason or "" for space in net2net.spaces(teacher, x) if space.name == "2.qkv"]
+    assert any("in proportion" in reason for reason in reasons)
+    assert not growth.report.notes
+
+
+class TableBias(Attention):
+    """A table of biases by relative position, each row of which holds one for every head."""
+
+    index: Tensor
+
+    def __init__(self, dim: int, heads: int, time: int) -> None:
+        super().__init__(dim, heads)
+        self.time = time
+        self.table = nn.Parameter(torch.empty(2 * time - 1, heads))
+        steps = torch.arange(time)
+        self.register_buffer("index", steps[:, None] - steps + time - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        bias = self.table[self.index.view(-1)].view(self.time, self.time, -1).permute(2, 0, 1)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        return out
+
+
+def test_positions_of_a_table_stay() -> None:
+    grown = grows_whole(TableBias(8, 4, time=5))
+    assert (grown.time, tuple(grown.table.shape)) == (5, (9, 8))
