@@ -377,6 +377,31 @@ class Mixture(nn.Module):
         return torch.einsum("be,beo->bo", self.gate(x).softmax(-1), found)
 
 
+class Skipping(nn.Module):
+    """In training it skips layers by chance, and reads a parameter that evaluation does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(6))
+        self.mask = nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if self.training:
+            x = x + self.mask
+        for layer in self.layers:
+            if not self.training or torch.rand([]) < 0.5:
+                x = x + layer(x).relu()
+        return self.head(x)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_layers_that_training_skips_by_chance(seed: int) -> None:
+    torch.manual_seed(seed)
+    widen(randomise(Skipping()), 2.0, noise(4, 6))
+
+
 class StackedExperts(nn.Module):
     """Experts whose weights are stacked, each applied to a run of tokens."""
 

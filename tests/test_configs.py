@@ -76,6 +76,22 @@ def test_the_class_builds_the_student_from_its_config(widths: Any) -> None:
     assert again.config.to_dict() == growth.model.config.to_dict()
 
 
+def test_two_numbers_of_a_config_that_have_to_stay_equal() -> None:
+    class Projected(Configured):
+        """A projection where the outer width is another than the inner one."""
+
+        def __init__(self, config: Config) -> None:
+            super().__init__(config)
+            if config.outer != config.width:
+                self.project = nn.Linear(config.outer, config.width)
+            self.embed = nn.Linear(6, config.outer)
+
+    teacher = randomise(Projected(configured(outer=8, classes=5).config))
+    growth = widen(teacher, {"embed": 2.0, "mix": 2.0}, noise(4, 6))
+    assert (growth.model.config.outer, growth.model.config.width) == (16, 16)
+    assert not growth.report.notes
+
+
 def test_a_config_that_cannot_say_it_stays_and_the_report_says_so() -> None:
     class Twice(Configured):
         """Two layers that its config has one number for."""

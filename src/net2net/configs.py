@@ -116,27 +116,35 @@ class _Search:
             return values
         probes = {}
         for name in names:
-            probe = self.sizes({name: 2 * get_attribute(self.config, name)})
-            if probe is not None and probe != now:
-                probes[name] = {key for key in now if probe[key] != now[key]}
+            value = get_attribute(self.config, name)
+            # Where a model of two widths has other parts than one of a single width (a projection
+            # between them), numbers that are equal have to stay equal.
+            equal = [other for other in names if get_attribute(self.config, other) == value]
+            for together in [(name,), *((name, other) for other in equal if other != name)]:
+                probe = self.sizes(dict.fromkeys(together, 2 * value))
+                if probe is not None:
+                    probes[together] = {key for key in now if probe[key] != now[key]}
+                    break
         for _ in range(_MOVES):
             step = self._best(values, now, probes)
             if step is None:
                 break
             values, now = step
-        return values
+        return {
+            name: new for name, new in values.items() if new != get_attribute(self.config, name)
+        }
 
     def _best(
-        self, values: dict[str, int], now: Sizes, probes: Mapping[str, set[str]]
+        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]]
     ) -> tuple[dict[str, int], Sizes] | None:
         """The change after which most sizes fit; one that leaves what fits is better than any that
         does not."""
         wrong = {key for key in now if now[key] != self.wanted[key]}
         best, most = None, (False, 0)
-        for name, touched in probes.items():
-            value = values.get(name, get_attribute(self.config, name))
+        for names, touched in probes.items():
+            value = values.get(names[0], get_attribute(self.config, names[0]))
             for new in _candidates(value, now, self.wanted, touched & wrong):
-                changed = {**values, name: new}
+                changed = {**values, **dict.fromkeys(names, new)}
                 sizes = self.sizes(changed)
                 if sizes is None:
                     continue

@@ -10,12 +10,14 @@ values, no weight is copied, and the model itself is never run. What depends on 
 from __future__ import annotations
 
 import logging
+import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
@@ -146,6 +148,7 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
         plant(hollow)
         with (
             _quiet(),
+            _drawn_alike(),
             transparent_functional(),
             recorder.watch_modules(),
             torch.inference_mode(),
@@ -201,6 +204,22 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _drawn_alike() -> Iterator[None]:
+    """The same random numbers on every run: in training code may skip whole layers by chance, and
+    teacher and student have to skip the same."""
+    ours, numpys = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)
 
 
 def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
