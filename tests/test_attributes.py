@@ -149,3 +149,25 @@ class TableBias(Attention):
 def test_positions_of_a_table_stay() -> None:
     grown = grows_whole(TableBias(8, 4, time=5))
     assert (grown.time, tuple(grown.table.shape)) == (5, (9, 8))
+
+
+class Ghost(nn.Module):
+    """Cuts what it made to a size that it has anyway, as no operation sees."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.first = nn.Conv2d(3, size // 2, 1)
+        self.rest = nn.Conv2d(size // 2, size // 2, 3, padding=1, groups=size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        out: Tensor = torch.cat([x, self.rest(x)], 1)[:, : self.size]
+        return out[..., : self.size, :, :]
+
+
+def test_a_slice_that_takes_all_is_read() -> None:
+    teacher = randomise(nn.Sequential(Ghost(8), nn.ReLU(), nn.Conv2d(8, 2, 3)))
+    growth = widen(teacher, 2.0, noise(2, 3, 6, 6))
+    assert growth.model.get_submodule("0").size == 16
+    assert not growth.report.notes

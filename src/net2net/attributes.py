@@ -9,9 +9,9 @@ from fractions import Fraction
 import numpy as np
 
 from net2net.infer import Inference
-from net2net.provenance import Origin
+from net2net.provenance import Named, Origin
 from net2net.rules import canonical
-from net2net.trace import Op, refs
+from net2net.trace import Op, Trace, refs
 from net2net.units import NONE, Labels
 from net2net.values import Value
 
@@ -30,16 +30,24 @@ def readings(inference: Inference) -> dict[Origin, list[Reading]]:
     """All uses of each attribute as a size."""
     result: dict[Origin, list[Reading]] = {}
     for trace, values in zip(inference.traces, inference.values, strict=True):
-        for op in trace.ops:
-            for (argument, index), named in op.named.items():
-                for tensor, axis in _axes(op, argument, index, values):
-                    if values[tensor].shape[axis] != named:
-                        continue
-                    for units in _along(inference, values[tensor], axis):
-                        for origin, factor in named.factors.items():
-                            reading = Reading(units, factor, named.offset)
-                            result.setdefault(origin, []).append(reading)
+        for tensor, axis, named in _sizes(trace, values):
+            if values[tensor].shape[axis] != named:
+                continue
+            for units in _along(inference, values[tensor], axis):
+                for origin, factor in named.factors.items():
+                    result.setdefault(origin, []).append(Reading(units, factor, named.offset))
     return result
+
+
+def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, Named]]:
+    """Every axis whose size was given as a named integer: tensor, axis, integer."""
+    for op in trace.ops:
+        for (argument, index), named in op.named.items():
+            for tensor, axis in _axes(op, argument, index, values):
+                yield tensor, axis, named
+    for tensor, axis, named in trace.whole:
+        if tensor in values:
+            yield tensor, axis, named
 
 
 def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterator[tuple[int, int]]:

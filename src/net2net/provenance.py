@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch.nn.functional
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Origin = tuple[str, str]
@@ -133,16 +133,37 @@ def find(arguments: dict[str, Any], given: list[int]) -> dict[tuple[str, int], N
     return found
 
 
+def whole_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, Named]]:
+    """The axes that ``[:size]`` leaves as they are, with that size, where it is a named integer."""
+    items = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(item, (Tensor, list)) for item in items):
+        return
+    axis = 0
+    for number, item in enumerate(items):
+        if item is Ellipsis:
+            axis = tensor.ndim - sum(other is not None for other in items[number + 1 :])
+        elif item is not None:
+            if isinstance(item, slice) and not item.start and item.step in (None, 1):
+                stop = item.stop
+                if isinstance(stop, Named) and stop == tensor.shape[axis]:
+                    yield axis, stop
+            axis += 1
+
+
 class Watch(TorchFunctionMode):
     """Sees calls before their integers become numbers of C++."""
 
     def __init__(self) -> None:
         super().__init__()
         self.given: list[int] = []
+        self.whole: list[tuple[Tensor, int, Named]] = []
+        """Slices that take all of an axis: no operation runs that would tell of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.given = list(integers([args, kwargs]))
+        if func is Tensor.__getitem__:
+            self.whole += ((args[0], axis, size) for axis, size in whole_slices(*args))
         try:
             return func(*args, **kwargs)
         finally:

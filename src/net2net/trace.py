@@ -75,6 +75,8 @@ class Trace:
     """Short vectors of integers that no parameter has touched: number → values."""
     bases: dict[int, int] = field(default_factory=dict)
     """Views: number → number of the tensor that it looks into."""
+    whole: list[tuple[int, int, Named]] = field(default_factory=list)
+    """Slices that take all of an axis: tensor, axis, and the named integer that is its size."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
 
@@ -164,6 +166,7 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
             "Check that model(*inputs) works.",
             recorder.failed_in or "",
         ) from error
+    recorder.trace.whole = [(recorder.number(t), axis, n) for t, axis, n in recorder.calls.whole]
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
     if not recorder.trace.outputs:
