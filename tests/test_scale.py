@@ -74,5 +74,10 @@ def test_time_is_proportional_to_layers(
     build: Callable[[int], nn.Module], function: Callable[[nn.Module], Any]
 ) -> None:
     function(build(4))  # what a process does only once
-    short, long = (seconds(function, build(layers)) for layers in (SHORT, LONG))
-    assert long < SLACK * (LONG / SHORT) * short
+    ratios = []
+    for _ in range(3):  # whatever else the machine does, it spares one of three
+        short, long = (seconds(function, build(layers)) for layers in (SHORT, LONG))
+        ratios.append(long / short)
+        if ratios[-1] < SLACK * (LONG / SHORT):
+            return
+    pytest.fail(f"{LONG} layers took {ratios} times as long as {SHORT}")

@@ -48,7 +48,8 @@ class Growth:
 
     Attributes:
         model: the student, of the teacher's class; it shares no memory with the teacher.
-        plan: what was done, as plain data; ``plan.apply(copy_of_teacher)`` does it again.
+        plan: what was done, as plain data; ``plan.apply(copy_of_teacher)`` does it again
+            (after ``transfer``: ``plan.apply(copy_of_teacher, student)``).
         report: what grew and what was measured; print it.
         outputs: where in the model's output → axis that grew → for each of the student's positions
             the teacher's position whose value it has. Empty unless ``outputs="grow"``.
