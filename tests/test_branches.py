@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import WidthError
+from net2net.hollow import run
 
 from .helpers import (
     Case,
@@ -629,6 +630,20 @@ class ExcitedTwice(nn.Module):
 def test_one_unit_in_two_roles_and_a_shuffle(factor: float) -> None:
     growth = widen(randomise(ExcitedTwice()), factor, image())
     assert growth.model.stem.out_channels == 2 * factor
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((6, 4), (2, 4, 8)), ((2, 6, 4), (2, 4, 8)), ((2, 6, 4), (4, 8)), ((8, 4), (4, 8))]
+)
+def test_hollow_grouped_products_have_the_shapes_of_real_ones(
+    a: tuple[int, ...], b: tuple[int, ...]
+) -> None:
+    ends = None if len(a) == len(b) == 3 else torch.tensor([2, 4], dtype=torch.int32)
+    left, right = torch.randn(a), torch.randn(b)
+    real = F.grouped_mm(left, right, offs=ends)
+    operation = torch.ops.aten._grouped_mm.default
+    assert run(operation, (left.to("meta"), right, ends), {}).shape == real.shape
+    assert run(operation, (left.to("meta"), right), {"offs": ends}).shape == real.shape
 
 
 class NormAndHalves(nn.Module):

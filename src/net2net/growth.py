@@ -21,7 +21,7 @@ from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import Inference, infer
 from net2net.maps import PRESERVING, method_named
-from net2net.match import match, match_units
+from net2net.match import match
 from net2net.outputs import OutputMaps, output_maps
 from net2net.plan import Plan, WidenPlan
 from net2net.report import Report, Row
@@ -185,26 +185,25 @@ def widen(
     table = spaces_of(teacher)
     grown = resolve(table, teacher, model, widths)
 
-    def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan]:
+    def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan, OutputMaps]:
         shapes = new_shapes(teacher, grown)
         edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
         wider = stand_in(model, teacher, grown) if teacher.valued else skeleton(model, shapes)
         surgery.set_attributes(wider, edits)
         student = _infer_student(wider, inputs, len(teacher.traces), on_unknown, open_end)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
-        return student, WidenPlan.make(
+        plan = WidenPlan.make(
             model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed
         )
+        return student, plan, output_maps(teacher, student, maps) if open_end else {}
 
-    grown, (student, plan) = nearest_feasible(grown, attempt)
+    grown, (student, plan, ends) = nearest_feasible(grown, attempt)
     settings, unfit = config_edits(
         model, new_shapes(teacher, grown), plan.attributes, inputs, student.traces[0]
     )
     plan.attributes += settings
     result = plan.apply(model)
     exact = method in PRESERVING and noise == 0
-    source = match_units(teacher, student, method, balanced, seed) if open_end else None
-    ends = {} if source is None else output_maps(teacher, student, source)
     parity = check(model, result, inputs, must_match=exact, outputs=ends) if verify else None
     report = Report(
         action=f"widened {type(model).__name__} by {method}",

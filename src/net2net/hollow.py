@@ -78,8 +78,10 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs)
     args, kwargs = tree_map(_there, (args, kwargs))
     if name in _SHAPES:
-        first = tensors[0]
-        return first.new_empty(_SHAPES[name](*args), dtype=kwargs.get("out_dtype"), device=META)
+        type_asked = kwargs.get("out_dtype")
+        arguments = {key: item for key, item in kwargs.items() if isinstance(item, Tensor)}
+        shape = _SHAPES[name](*args, **arguments)
+        return tensors[0].new_empty(shape, dtype=type_asked, device=META)
     if len(hollow) == len(tensors):
         return func(*args, **kwargs)
     try:
@@ -93,11 +95,12 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return result
 
 
-def _grouped_product(a: Tensor, b: Tensor, *_: Any) -> tuple[int, ...]:
-    """Rows of ``a`` (all at once, or by group) times the matrix of their group."""
-    if a.ndim > b.ndim or a.ndim == b.ndim == 2:
-        raise NotImplementedError(f"a grouped product of {a.ndim} and {b.ndim} dimensions")
-    return (*a.shape[:-1], b.shape[-1])
+def _grouped_product(a: Tensor, b: Tensor, offs: Tensor | None = None, *_: Any) -> tuple[int, ...]:
+    """Matrices by group, of which rows (or columns) may lie behind each other; of two flat ones the
+    summed axis does, and each of its runs makes a matrix."""
+    stacked = a.shape[:1] if a.ndim == b.ndim == 3 else ()
+    runs = (len(offs),) if a.ndim == b.ndim == 2 and offs is not None else ()
+    return (*runs, *stacked, a.shape[-2], b.shape[-1])
 
 
 _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {"aten::_grouped_mm": _grouped_product}

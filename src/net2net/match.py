@@ -40,7 +40,7 @@ def match(
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not.
     """
-    source = match_units(teacher, student, method, balanced, seed, strict)
+    source = _match_units(teacher, student, method, balanced, seed, strict)
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
@@ -63,13 +63,13 @@ def match(
     return maps
 
 
-def match_units(
+def _match_units(
     teacher: Inference,
     student: Inference,
     method: str,
     balanced: bool,
     seed: int,
-    strict: bool = True,
+    strict: bool,
 ) -> NDArray[np.int64]:
     """For every student component, the teacher's component that it is made from."""
     grow = method_named(method)

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from net2net.errors import GraphMismatchError
 from net2net.infer import Inference
 from net2net.maps import FRESH
-from net2net.match import ABSENT, positions
-from net2net.units import NONE, Labels
+from net2net.match import ABSENT, AxisMap, positions
+from net2net.units import NONE, Axis, Labels
 from net2net.values import Part
 
 OutputMaps = Mapping[str, Mapping[int, Sequence[int]]]
@@ -22,15 +21,16 @@ OutputMaps = Mapping[str, Mapping[int, Sequence[int]]]
 
 
 def output_maps(
-    teacher: Inference, student: Inference, source: NDArray[np.int64]
+    teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]
 ) -> dict[str, dict[int, tuple[int, ...]]]:
     """The axes of the model's outputs that grew.
 
-    ``source``: for every component of the student the teacher's that it is made from.
+    ``maps``: how the parameters grew.
 
     Raises:
         GraphMismatchError: a position of the student's output stands for none of the teacher's.
     """
+    source = _sources(teacher, student, maps)
     result: dict[str, dict[int, tuple[int, ...]]] = {}
     for where, tensor in student.traces[0].outputs.items():
         value = student.values[0].get(tensor)
@@ -42,6 +42,18 @@ def output_maps(
                 found = _block(teacher, student, before, part, source, where)
                 result.setdefault(where, {}).update(found)
     return result
+
+
+def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]) -> Labels:
+    """For every component of the student, the teacher's that it is made from."""
+    source = np.full(len(student.component), ABSENT, dtype=np.int64)
+    for axis, number in student.numbers.items():
+        old, new = teacher.labels(teacher.numbers[axis]), student.labels(number)
+        index = maps[axis].index if axis in maps else np.arange(len(new))
+        source[new[index >= 0]] = old[index[index >= 0]]
+        fresh = new[index == FRESH]
+        source[fresh] = np.maximum(source[fresh], FRESH)
+    return source
 
 
 def _block(

@@ -12,7 +12,7 @@ import math
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -156,6 +156,24 @@ class TensorStep:
     axes: tuple[tuple[int, str, int], ...]
 
 
+class Maps:
+    """The table of maps that the axes of a plan share."""
+
+    def __init__(self) -> None:
+        self.table: list[list[int]] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def step(self, maps: Mapping[int, AxisMap]) -> TensorStep:
+        axes = []
+        for dim, one in maps.items():
+            key = one.index.tobytes()
+            if key not in self._numbers:
+                self._numbers[key] = len(self.table)
+                self.table.append(one.index.tolist())
+            axes.append((dim, one.role, self._numbers[key]))
+        return TensorStep(tuple(axes))
+
+
 @dataclass(eq=False)
 class WidenPlan(Plan):
     """Maps for every axis that grows, noise, and the integers to set on modules.
@@ -178,24 +196,20 @@ class WidenPlan(Plan):
         cls, teacher: nn.Module, maps: dict[Axis, AxisMap], attributes: Sequence[Edit],
         norms: Sequence[Norm], *, method: str, noise: float, seed: int,
     ) -> WidenPlan:  # fmt: skip
-        numbers: dict[bytes, int] = {}
-        table: list[list[int]] = []
-        axes: dict[str, list[tuple[int, str, int]]] = {}
+        table = Maps()
+        by_name: dict[str, dict[int, AxisMap]] = {}
         for axis, one in maps.items():
-            key = one.index.tobytes()
-            if key not in numbers:
-                numbers[key] = len(table)
-                table.append(one.index.tolist())
-            axes.setdefault(axis.name, []).append((axis.dim, one.role, numbers[key]))
+            by_name.setdefault(axis.name, {})[axis.dim] = one
+        tensors = {name: table.step(axes) for name, axes in by_name.items()}
         return cls(
             teacher={name: list(tensor.shape) for name, tensor in named_tensors(teacher)},
             method=method,
             noise=noise,
             seed=seed,
-            maps=table,
-            tensors={name: TensorStep(tuple(steps)) for name, steps in axes.items()},
+            maps=table.table,
+            tensors=tensors,
             attributes=list(attributes),
-            norms=[norm for norm in norms if norm.direction in axes],
+            norms=[norm for norm in norms if norm.direction in tensors],
         )
 
     def apply(self, teacher: nn.Module) -> nn.Module:

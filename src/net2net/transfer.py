@@ -25,11 +25,12 @@ from net2net.hollow import named_tensors, skeleton
 from net2net.infer import Inference, infer
 from net2net.maps import PRESERVING, method_named
 from net2net.match import AxisMap, match
+from net2net.plan import Maps
 from net2net.report import Report, Row
 from net2net.silence import Block, Fills
 from net2net.stacks import Depth, Stack, align, cut, join
 from net2net.trace import Inputs, Trace, check_model, refs, trace
-from net2net.transfer_plan import Maps, Source, TransferPlan
+from net2net.transfer_plan import Source, TransferPlan
 from net2net.units import MAKE, Axis
 from net2net.verify import Parity
 from net2net.verify import verify as measure

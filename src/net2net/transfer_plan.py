@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,8 +13,8 @@ from net2net.apply import AxisStep, grow_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
 from net2net.maps import METHODS
-from net2net.match import ABSENT, AxisMap
-from net2net.plan import Plan, TensorStep
+from net2net.match import ABSENT
+from net2net.plan import Plan
 from net2net.silence import Fill
 from net2net.units import FOLLOW, MAKE, SHARE
 
@@ -145,24 +144,6 @@ class TransferPlan(Plan):
             f"transfer by {self.method}, seed {self.seed}: {len(self.tensors)} tensors, "
             f"{grown} of them grown by {len(self.maps)} maps, {filled} overwritten"
         )
-
-
-class Maps:
-    """The table of maps that a plan shares among axes."""
-
-    def __init__(self) -> None:
-        self.table: list[list[int]] = []
-        self._numbers: dict[bytes, int] = {}
-
-    def step(self, maps: Mapping[int, AxisMap]) -> TensorStep:
-        axes = []
-        for dim, one in maps.items():
-            key = one.index.tobytes()
-            if key not in self._numbers:
-                self._numbers[key] = len(self.table)
-                self.table.append(one.index.tolist())
-            axes.append((dim, one.role, self._numbers[key]))
-        return TensorStep(tuple(axes))
 
 
 @torch.no_grad()

@@ -57,6 +57,10 @@ def grouped_product(site: Site) -> Value:
     """Each row meets the matrix of its group, of which all groups' have the same rows and columns.
     Groups (experts) are told apart by number."""
     a, b = site["self"], site["mat2"]
+    if b.ndim == 2:
+        for part in (*a.parts, *b.parts):
+            site.fix(part.labels, "cuts it into groups at places that data tell")
+        return Value(site.shape)
     if a.ndim == 3:
         return product(site, a, b)
     a, b = site.confine(a, [0], "groups it"), site.confine(b, [0], "takes groups by number")
