@@ -153,7 +153,8 @@ class Site:
                 if stretched and part.labels.size == 1:
                     self.fix(part.labels, "broadcasts it over a longer axis")
                     continue
-                parts.append(_squeezed(part.moved(to.__getitem__)))
+                dims = [dim for dim, axis in enumerate(part.axes) if axis in stretched]
+                parts.append(_first_along(part, dims).moved(to.__getitem__))
             if not value.uniform:
                 known = {axis for part in value.parts for axis in part.axes}
                 pinned |= {
@@ -335,15 +336,6 @@ class Site:
         shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
         result = Value(shape, tuple(parts))
         return result if keepdim else result.without(dims)
-
-
-def _squeezed(part: Part) -> Part:
-    """Without axes of size 1, unless that is all there is."""
-    kept = [dim for dim, size in enumerate(part.labels.shape) if size > 1] or [0]
-    return Part(
-        tuple(part.axes[dim] for dim in kept),
-        part.labels.reshape([part.labels.shape[dim] for dim in kept]),
-    )
 
 
 def _first_along(part: Part, dims: Sequence[int]) -> Part:

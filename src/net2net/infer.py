@@ -107,11 +107,8 @@ class Inference:
         """Signature → group, in the order in which they first appear."""
         owner, axis, count = self._appearances(self.component)
         keys = self._signatures(self.component)
-        fixed = self._reasons(self.units.fixed)
+        fixed = self._fixed
         uniform = self._reasons(self.units.uniform)
-        for number, roles in self._bad_roles().items():
-            for component in np.unique(self.labels(number)).tolist():
-                fixed.setdefault(component, roles)
         members: dict[int, list[int]] = defaultdict(list)
         roots = np.unique(owner)  # ascending: by first position on the first axis
         for root, key in zip(roots.tolist(), keys[roots].tolist(), strict=True):
@@ -128,6 +125,15 @@ class Inference:
                 uniform=next((uniform[c] for c in found if c in uniform), None),
             )
         return self._held(result)
+
+    @cached_property
+    def _fixed(self) -> dict[int, str]:
+        """Component → why it stays."""
+        fixed = self._reasons(self.units.fixed)
+        for number, roles in self._bad_roles().items():
+            for component in np.unique(self.labels(number)).tolist():
+                fixed.setdefault(component, roles)
+        return fixed
 
     def _held(self, groups: dict[int, Group]) -> dict[int, Group]:
         """Units that the code cuts in proportion with units that stay have to stay as well."""
@@ -154,12 +160,14 @@ class Inference:
         return components
 
     def is_cut(self, block: Labels) -> bool:
-        """Whether neither the rows nor the columns of a coupled block are bundles."""
+        """Whether neither the rows of a coupled block (those that stay aside: the one key head
+        of many query heads) nor its columns are bundles."""
         if (block == NONE).any():
             return True
         components = self.component[block]
-        rows = (components == components[:, :1]).all()
-        return not (rows or (components == components[:1]).all())
+        rows = (components == components[:, :1]).all(axis=1)
+        stay = np.isin(components, list(self._fixed)).all(axis=1)
+        return not ((rows | stay).all() or (components == components[:1]).all())
 
     def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
         """Which owner has units on which parameter axis, and how many: sorted by owner."""

@@ -81,11 +81,11 @@ def _name_attributes(holder: Any, path: str, prefix: str, seen: set[int]) -> Non
     attributes = vars(holder)
     for key, value in list(attributes.items()):
         name = prefix + key
-        if type(value) is int and value > 1:
+        if type(value) is int and value > 0:
             attributes[key] = Named(value, {(path, name): Fraction(1)})
-        elif type(value) in (list, tuple) and any(type(x) is int and x > 1 for x in value):
+        elif type(value) in (list, tuple) and any(type(x) is int and x > 0 for x in value):
             attributes[key] = type(value)(
-                Named(x, {(path, f"{name}.{i}"): Fraction(1)}) if type(x) is int and x > 1 else x
+                Named(x, {(path, f"{name}.{i}"): Fraction(1)}) if type(x) is int and x > 0 else x
                 for i, x in enumerate(value)
             )
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
@@ -150,6 +150,15 @@ def whole_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, Named]]:
             axis += 1
 
 
+def _with_positions(index: Any) -> Any:
+    """Lists of positions as tensors: beside a hollow tensor they would lose their values."""
+    if isinstance(index, tuple):
+        return tuple(_with_positions(item) for item in index)
+    if isinstance(index, list) and index and all(type(item) is int for item in index):
+        return torch.tensor(index)
+    return index
+
+
 class Watch(TorchFunctionMode):
     """Sees calls before their integers become numbers of C++."""
 
@@ -164,6 +173,7 @@ class Watch(TorchFunctionMode):
         self.given = list(integers([args, kwargs]))
         if func is Tensor.__getitem__:
             self.whole += ((args[0], axis, size) for axis, size in whole_slices(*args))
+            args = (args[0], _with_positions(args[1]))
         try:
             return func(*args, **kwargs)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from net2net.algebra import Site
@@ -16,10 +18,32 @@ def view(site: Site) -> Value:
         site.fix(labels, "merges it with another hidden axis")
 
     result = reshape(site["self"], site.shape, pin)
+    for axis in _counted(site):
+        result = _with_outer(result, axis)
     for part in result.parts:
         if len(part.axes) > 1:
             site.couple(part.labels, len(part.labels))
     return result
+
+
+def _counted(site: Site) -> list[int]:
+    """Axes of size 1 that the code counts by an integer of its own (one head, of maybe more)."""
+    places = {"size": 0, "shape": 0, "sizes": site.args.get("dim", 0) % len(site.shape)}
+    axes = [places[name] + index for name, index in site.op.named if name in places and index >= 0]
+    return [axis for axis in axes if site.shape[axis] == 1]
+
+
+def _with_outer(value: Value, axis: int) -> Value:
+    """What follows an axis of size 1 lies inside its one position: a row of a block."""
+    following = next((a for a in range(axis, value.ndim) if value.shape[a] > 1), None)
+    parts = []
+    for part in value.parts:
+        if following in part.axes:
+            dim = part.axes.index(following)
+            axes = (*part.axes[:dim], axis, *part.axes[dim:])
+            part = Part(axes, np.expand_dims(part.labels, dim))
+        parts.append(part)
+    return replace(value, parts=tuple(parts))
 
 
 def permuted(value: Value, order: list[int]) -> Value:

@@ -153,7 +153,7 @@ def _check_size(table: Spaces, grown: growth.Growth, found: Measurement) -> None
 def _loaded(teacher: nn.Module, grown: growth.Growth) -> nn.Module:
     """The student's state in another copy, whose tensors had no values before, and which is what
     all further checks are made on: what the state leaves out raises there."""
-    state = grown.model.state_dict()
+    state = grown.model.state_dict(keep_vars=True)  # so that what is tied stays tied
     hollow = {
         name: tensor.detach().to("meta") for name, tensor in named_tensors(teacher) if name in state
     }
