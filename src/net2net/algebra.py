@@ -213,7 +213,8 @@ class Site:
             self.tie(whole.labels, part.labels)
             return
         dims = [whole.axes.index(axis) for axis in part.axes]
-        if len(dims) < len(whole.axes) and 0 not in dims:
+        outer_held = all(self.units.holds(whole.labels, dim) for dim in range(min(dims)))
+        if 0 not in dims and not outer_held:
             # Per-feature values inside each unit (a scale over head_dim, shared by all heads):
             # the outer units can grow, what lies inside stays.
             self.fix(part.labels, "repeats it inside every unit of a block")

@@ -19,11 +19,13 @@ from net2net.values import Value
 @dataclass(frozen=True)
 class Reading:
     """One use of an attribute as the size of an axis: a unit for each position along it (``NONE``
-    where there is none), and how the size follows: ``factor · attribute + offset``."""
+    where there is none), and how the size follows: ``factor · attribute + offset``. An axis that
+    is ``held`` lies inside each unit, so it never grows."""
 
     units: Labels
     factor: Fraction
     offset: int
+    held: bool
 
 
 def readings(inference: Inference) -> dict[Origin, list[Reading]]:
@@ -33,9 +35,12 @@ def readings(inference: Inference) -> dict[Origin, list[Reading]]:
         for tensor, axis, named in _sizes(trace, values):
             if values[tensor].shape[axis] != named:
                 continue
+            part = values[tensor].part(axis)
+            held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
             for units in _along(inference, values[tensor], axis):
                 for origin, factor in named.factors.items():
-                    result.setdefault(origin, []).append(Reading(units, factor, named.offset))
+                    reading = Reading(units, factor, named.offset, held)
+                    result.setdefault(origin, []).append(reading)
     return result
 
 
@@ -104,6 +109,8 @@ def new_values(
     result = {}
     for origin, uses in readings(inference).items():
         itself = [use for use in uses if use.factor == 1 and not use.offset]
+        if any(use.held for use in itself):
+            continue
         for use in itself or uses:
             sizes = (Fraction(len(use.units)), grown_size(use.units))
             old, new = ((size - use.offset) / use.factor for size in sizes)

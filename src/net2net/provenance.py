@@ -50,8 +50,8 @@ class Named(int):
 
     def __floordiv__(self, other: Any) -> Any:
         quotient = int.__floordiv__(self, other)
-        if type(other) is int and other and int(self) % other == 0:
-            return self._scaled(quotient, Fraction(1, other))
+        if isinstance(other, int) and other and int(self) % other == 0:
+            return self._scaled(quotient, Fraction(1, int(other)))
         return quotient
 
     def __add__(self, other: Any) -> Any:

@@ -74,6 +74,8 @@ class Units:
         self.fixed: list[tuple[Labels, str]] = []
         self.uniform: list[tuple[Labels, str]] = []
         self.coupled: list[Labels] = []
+        self.inside: set[tuple[int, int]] = set()
+        """Neighbours on an axis that lies inside units, as what they were made from first."""
         self.ties: list[Tie] = []
         self.norms: dict[Norm, None] = {}
         self.passed: list[Labels] = []
@@ -153,6 +155,7 @@ class Units:
 
     def bundle(self, block: Labels, dims: tuple[int, ...]) -> None:
         """All units along ``dims`` of the block belong together."""
+        self.inside |= {pair for dim in dims if (pair := self._neighbours(block, dim))}
         rows = np.moveaxis(block, dims, tuple(range(-len(dims), 0)))
         rows = rows.reshape(*rows.shape[: block.ndim - len(dims)], -1)
         first = np.broadcast_to(rows[..., :1], rows.shape).reshape(-1)
@@ -160,6 +163,20 @@ class Units:
         known = (first != NONE) & (rest != NONE)
         if known.any():
             self._bundled.append((first[known], rest[known]))
+
+    def holds(self, block: Labels, dim: int) -> bool:
+        """Whether some operation before kept this axis of the block inside units: summed over it,
+        or told its positions apart."""
+        return block.ndim > 1 and self._neighbours(block, dim) in self.inside
+
+    def _neighbours(self, block: Labels, dim: int) -> tuple[int, int] | None:
+        if block.size == 0 or block.shape[dim] < 2:
+            return None
+        pair = np.moveaxis(block, dim, 0).reshape(block.shape[dim], -1)[:2, 0]
+        if (pair == NONE).any():
+            return None
+        first, second = self.origins()[pair].tolist()
+        return first, second
 
     def fix(self, labels: Labels, reason: str) -> None:
         """These units can be neither copied nor added to."""
