@@ -74,15 +74,12 @@ def transformer(attention: nn.Module) -> nn.Module:
 
 
 def grows_whole(attention: nn.Module) -> nn.Module:
-    """Everything grows by two, and nothing stays. Returns the grown attention."""
+    """Everything grows by two, and nothing stays. Returns the grown layer in the middle."""
     teacher, x = transformer(attention), noise(2, 5, 3)
     growth = widen(teacher, 2.0, x)
     assert all(row.new == 2 * row.old for row in growth.report.rows)
     assert not growth.report.notes
-    grown = growth.model.get_submodule("2")
-    assert isinstance(grown, Attention)
-    assert (grown.num_heads, grown.proj.in_features, grown.proj.out_features) == (8, 16, 16)
-    return grown
+    return growth.model.get_submodule("2")
 
 
 def test_features_attend_to_features_of_their_head() -> None:
@@ -98,15 +95,89 @@ def test_linears_over_the_heads() -> None:
     assert tuple(grown.get_submodule("before").weight.shape) == (8, 8)
 
 
+def test_one_head_becomes_two() -> None:
+    """The axis of size 1 is a number of heads, for the code reads it from an attribute."""
+    grown = grows_whole(Attention(8, 1))
+    assert getattr(grown, "num_heads") == 2  # noqa: B009
+
+
+class FewKeys(Attention):
+    """Query heads, and behind them one head of keys and one of values that all share."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.head_dim = dim // heads
+        self.qkv = nn.Linear(dim, dim + 2 * self.head_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.qkv(x).view(*x.shape[:2], self.num_heads + 2, self.head_dim)
+        q, k, v = heads[..., :-2, :], heads[..., [-2], :], heads[..., [-1], :]
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        size = self.num_heads * self.head_dim
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(*x.shape[:2], size))
+        return out
+
+
+def test_query_heads_grow_beside_the_one_head_of_keys_that_stays() -> None:
+    teacher, x = transformer(FewKeys(8, 2)), noise(2, 5, 3)
+    growth = widen(teacher, 2.0, x)
+    assert growth.model.get_submodule("2.qkv").weight.shape == (16 + 8, 16)
+    assert not growth.report.notes
+
+
+class SplitSizes(nn.Module):
+    """Some channels are worked on, the others pass: sizes are sums of attributes."""
+
+    def __init__(self, dim: int, part: int) -> None:
+        super().__init__()
+        self.dim, self.part = dim, part
+        self.inner = nn.Linear(part, part)
+        self.keys, self.values = nn.Linear(dim, part), nn.Linear(dim, 2 * part)
+        self.out = nn.Linear(dim + 3 * part, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, rest = torch.split(x, [self.part, self.dim - self.part], dim=-1)
+        both = torch.cat([self.keys(x), self.values(x)], dim=-1)
+        keys, values = both[..., : self.part], both[..., self.part : self.part + 2 * self.part]
+        out: Tensor = self.out(torch.cat([self.inner(first).relu(), rest, keys, values], dim=-1))
+        return out
+
+
+def test_sizes_that_are_sums_of_attributes() -> None:
+    grown = grows_whole(SplitSizes(8, 2))
+    assert (grown.dim, grown.part) == (16, 4)
+
+
+class Paths(nn.Module):
+    """Two paths, weighed for every channel: rows are the paths, columns the channels that grow."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.paths = 2
+        self.a, self.b = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.weigh = nn.Linear(dim, self.paths * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.stack([self.a(x), self.b(x)], dim=-2)
+        weights = self.weigh(x).view(*x.shape[:2], self.paths, -1).softmax(-2)
+        return (both * weights).sum(-2)
+
+
+def test_paths_are_weighed_for_every_channel() -> None:
+    grown = grows_whole(Paths(8))
+    assert (grown.paths, grown.weigh.weight.shape) == (2, (32, 16))
+
+
 class SingleHead(Attention):
-    """The size of a head is an attribute: one head, whose features cannot grow."""
+    """One head by the code's own words, whose features cannot grow."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 1)
         self.inner = dim
 
     def cut(self, x: Tensor) -> tuple[Tensor, ...]:
-        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.num_heads, self.inner)
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, 1, self.inner)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -169,6 +169,7 @@ class Site:
             constant = "combines it with the model's input or a constant"
             if set(whole.axes) <= pinned:  # nothing is left along which the block could grow
                 self.fix(whole.labels, constant)
+                continue  # to what follows it is as constant as what it met
             for axis in sorted(pinned & set(whole.axes)):
                 self.pin(Value(tuple(shape), (whole,)), axis, constant)
             alike = [p.labels for p in group if p is not whole and p.axes == whole.axes]

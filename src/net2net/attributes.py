@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -18,19 +18,20 @@ from net2net.values import Value
 
 @dataclass(frozen=True)
 class Reading:
-    """One use of an attribute as the size of an axis: a unit for each position along it (``NONE``
-    where there is none), and how the size follows: ``factor · attribute + offset``. An axis that
-    is ``held`` lies inside each unit, so it never grows."""
+    """One use of a named integer as the size of an axis: a unit for each position along it
+    (``NONE`` where there is none). An axis that is ``held`` lies inside units: it never grows."""
 
+    size: Named
     units: Labels
-    factor: Fraction
-    offset: int
     held: bool
 
+    def grown(self, grown_size: Callable[[Labels], Fraction]) -> Fraction:
+        return Fraction(len(self.units)) if self.held else grown_size(self.units)
 
-def readings(inference: Inference) -> dict[Origin, list[Reading]]:
-    """All uses of each attribute as a size."""
-    result: dict[Origin, list[Reading]] = {}
+
+def readings(inference: Inference) -> list[Reading]:
+    """All uses of the code's own integers as sizes."""
+    result = []
     for trace, values in zip(inference.traces, inference.values, strict=True):
         for tensor, axis, named in _sizes(trace, values):
             if values[tensor].shape[axis] != named:
@@ -38,9 +39,16 @@ def readings(inference: Inference) -> dict[Origin, list[Reading]]:
             part = values[tensor].part(axis)
             held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
             for units in _along(inference, values[tensor], axis):
-                for origin, factor in named.factors.items():
-                    reading = Reading(units, factor, named.offset, held)
-                    result.setdefault(origin, []).append(reading)
+                result.append(Reading(named, units, held))
+    return result
+
+
+def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
+    """The uses that each attribute has a part in."""
+    result: dict[Origin, list[Reading]] = {}
+    for use in uses:
+        for origin in use.size.values:
+            result.setdefault(origin, []).append(use)
     return result
 
 
@@ -49,7 +57,9 @@ def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, N
     for op in trace.ops:
         for (argument, index), named in op.named.items():
             for tensor, axis in _axes(op, argument, index, values):
-                yield tensor, axis, named
+                size = _sliced(op, named) if argument == "end" else named
+                if size is not None:
+                    yield tensor, axis, size
     for tensor, axis, named in trace.whole:
         if tensor in values:
             yield tensor, axis, named
@@ -70,16 +80,24 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
         yield outputs[0], (dim if dim >= 0 else dim + before) + index
     elif argument in {"split_size", "split_sizes"}:
         yield outputs[max(index, 0)], first.dim(op.args["dim"])
-    elif (name == "slice" and argument == "end" and not op.args["start"]) or argument == "length":
+    elif (name == "slice" and argument == "end") or argument == "length":
         yield outputs[0], first.dim(op.args["dim"])
     elif argument == "normalized_shape":
         yield outputs[0], first.ndim - len(op.args[argument]) + index
 
 
+def _sliced(op: Op, end: Named) -> Named | None:
+    """The size of a slice that ends there; None if it begins where nobody knows."""
+    start = op.named.get(("start", -1), op.args["start"] or 0)
+    size = end - start
+    return size if isinstance(size, Named) and min(start, end) >= 0 else None
+
+
 def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
     """A unit for every position along an axis. Across a block, the axis counts units if all that
-    lies at one position is one unit (heads); else it lies inside units (head_dim). Where the block
-    holds several such rows (query, key and value, whose heads may be others), each is an answer."""
+    lies at one position is one unit (heads), or stays; else it lies inside units (head_dim). Where
+    the block holds several such rows (query, key and value, whose heads may be others), each is an
+    answer."""
     part = value.part(axis)
     none = [np.full(value.shape[axis], NONE)]
     if part is None:
@@ -88,8 +106,12 @@ def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
     components = np.where(known, inference.component[np.where(known, part.labels, 0)], NONE)
     dim = part.axes.index(axis)
     rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
-    if (rows == rows[:, :1]).all():
-        return [rows[:, 0]] if dim == 0 or len(np.unique(rows)) > 1 else none
+    whole = (rows == rows[:, :1]).all(axis=1)
+    stays = np.isin(rows, [NONE, *inference.fixed]).all(axis=1)
+    if (whole | stays).all() and whole.any():
+        outermost = all(inference.units.holds(part.labels, outer) for outer in range(dim))
+        counts = outermost or len(np.unique(rows)) > 1
+        return [np.where(whole, rows[:, 0], NONE)] if counts else none
     inside = components.reshape(*components.shape[: dim + 1], -1)
     if dim == 0 or not (inside == inside[..., :1]).all():
         return none
@@ -103,17 +125,41 @@ def new_values(
 ) -> dict[Origin, tuple[int, int]]:
     """Attribute → value before and after, for those whose units grow.
 
-    ``grown_size``: how many units become of these. A use of the attribute itself tells more than a
-    use of a multiple, whose other factor may grow as well.
+    ``grown_size``: how many units become of these. Uses of an attribute itself come first; a use of
+    several (``num_heads * head_dim``) then tells the one of them that is not known yet.
     """
-    result = {}
-    for origin, uses in readings(inference).items():
-        itself = [use for use in uses if use.factor == 1 and not use.offset]
-        if any(use.held for use in itself):
-            continue
-        for use in itself or uses:
-            sizes = (Fraction(len(use.units)), grown_size(use.units))
-            old, new = ((size - use.offset) / use.factor for size in sizes)
-            if new != old and new.denominator == 1:
-                result[origin] = (int(old), int(new))
-    return result
+    uses = readings(inference)
+    old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
+    new: dict[Origin, Fraction] = {}
+    for origin, own in by_attribute(use for use in uses if use.size.attribute_alone).items():
+        held = any(use.held for use in own)
+        sizes = [old[origin]] if held else [use.grown(grown_size) for use in own]
+        new[origin] = next((size for size in sizes if size != old[origin]), old[origin])
+    told = [(use, use.grown(grown_size)) for use in uses if not use.size.attribute_alone]
+    told.sort(key=lambda one: (len(one[0].size.values), one[1] == one[0].size))
+    while True:
+        open_ = [
+            (use.size, size, unknown)
+            for use, size in told
+            if (unknown := [origin for origin in use.size.values if origin not in new])
+        ]
+        if not open_:
+            break
+        named, size, unknown = min(open_, key=lambda one: len(one[2]))
+        new[unknown[0]] = _solved(named, size, unknown[0], {**old, **new})
+    return {
+        origin: (int(old[origin]), int(size))
+        for origin, size in new.items()
+        if size != old[origin] and size.denominator == 1
+    }
+
+
+def _solved(
+    named: Named, size: Fraction, origin: Origin, values: dict[Origin, Fraction]
+) -> Fraction:
+    """The attribute's value at which the integer is ``size``, the others being what they are; as
+    it is, if there is none: what is linear in it goes through two points."""
+    at_zero, at_one = (named.at({**values, origin: Fraction(x)}) for x in (1, 2))
+    slope = at_one - at_zero
+    linear = named.at({**values, origin: Fraction(3)}) == at_one + slope
+    return 1 + (size - at_zero) / slope if linear and slope else values[origin]

@@ -75,7 +75,7 @@ def _read(done: Trace, path: str) -> set[tuple[str, str]]:
         ("" if module == path else module.removeprefix(prefix), attribute)
         for op in done.ops
         for named in op.named.values()
-        for module, attribute in named.factors
+        for module, attribute in named.values
         if module == path or module.startswith(prefix)
     }
 

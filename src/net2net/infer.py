@@ -107,7 +107,7 @@ class Inference:
         """Signature → group, in the order in which they first appear."""
         owner, axis, count = self._appearances(self.component)
         keys = self._signatures(self.component)
-        fixed = self._fixed
+        fixed = self.fixed
         uniform = self._reasons(self.units.uniform)
         members: dict[int, list[int]] = defaultdict(list)
         roots = np.unique(owner)  # ascending: by first position on the first axis
@@ -127,7 +127,7 @@ class Inference:
         return self._held(result)
 
     @cached_property
-    def _fixed(self) -> dict[int, str]:
+    def fixed(self) -> dict[int, str]:
         """Component → why it stays."""
         fixed = self._reasons(self.units.fixed)
         for number, roles in self._bad_roles().items():
@@ -166,7 +166,7 @@ class Inference:
             return True
         components = self.component[block]
         rows = (components == components[:, :1]).all(axis=1)
-        stay = np.isin(components, list(self._fixed)).all(axis=1)
+        stay = np.isin(components, list(self.fixed)).all(axis=1)
         return not ((rows | stay).all() or (components == components[:1]).all())
 
     def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:

@@ -7,9 +7,10 @@ knows its name; what reaches an operation is noted there, argument by argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import torch.nn.functional
@@ -20,51 +21,108 @@ Origin = tuple[str, str]
 """Module path, and attribute (``num_heads``, ``config.hidden_size``, ``sizes.0``)."""
 
 
+Monomial = tuple[tuple[Origin, int], ...]
+"""A product of attributes, each with its exponent (−1: divided by it)."""
+
+
 class Named(int):
-    """An integer that remembers how code made it of attributes: a factor of each, and an offset."""
+    """An integer that remembers how code made it of attributes: the sum of ``terms``, which are
+    products of attributes, each with its coefficient. ``values``: what these attributes are."""
 
-    factors: dict[Origin, Fraction]
-    offset: int
+    terms: dict[Monomial, Fraction]
+    values: dict[Origin, int]
 
-    def __new__(cls, value: int, factors: dict[Origin, Fraction], offset: int = 0) -> Named:
-        """``value`` is ``factors[attribute] · attribute + offset``, for each attribute."""
+    def __new__(
+        cls, value: int, terms: dict[Monomial, Fraction], values: dict[Origin, int]
+    ) -> Named:
         self = super().__new__(cls, value)
-        self.factors = factors
-        self.offset = offset
+        self.terms = {monomial: factor for monomial, factor in terms.items() if factor}
+        self.values = values
         return self
 
-    def _scaled(self, value: Any, by: Fraction) -> Any:
-        if self.offset:
-            return value
-        return Named(value, {origin: factor * by for origin, factor in self.factors.items()})
+    @classmethod
+    def attribute(cls, value: int, origin: Origin) -> Named:
+        """An attribute itself."""
+        return cls(value, {((origin, 1),): Fraction(1)}, {origin: value})
+
+    @property
+    def attribute_alone(self) -> Origin | None:
+        """The attribute, if it is nothing else."""
+        ((monomial, factor), *more) = self.terms.items() or [((), 0)]
+        alone = not more and factor == 1 and len(monomial) == 1 and monomial[0][1] == 1
+        return monomial[0][0] if alone else None
+
+    def at(self, values: Mapping[Origin, Fraction]) -> Fraction:
+        """What it is where the attributes are these."""
+        return sum(
+            (
+                factor * prod((values[o] ** e for o, e in monomial), start=Fraction(1))
+                for monomial, factor in self.terms.items()
+            ),
+            Fraction(0),
+        )
+
+    def __add__(self, other: Any) -> Any:
+        total = int.__add__(self, other)
+        if not isinstance(other, int):
+            return total
+        terms = dict(self.terms)
+        for monomial, factor in terms_of(other).items():
+            terms[monomial] = terms.get(monomial, Fraction(0)) + factor
+        return Named(total, terms, {**self.values, **_values(other)})
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Any:
+        return self * -1
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other if isinstance(other, int) else int.__sub__(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other if isinstance(other, int) else int.__rsub__(self, other)
 
     def __mul__(self, other: Any) -> Any:
         product = int.__mul__(self, other)
-        if isinstance(other, Named) and not self.offset and not other.offset:
-            ours = {origin: factor * int(other) for origin, factor in self.factors.items()}
-            theirs = {origin: factor * int(self) for origin, factor in other.factors.items()}
-            return Named(product, {**ours, **theirs})
-        return self._scaled(product, Fraction(other)) if type(other) is int else product
+        if not isinstance(other, int):
+            return product
+        terms: dict[Monomial, Fraction] = {}
+        for ours, a in self.terms.items():
+            for theirs, b in terms_of(other).items():
+                monomial = _times(ours, theirs)
+                terms[monomial] = terms.get(monomial, Fraction(0)) + a * b
+        return Named(product, terms, {**self.values, **_values(other)})
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Any) -> Any:
         quotient = int.__floordiv__(self, other)
-        if isinstance(other, int) and other and int(self) % other == 0:
-            return self._scaled(quotient, Fraction(1, int(other)))
-        return quotient
-
-    def __add__(self, other: Any) -> Any:
-        total = int.__add__(self, other)
-        return Named(total, self.factors, self.offset + other) if type(other) is int else total
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Any:
-        return self + -other if type(other) is int else int.__sub__(self, other)
+        divisor = terms_of(other) if isinstance(other, int) else {}
+        if len(divisor) != 1 or int(self) % other:
+            return quotient  # of no single product, or rounded
+        ((monomial, factor),) = divisor.items()
+        inverse = tuple((origin, -exponent) for origin, exponent in monomial)
+        terms = {_times(ours, inverse): a / factor for ours, a in self.terms.items()}
+        return Named(quotient, terms, {**self.values, **_values(other)})
 
     def __deepcopy__(self, memo: Any) -> Named:
         return self
+
+
+def terms_of(number: int) -> dict[Monomial, Fraction]:
+    """The terms of any integer."""
+    return number.terms if isinstance(number, Named) else {(): Fraction(number)}
+
+
+def _values(number: int) -> dict[Origin, int]:
+    return number.values if isinstance(number, Named) else {}
+
+
+def _times(a: Monomial, b: Monomial) -> Monomial:
+    exponents = dict(a)
+    for origin, exponent in b:
+        exponents[origin] = exponents.get(origin, 0) + exponent
+    return tuple(sorted((origin, exponent) for origin, exponent in exponents.items() if exponent))
 
 
 def plant(model: nn.Module) -> None:
@@ -82,10 +140,10 @@ def _name_attributes(holder: Any, path: str, prefix: str, seen: set[int]) -> Non
     for key, value in list(attributes.items()):
         name = prefix + key
         if type(value) is int and value > 0:
-            attributes[key] = Named(value, {(path, name): Fraction(1)})
+            attributes[key] = Named.attribute(value, (path, name))
         elif type(value) in (list, tuple) and any(type(x) is int and x > 0 for x in value):
             attributes[key] = type(value)(
-                Named(x, {(path, f"{name}.{i}"): Fraction(1)}) if type(x) is int and x > 0 else x
+                Named.attribute(x, (path, f"{name}.{i}")) if type(x) is int and x > 0 else x
                 for i, x in enumerate(value)
             )
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):

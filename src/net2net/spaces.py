@@ -8,7 +8,7 @@ from math import gcd
 
 import numpy as np
 
-from net2net.attributes import readings
+from net2net.attributes import by_attribute, readings
 from net2net.errors import UnknownModuleError
 from net2net.infer import Group, Inference
 from net2net.units import MAKE, NONE, SHARE, Axis, Labels
@@ -151,7 +151,7 @@ def spaces_of(inference: Inference) -> Spaces:
         unite(block[block != NONE])
     for labels, _ in inference.units.uniform:
         unite(labels)
-    for uses in readings(inference).values():
+    for uses in by_attribute(readings(inference)).values():
         units = np.concatenate([use.units for use in uses])
         unite(units[units != NONE])
 

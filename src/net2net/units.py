@@ -155,7 +155,8 @@ class Units:
 
     def bundle(self, block: Labels, dims: tuple[int, ...]) -> None:
         """All units along ``dims`` of the block belong together."""
-        self.inside |= {pair for dim in dims if (pair := self._neighbours(block, dim))}
+        for dim in dims:
+            self.tell_apart(block, dim)
         rows = np.moveaxis(block, dims, tuple(range(-len(dims), 0)))
         rows = rows.reshape(*rows.shape[: block.ndim - len(dims)], -1)
         first = np.broadcast_to(rows[..., :1], rows.shape).reshape(-1)
@@ -164,9 +165,14 @@ class Units:
         if known.any():
             self._bundled.append((first[known], rest[known]))
 
+    def tell_apart(self, block: Labels, dim: int) -> None:
+        """Code knows the positions along this axis of the block, so their number stays."""
+        if pair := self._neighbours(block, dim):
+            self.inside.add(pair)
+
     def holds(self, block: Labels, dim: int) -> bool:
-        """Whether some operation before kept this axis of the block inside units: summed over it,
-        or told its positions apart."""
+        """Whether some operation kept the size of this axis of the block: it summed over what lies
+        inside units, or told positions apart."""
         return block.ndim > 1 and self._neighbours(block, dim) in self.inside
 
     def _neighbours(self, block: Labels, dim: int) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,10 +32,7 @@ def slice_(site: Site) -> Value:
 def select(site: Site) -> Value:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
-    if value.labels(axis) is not None:
-        site.pin(value, axis, "takes one position of it")
-        parts = tuple(part for part in value.parts if axis not in part.axes)
-        value = Value(value.shape, parts, value.leaves)
+    value = _told_apart(site, value, axis, "takes one position of it")
     return value.take(axis, [site["index"] % value.shape[axis]]).without([axis])
 
 
@@ -51,10 +49,20 @@ def split(site: Site) -> list[Value]:
 def unbind(site: Site) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
-    if value.labels(axis) is not None:
-        site.pin(value, axis, "takes single positions of it")
-        value = Value(value.shape, tuple(p for p in value.parts if axis not in p.axes))
+    value = _told_apart(site, value, axis, "takes single positions of it")
     return [value.take(axis, [i]).without([axis]) for i in range(value.shape[axis])]
+
+
+def _told_apart(site: Site, value: Value, axis: int, why: str) -> Value:
+    """Positions along the axis are known by number: it does not grow, whatever it is made of."""
+    part = value.part(axis)
+    if part is None:
+        return value
+    if len(part.axes) > 1:
+        site.units.tell_apart(part.labels, part.axes.index(axis))
+        return value
+    site.pin(value, axis, why)
+    return replace(value, parts=tuple(p for p in value.parts if axis not in p.axes))
 
 
 @rule("cat", "concat", "concatenate")

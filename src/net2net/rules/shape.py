@@ -28,7 +28,7 @@ def view(site: Site) -> Value:
 
 def _counted(site: Site) -> list[int]:
     """Axes of size 1 that the code counts by an integer of its own (one head, of maybe more)."""
-    places = {"size": 0, "shape": 0, "sizes": site.args.get("dim", 0) % len(site.shape)}
+    places = {"size": 0, "shape": 0, "sizes": site["self"].dim(site.args.get("dim", 0))}
     axes = [places[name] + index for name, index in site.op.named if name in places and index >= 0]
     return [axis for axis in axes if site.shape[axis] == 1]
 
