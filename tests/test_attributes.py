@@ -242,3 +242,25 @@ def test_a_slice_that_takes_all_is_read() -> None:
     growth = widen(teacher, 2.0, noise(2, 3, 6, 6))
     assert growth.model.get_submodule("0").size == 16
     assert not growth.report.notes
+
+
+class Blur(nn.Module):
+    """A fixed filter for every channel, of which the code keeps the number."""
+
+    filt: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels, self.stride = channels, 2
+        self.register_buffer("filt", torch.ones(channels, 1, 2, 2) / 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.conv2d(x, self.filt, stride=self.stride, groups=self.channels)
+
+
+def test_groups_that_code_counts_under_another_name() -> None:
+    """The stride is as large as the number of groups, and stays."""
+    layers = nn.Conv2d(3, 2, 1), Blur(2), nn.Conv2d(2, 3, 1)
+    growth = widen(randomise(nn.Sequential(*layers)), 2.0, noise(2, 3, 4, 4))
+    blur = growth.model.get_submodule("1")
+    assert (blur.channels, blur.stride) == (4, 2)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from net2net.provenance import Named
 from net2net.trace import Op
 from net2net.units import NONE, Labels, Norm, Units
 from net2net.values import Part, Value
@@ -20,11 +21,13 @@ from net2net.values import Part, Value
 
 @dataclass(frozen=True)
 class Count:
-    """An integer argument of an operation that counts units (``groups``), so grows with them."""
+    """An integer argument of an operation that counts units (``groups``), so grows with them.
+    ``size``: what the code made it of, if that is known."""
 
     path: str
     argument: str
     labels: Labels
+    size: Named | None = None
 
 
 @dataclass
@@ -121,7 +124,8 @@ class Site:
     def count(self, argument: str, labels: Labels) -> None:
         """An integer of the code counts these units."""
         if (labels != NONE).all():
-            self.counts.append(Count(self.op.path, argument, labels.reshape(-1)))
+            size = self.op.named.get((argument, -1))
+            self.counts.append(Count(self.op.path, argument, labels.reshape(-1), size))
 
     def divide_by_norm(self, direction: str, scale: str, dim: int) -> None:
         """The weight is ``scale · direction / ‖direction‖`` (see ``Norm``), both arguments: its

@@ -30,8 +30,12 @@ class Reading:
 
 
 def readings(inference: Inference) -> list[Reading]:
-    """All uses of the code's own integers as sizes."""
-    result = []
+    """All uses of the code's own integers as sizes, or to count units."""
+    result = [
+        Reading(count.size, inference.component[count.labels], held=False)
+        for count in inference.counts
+        if count.size is not None and count.size == len(count.labels)
+    ]
     for trace, values in zip(inference.traces, inference.values, strict=True):
         for tensor, axis, named in _sizes(trace, values):
             if values[tensor].shape[axis] != named:

@@ -7,7 +7,7 @@ knows its name; what reaches an operation is noted there, argument by argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from math import prod
@@ -167,28 +167,40 @@ def integers(item: Any) -> Iterator[int]:
 def find(arguments: dict[str, Any], given: list[int]) -> dict[tuple[str, int], Named]:
     """Which arguments of an operation are named integers of the call that led to it.
 
-    Lists (sizes) are found as a run in the call's integers; single ones by their value.
+    Lists (sizes) are found as a run in the call's integers; single ones by their value. Each
+    integer of the call is one argument only, the first that it fits.
     """
-    named = [x for x in given if isinstance(x, Named)]
+    open_ = list(range(len(given)))
     found: dict[tuple[str, int], Named] = {}
     for key, value in arguments.items():
         if isinstance(value, list) and value and all(isinstance(x, int) for x in value):
-            starts = [
-                i for i in range(len(given) - len(value) + 1) if given[i : i + len(value)] == value
-            ]
-            for index, size in enumerate(value):
-                match = (
-                    given[starts[0] + index]
-                    if starts
-                    else next((x for x in named if x == size), None)
-                )
-                if isinstance(match, Named):
-                    found[key, index] = match
+            places = _run(value, given, open_) or [_first(x, given, open_) for x in value]
+            indices: Iterable[int] = range(len(value))
         elif type(value) is int:
-            match = next((x for x in named if x == value), None)
-            if match is not None:
-                found[key, -1] = match
+            places, indices = [_first(value, given, open_)], [-1]
+        else:
+            continue
+        for index, place in zip(indices, places, strict=True):
+            if place is None:
+                continue
+            if place in open_:
+                open_.remove(place)
+            match = given[place]
+            if isinstance(match, Named):
+                found[key, index] = match
     return found
+
+
+def _run(wanted: list[int], given: list[int], open_: list[int]) -> list[int | None]:
+    """Where these integers stand one after the other."""
+    for start in open_:
+        if given[start : start + len(wanted)] == wanted:
+            return list(range(start, start + len(wanted)))
+    return []
+
+
+def _first(wanted: int, given: list[int], open_: list[int]) -> int | None:
+    return next((place for place in open_ if given[place] == wanted), None)
 
 
 def whole_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, Named]]:
