@@ -7,7 +7,7 @@ knows its name; what reaches an operation is noted there, argument by argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from math import prod
@@ -105,8 +105,39 @@ class Named(int):
         terms = {_times(ours, inverse): a / factor for ours, a in self.terms.items()}
         return Named(quotient, terms, {**self.values, **_values(other)})
 
+    def __eq__(self, other: Any) -> bool:
+        if isinstance(other, Size):
+            other.compared(self)
+        return int.__eq__(self, other)
+
+    def __ne__(self, other: Any) -> bool:
+        return not self == other
+
+    __hash__ = int.__hash__
+
     def __deepcopy__(self, memo: Any) -> Named:
         return self
+
+
+class Size(int):
+    """The size of a tensor's axis, as code asked for it: it notes what it is found equal to."""
+
+    note: Callable[[Named], None]
+
+    def compared(self, named: Named) -> None:
+        """Code compares it with an integer of its own."""
+        if int(self) == int(named):
+            self.note(named)
+
+    def __eq__(self, other: Any) -> bool:
+        if isinstance(other, Named):
+            self.compared(other)
+        return int.__eq__(self, other)
+
+    def __ne__(self, other: Any) -> bool:
+        return not self == other
+
+    __hash__ = int.__hash__
 
 
 def terms_of(number: int) -> dict[Monomial, Fraction]:
@@ -229,6 +260,9 @@ def _with_positions(index: Any) -> Any:
     return index
 
 
+SIZES = {Tensor.size, vars(Tensor.__base__)["shape"].__get__}
+
+
 class Watch(TorchFunctionMode):
     """Sees calls before their integers become numbers of C++."""
 
@@ -236,7 +270,8 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.given: list[int] = []
         self.whole: list[tuple[Tensor, int, Named]] = []
-        """Slices that take all of an axis: no operation runs that would tell of them."""
+        """Axes whose size code compares with an integer of its own, or takes all of by a slice: no
+        operation runs that would tell of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -245,9 +280,23 @@ class Watch(TorchFunctionMode):
             self.whole += ((args[0], axis, size) for axis, size in whole_slices(*args))
             args = (args[0], _with_positions(args[1]))
         try:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
         finally:
             self.given = []
+        if func in SIZES:
+            return self._sized(args[0], result, kwargs.get("dim", args[1] if args[1:] else None))
+        return result
+
+    def _sized(self, tensor: Tensor, sizes: Any, dim: int | None) -> Any:
+        """The same sizes, each of which knows its axis."""
+        if dim is not None:
+            return self._size(tensor, dim, sizes)
+        return torch.Size([self._size(tensor, axis, size) for axis, size in enumerate(sizes)])
+
+    def _size(self, tensor: Tensor, axis: int, size: int) -> Size:
+        known = Size(size)
+        known.note = lambda named: self.whole.append((tensor, axis % tensor.ndim, named))
+        return known
 
 
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")

@@ -244,6 +244,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.calls = Watch()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
+        self._copies: list[Tensor] = []
         self._paths = {id(part): path for path, part in model.named_modules()}
         self._stack: list[Call] = []
         self.failed_in: str | None = None
@@ -275,6 +276,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         self.failed_in = None
         result = run(func, args, kwargs)
+        if func._schema.name == "aten::contiguous":
+            # Whether this copies depends on sizes of 1, and does not concern units.
+            self._numbers[id(result)] = self.number(args[0])
+            self._copies.append(result)
+            return result
         tensors = [item for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)]
         if any(self.number(tensor) in self._touched for tensor in tensors):
             self._touched |= {self.number(t) for t in tree_leaves(result) if isinstance(t, Tensor)}

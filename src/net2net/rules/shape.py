@@ -27,9 +27,15 @@ def view(site: Site) -> Value:
 
 
 def _counted(site: Site) -> list[int]:
-    """Axes of size 1 that the code counts by an integer of its own (one head, of maybe more)."""
-    places = {"size": 0, "shape": 0, "sizes": site["self"].dim(site.args.get("dim", 0))}
-    axes = [places[name] + index for name, index in site.op.named if name in places and index >= 0]
+    """Axes of size 1 whose size the code does not write out: one head, of maybe more."""
+    value: Value = site["self"]
+    first = {"size": 0, "shape": 0, "sizes": value.dim(site.args.get("dim", 0))}
+    axes = [
+        begin + index
+        for name, begin in first.items()
+        for index, size in enumerate(site.args.get(name, []))
+        if size == -1 or (name, index) in site.op.named
+    ]
     return [axis for axis in axes if site.shape[axis] == 1]
 
 
