@@ -7,7 +7,7 @@ knows its name; what reaches an operation is noted there, argument by argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from math import prod
@@ -195,43 +195,42 @@ def integers(item: Any) -> Iterator[int]:
         yield item
 
 
-def find(arguments: dict[str, Any], given: list[int]) -> dict[tuple[str, int], Named]:
+def find(
+    arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[tuple[str, int], Named]:
     """Which arguments of an operation are named integers of the call that led to it.
 
-    Lists (sizes) are found as a run in the call's integers; single ones by their value. Each
-    integer of the call is one argument only, the first that it fits.
+    An argument that the call has at the same place, or by name, is that one. Others are looked for
+    among all its integers: lists (sizes) as a run, single ones by their value.
     """
-    open_ = list(range(len(given)))
+    given = list(integers([args, kwargs]))
+    if not any(isinstance(x, Named) for x in given):
+        return {}
+    args = args if len(args) <= len(arguments) else ()
     found: dict[tuple[str, int], Named] = {}
-    for key, value in arguments.items():
-        if isinstance(value, list) and value and all(isinstance(x, int) for x in value):
-            places = _run(value, given, open_) or [_first(x, given, open_) for x in value]
-            indices: Iterable[int] = range(len(value))
-        elif type(value) is int:
-            places, indices = [_first(value, given, open_)], [-1]
+    for position, (key, value) in enumerate(arguments.items()):
+        if type(value) is int:
+            wanted, indices = [value], [-1]
+        elif isinstance(value, list) and value and all(isinstance(x, int) for x in value):
+            wanted, indices = value, list(range(len(value)))
         else:
             continue
-        for index, place in zip(indices, places, strict=True):
-            if place is None:
-                continue
-            if place in open_:
-                open_.remove(place)
-            match = given[place]
+        own = list(integers([kwargs.get(key, args[position] if position < len(args) else None)]))
+        own = own * len(wanted) if len(own) == 1 else own  # one stride for all axes
+        matches = own if own == wanted else _run(wanted, given)
+        for index, match in zip(indices, matches, strict=True):
             if isinstance(match, Named):
                 found[key, index] = match
     return found
 
 
-def _run(wanted: list[int], given: list[int], open_: list[int]) -> list[int | None]:
-    """Where these integers stand one after the other."""
-    for start in open_:
+def _run(wanted: list[int], given: list[int]) -> list[int | None]:
+    """Where these integers stand one after the other; else each of them for itself."""
+    for start in range(len(given) - len(wanted) + 1):
         if given[start : start + len(wanted)] == wanted:
-            return list(range(start, start + len(wanted)))
-    return []
-
-
-def _first(wanted: int, given: list[int], open_: list[int]) -> int | None:
-    return next((place for place in open_ if given[place] == wanted), None)
+            return [*given[start : start + len(wanted)]]
+    named = [x for x in given if isinstance(x, Named)]
+    return [next((x for x in named if x == one), None) for one in wanted]
 
 
 def whole_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, Named]]:
@@ -268,21 +267,21 @@ class Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.given: list[int] = []
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
         self.whole: list[tuple[Tensor, int, Named]] = []
         """Axes whose size code compares with an integer of its own, or takes all of by a slice: no
         operation runs that would tell of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        self.given = list(integers([args, kwargs]))
+        self.args, self.kwargs = args, kwargs = tuple(args), kwargs or {}
         if func is Tensor.__getitem__:
             self.whole += ((args[0], axis, size) for axis, size in whole_slices(*args))
             args = (args[0], _with_positions(args[1]))
         try:
             result = func(*args, **kwargs)
         finally:
-            self.given = []
+            self.args, self.kwargs = (), {}
         if func in SIZES:
             return self._sized(args[0], result, kwargs.get("dim", args[1] if args[1:] else None))
         return result

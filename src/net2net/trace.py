@@ -292,8 +292,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 named[argument.name] = self._ref(kwargs[argument.name])
             else:
                 named[argument.name] = argument.default_value
-        given = self.calls.given
-        found = find(named, given) if any(isinstance(x, Named) for x in given) else {}
+        found = find(named, self.calls.args, self.calls.kwargs)
         op = Op(func._schema.name, named, self._ref(result), self.path, found)
         self.trace.ops.append(op)
         self._note_views(op, func._schema)
