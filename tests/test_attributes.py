@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import Tensor, nn
 
 import net2net
-from tests.helpers import noise, randomise, widen
+from net2net.errors import NotGrowableError
+from tests.helpers import noise, randomise, refused, widen
 
 
 class Attention(nn.Module):
@@ -264,3 +268,82 @@ def test_groups_that_code_counts_under_another_name() -> None:
     growth = widen(randomise(nn.Sequential(*layers)), 2.0, noise(2, 3, 4, 4))
     blur = growth.model.get_submodule("1")
     assert (blur.channels, blur.stride) == (4, 2)
+
+
+class Reread(nn.Module):
+    """Heads are joined to the width that another tensor has, however the code reads it."""
+
+    def __init__(self, read: Callable[[Tensor], int], *, ends: bool) -> None:
+        super().__init__()
+        self.read = read
+        self.stem, self.inner, self.out = nn.Linear(3, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head = nn.Identity() if ends else nn.Linear(8, 2)
+        self.heads = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        heads = self.inner(x).view(x.shape[0] * x.shape[1], self.heads, -1)
+        heads = (heads.softmax(-1) * heads).reshape(*x.shape[:2], self.read(x))
+        out: Tensor = self.head(x + self.out(heads))
+        return out
+
+
+READ: dict[str, Callable[[Tensor], int]] = {
+    "shape": lambda x: x.shape[-1],
+    "size": lambda x: x.size()[2],
+    "size of": lambda x: x.size(-1),
+    "size of a dim": lambda x: x.size(dim=2),
+}
+
+
+@pytest.mark.parametrize("read", READ)
+def test_what_the_code_gives_one_size_is_one_space(read: str) -> None:
+    teacher, x = randomise(Reread(READ[read], ends=False)), noise(2, 5, 3)
+    for widths in ({"stem": 1.5}, {"inner": 12}):
+        growth = widen(teacher, widths, x)
+        assert growth.model.heads == 6
+        (row,) = growth.report.rows
+        assert row.new == 12 and "inner" in row.note and "one size in the model's code" in row.note
+
+
+def test_what_has_one_size_with_an_output_stays() -> None:
+    teacher, x = randomise(Reread(READ["shape"], ends=True)), noise(2, 5, 3)
+    with refused(NotGrowableError, "'inner'", "the size of what stays", teacher=teacher):
+        net2net.widen(teacher, {"inner": 2.0}, x)
+
+
+def test_an_attribute_that_ties_is_named() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 8), nn.Linear(3, 8)
+            self.head, self.width = nn.Linear(16, 2), 8
+
+        def forward(self, x: Tensor) -> Tensor:
+            a, b = (part(x).view(len(x), self.width).relu() for part in (self.a, self.b))
+            return self.head(torch.cat([a, b], -1))  # type: ignore[no-any-return]
+
+    (row,) = widen(randomise(Twice()), {"a": 1.5}, noise(4, 3)).report.rows
+    assert "with b, tied by 'width'" in row.note
+
+
+class Unfolded(nn.Module):
+    """A size that is a multiple of the channels, and of an attribute that counts something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+        self.kernel = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(self.stem(x))
+        batch, channels, height, width = x.shape
+        size = channels * self.kernel * self.kernel
+        cut = nn.functional.unfold(x, self.kernel).reshape(batch, size, -1)
+        out: Tensor = self.head(nn.functional.fold(cut.sigmoid(), (height, width), self.kernel))
+        return out
+
+
+def test_a_multiple_of_what_grows_says_nothing_of_the_other_factor() -> None:
+    growth = widen(randomise(Unfolded()), 2.0, noise(2, 3, 5, 5))
+    assert growth.model.kernel == 3 and not growth.report.notes

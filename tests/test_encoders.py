@@ -33,12 +33,38 @@ def test_a_transformer_encoder_grows(norm_first: bool, factor: int) -> None:
     assert attention.head_dim == 4 and attention.kdim == attention.vdim == 8 * factor
 
 
-def test_what_a_layer_norm_does_not_admit_leaves_attention_as_it_is() -> None:
-    """The stream grows by whole multiples, so at half as much more only the layers inside grow."""
+def test_heads_follow_the_stream_where_a_layer_norm_admits_whole_multiples() -> None:
     teacher = randomise(Encoder(8, 2, 12, True))
     growth = widen(teacher, 1.5, tokens(2, 5, below=7))
-    assert {(row.old, row.new) for row in growth.report.rows} == {(12, 18)}
-    assert any("self_attn" in note for note in growth.report.notes)
+    assert {(row.old, row.new) for row in growth.report.rows} == {(8, 16), (12, 18)}
+    assert growth.model.encoder.layers[0].self_attn.num_heads == 4
+    assert not growth.report.notes
+
+
+class Attended(nn.Module):
+    """Attention beside its own stream, without norms: any whole number of heads."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        return self.head(x + self.attention(x, x, x)[0])
+
+
+@pytest.mark.parametrize("widths", [1.5, {"embed": 1.5}, {"embed": 24}, {"attention": 1.5}])
+def test_who_names_the_stream_gets_the_heads(widths: float | dict[str, float]) -> None:
+    teacher, inputs = randomise(Attended(16, 4)), tokens(2, 5, below=7)
+    growth = widen(teacher, widths, inputs)
+    built = Attended(24, 6).double().eval()
+    built.load_state_dict(growth.model.state_dict())
+    assert_exact(teacher, built, inputs)
+    assert growth.model.attention.num_heads == 6
+    (row,) = growth.report.rows
+    assert "attention" in row.note and "one size" in row.note
 
 
 class Reader(nn.Module):

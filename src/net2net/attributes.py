@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from net2net.infer import Inference
-from net2net.provenance import Named, Origin
+from net2net.provenance import Named, Origin, axis_of
 from net2net.rules import canonical
 from net2net.trace import Op, Trace, refs
 from net2net.units import NONE, Labels
@@ -19,11 +19,13 @@ from net2net.values import Value
 @dataclass(frozen=True)
 class Reading:
     """One use of a named integer as the size of an axis: a unit for each position along it
-    (``NONE`` where there is none). An axis that is ``held`` lies inside units: it never grows."""
+    (``NONE`` where there is none). An axis that is ``held`` lies inside units: it never grows.
+    ``path``: the module whose code uses it."""
 
     size: Named
     units: Labels
     held: bool
+    path: str
 
     def grown(self, grown_size: Callable[[Labels], Fraction]) -> Fraction:
         return Fraction(len(self.units)) if self.held else grown_size(self.units)
@@ -32,19 +34,31 @@ class Reading:
 def readings(inference: Inference) -> list[Reading]:
     """All uses of the code's own integers as sizes, or to count units."""
     result = [
-        Reading(count.size, inference.component[count.labels], held=False)
+        Reading(count.size, inference.component[count.labels], held=False, path=count.path)
         for count in inference.counts
         if count.size is not None and count.size == len(count.labels)
     ]
     for trace, values in zip(inference.traces, inference.values, strict=True):
-        for tensor, axis, named in _sizes(trace, values):
-            if values[tensor].shape[axis] != named:
-                continue
-            part = values[tensor].part(axis)
-            held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
-            for units in _along(inference, values[tensor], axis):
-                result.append(Reading(named, units, held))
+        measured: dict[Origin, Named] = {}
+        for tensor, axis, named, path in _sizes(trace, values):
+            if values[tensor].shape[axis] == named:
+                result += _read(inference, values[tensor], axis, named, path)
+                lengths = {o: Named.attribute(n, o) for o, n in named.values.items()}
+                measured.update((o, n) for o, n in lengths.items() if axis_of(o))
+        for origin, named in measured.items():
+            tensor, axis = axis_of(origin) or (NONE, 0)
+            if tensor in values:
+                result += _read(inference, values[tensor], axis, named, "")
     return result
+
+
+def _read(
+    inference: Inference, value: Value, axis: int, size: Named, path: str
+) -> Iterator[Reading]:
+    part = value.part(axis)
+    held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
+    for units in _along(inference, value, axis):
+        yield Reading(size, units, held, path)
 
 
 def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
@@ -56,17 +70,17 @@ def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
     return result
 
 
-def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, Named]]:
-    """Every axis whose size was given as a named integer: tensor, axis, integer."""
+def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, Named, str]]:
+    """Every axis whose size was given as a named integer: tensor, axis, integer, module."""
     for op in trace.ops:
-        for (argument, index), named in op.named.items():
+        for (argument, index), named in {**op.named, **op.measured}.items():
             for tensor, axis in _axes(op, argument, index, values):
                 size = _sliced(op, named) if argument == "end" else named
                 if size is not None:
-                    yield tensor, axis, size
+                    yield tensor, axis, size, op.path
     for tensor, axis, named in trace.whole:
         if tensor in values:
-            yield tensor, axis, named
+            yield tensor, axis, named, ""
 
 
 def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterator[tuple[int, int]]:
@@ -92,7 +106,8 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
 
 def _sliced(op: Op, end: Named) -> Named | None:
     """The size of a slice that ends there; None if it begins where nobody knows."""
-    start = op.named.get(("start", -1), op.args["start"] or 0)
+    known = {**op.named, **op.measured}
+    start = known.get(("start", -1), op.args["start"] or 0)
     size = end - start
     return size if isinstance(size, Named) and min(start, end) >= 0 else None
 
@@ -154,7 +169,7 @@ def new_values(
     return {
         origin: (int(old[origin]), int(size))
         for origin, size in new.items()
-        if size != old[origin] and size.denominator == 1
+        if size != old[origin] and size.denominator == 1 and not axis_of(origin)
     }
 
 

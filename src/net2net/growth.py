@@ -259,7 +259,7 @@ def _row(one: Grown) -> Row:
         joins = [
             tie for tie in one.space.ties if tie.split(" in ")[0] not in PASSING
         ] or one.space.ties
-        notes.append(f"with {shown}, tied by {joins[0]}")
+        notes.append(f"with {shown}, tied by {' and '.join(joins[:2])}")
     return Row(one.space.name, one.space.size, one.new, "; ".join(notes))
 
 

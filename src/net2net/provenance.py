@@ -2,7 +2,8 @@
 
 Code says ``x.view(batch, time, self.num_heads, -1)``: if heads grow, ``num_heads`` has to. For one
 run every integer attribute of the hollow copy, and of its ``config`` objects, is an ``int`` that
-knows its name; what reaches an operation is noted there, argument by argument.
+knows its name; what reaches an operation is noted there, argument by argument. So it is for the
+sizes of tensors: after ``heads.reshape(x.shape)`` all heads together are as wide as ``x``.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch.nn.functional
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Origin = tuple[str, str]
-"""Module path, and attribute (``num_heads``, ``config.hidden_size``, ``sizes.0``)."""
+"""Module path, and attribute (``num_heads``, ``config.hidden_size``, ``sizes.0``); or, for the
+size of a tensor, ``#`` and its number in the trace, and the axis."""
+
+
+def axis_of(origin: Origin) -> tuple[int, int] | None:
+    """The tensor and its axis, if this is the size of one."""
+    holder, name = origin
+    return (int(holder[1:]), int(name)) if holder.startswith("#") else None
 
 
 Monomial = tuple[tuple[Origin, int], ...]
@@ -37,13 +45,19 @@ class Named(int):
     ) -> Named:
         self = super().__new__(cls, value)
         self.terms = {monomial: factor for monomial, factor in terms.items() if factor}
-        self.values = values
+        left = {origin for monomial in self.terms for origin, _ in monomial}
+        self.values = {origin: values[origin] for origin in left}
         return self
 
     @classmethod
-    def attribute(cls, value: int, origin: Origin) -> Named:
+    def attribute(cls, value: int, origin: Origin) -> Self:
         """An attribute itself."""
         return cls(value, {((origin, 1),): Fraction(1)}, {origin: value})
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is made of sizes of tensors, and of no attribute."""
+        return all(axis_of(origin) for origin in self.values)
 
     @property
     def attribute_alone(self) -> Origin | None:
@@ -105,34 +119,20 @@ class Named(int):
         terms = {_times(ours, inverse): a / factor for ours, a in self.terms.items()}
         return Named(quotient, terms, {**self.values, **_values(other)})
 
-    def __eq__(self, other: Any) -> bool:
-        if isinstance(other, Size):
-            other.compared(self)
-        return int.__eq__(self, other)
-
-    def __ne__(self, other: Any) -> bool:
-        return not self == other
-
-    __hash__ = int.__hash__
-
     def __deepcopy__(self, memo: Any) -> Named:
         return self
 
 
-class Size(int):
+class Size(Named):
     """The size of a tensor's axis, as code asked for it: it notes what it is found equal to."""
 
     note: Callable[[Named], None]
 
-    def compared(self, named: Named) -> None:
-        """Code compares it with an integer of its own."""
-        if int(self) == int(named):
-            self.note(named)
-
     def __eq__(self, other: Any) -> bool:
-        if isinstance(other, Named):
-            self.compared(other)
-        return int.__eq__(self, other)
+        same = int.__eq__(self, other)
+        if same and isinstance(other, Named) and not other.measured:
+            self.note(other)
+        return same
 
     def __ne__(self, other: Any) -> bool:
         return not self == other
@@ -263,12 +263,13 @@ SIZES = {Tensor.size, vars(Tensor.__base__)["shape"].__get__}
 
 
 class Watch(TorchFunctionMode):
-    """Sees calls before their integers become numbers of C++."""
+    """Sees calls before their integers become numbers of C++. ``number`` numbers tensors."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: Callable[[Tensor], int]) -> None:
         super().__init__()
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
+        self._number = number
         self.whole: list[tuple[Tensor, int, Named]] = []
         """Axes whose size code compares with an integer of its own, or takes all of by a slice: no
         operation runs that would tell of them."""
@@ -292,9 +293,10 @@ class Watch(TorchFunctionMode):
             return self._size(tensor, dim, sizes)
         return torch.Size([self._size(tensor, axis, size) for axis, size in enumerate(sizes)])
 
-    def _size(self, tensor: Tensor, axis: int, size: int) -> Size:
-        known = Size(size)
-        known.note = lambda named: self.whole.append((tensor, axis % tensor.ndim, named))
+    def _size(self, tensor: Tensor, axis: int, size: int) -> Named:
+        axis %= tensor.ndim
+        known = Size.attribute(size, (f"#{self._number(tensor)}", str(axis)))
+        known.note = lambda named: self.whole.append((tensor, axis, named))
         return known
 
 

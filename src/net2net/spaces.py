@@ -8,9 +8,10 @@ from math import gcd
 
 import numpy as np
 
-from net2net.attributes import by_attribute, readings
+from net2net.attributes import Reading, by_attribute, readings
 from net2net.errors import UnknownModuleError
 from net2net.infer import Group, Inference
+from net2net.provenance import Origin, axis_of
 from net2net.units import MAKE, NONE, SHARE, Axis, Labels
 
 
@@ -25,7 +26,8 @@ class Space:
             averaged over grows by whole multiples of itself).
         axes: every parameter axis in it → how many of its positions belong to the space.
         modules: the modules that make its units.
-        ties: what ties them, as ``operation in 'module'``.
+        ties: what ties them, as ``operation in 'module'`` or ``'module.attribute'``, a size that
+            the code gives several.
         reason: why it cannot grow, or None.
         uniform: why it grows by whole multiples only, or None.
         cut: the code cuts its axes by position, so only a trial shows which sizes it admits.
@@ -123,8 +125,8 @@ def spaces_of(inference: Inference) -> Spaces:
     """Gather groups of components into spaces.
 
     Groups that lie on one output axis of a weight (a convolution whose channels are cut by a
-    slice), or that the code cuts in proportion (``chunk``), grow by one factor: they are one space.
-    Fixed groups are listed where a weight makes or reads them.
+    slice), that the code cuts in proportion (``chunk``), or to which it gives one size, grow by one
+    factor: they are one space. Fixed groups are listed where a weight makes or reads them.
     """
     groups = inference.groups
     key_of = inference.key_of
@@ -136,12 +138,14 @@ def spaces_of(inference: Inference) -> Spaces:
             key = leader[key]
         return key
 
-    def unite(labels: Labels) -> None:
+    def unite(labels: Labels) -> tuple[list[int], list[int]]:
+        """Returns the groups that are one space now, and those that cannot grow."""
         found = map(key_of.get, np.unique(inference.component[labels]).tolist())
         keys = dict.fromkeys(key for key in found if key is not None)
-        growable = [find(key) for key in keys if groups[key].fixed is None]
+        growable = [key for key in keys if groups[key].fixed is None]
         for key in growable:
             leader[find(key)] = find(growable[0])
+        return growable, [key for key in keys if groups[key].fixed]
 
     for axis, number in inference.numbers.items():
         if axis in inference.makers:
@@ -151,11 +155,19 @@ def spaces_of(inference: Inference) -> Spaces:
         unite(block[block != NONE])
     for labels, _ in inference.units.uniform:
         unite(labels)
-    for uses in by_attribute(readings(inference)).values():
+    given: dict[int, str] = {}  # group → what gives it the size of others
+    held: dict[int, str] = {}
+    for origin, uses in by_attribute(readings(inference)).items():
         units = np.concatenate([use.units for use in uses])
-        unite(units[units != NONE])
+        tied, still = unite(units[units != NONE])
+        if len(tied) > 1:
+            given.setdefault(tied[0], _size_name(origin, uses))
+        if tied and still and axis_of(origin) and all(len(u.size.values) == 1 for u in uses):
+            held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
 
     ties: dict[int, dict[str, None]] = {}
+    for key, how in given.items():
+        ties.setdefault(find(key), {})[how] = None
     for tie in inference.units.ties:
         owner = key_of.get(int(inference.component[tie.unit]))
         if owner is None:
@@ -173,11 +185,22 @@ def spaces_of(inference: Inference) -> Spaces:
         return {find(key_of[component]) for component in found & key_of.keys()}
 
     cut, split = leaders(cuts), leaders(inference.units.coupled)
+    stays = {find(key): why for key, why in held.items()}
     found = [
-        _space(inference, gathered, tuple(ties.get(key, ())), key in cut, key in split)
+        _space(
+            inference, gathered, tuple(ties.get(key, ())), key in cut, key in split, stays.get(key)
+        )
         for key, gathered in members.items()
     ]
     return Spaces(_distinct([space for space in found if space is not None]))
+
+
+def _size_name(origin: Origin, uses: list[Reading]) -> str:
+    """How to call a size that the code gives several."""
+    if not axis_of(origin):
+        return "'" + ".".join(filter(None, origin)) + "'"
+    path = next((use.path for use in uses if use.path), "")
+    return f"one size in '{path}'" if path else "one size in the model's code"
 
 
 def _distinct(spaces: list[Space]) -> list[Space]:
@@ -195,8 +218,9 @@ def _distinct(spaces: list[Space]) -> list[Space]:
 
 
 def _space(
-    inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool
-) -> Space | None:
+    inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool,
+    stays: str | None,
+) -> Space | None:  # fmt: skip
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
     for group in groups:
@@ -209,7 +233,7 @@ def _space(
     makers = [axis for axis in axes if axis in inference.makers]
     called = inference.outputs_of
     lead = (makers or list(axes))[0]
-    reason = next((group.fixed for group in groups if group.fixed), None)
+    reason = next((group.fixed for group in groups if group.fixed), stays)
     if reason is None and not makers and all(role == SHARE for role in roles.values()):
         reason = "no weight makes these units"
     uniform = next((group.uniform for group in groups if group.uniform), None)

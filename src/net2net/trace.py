@@ -50,7 +50,9 @@ class Op:
     outputs: Any
     path: str
     named: dict[tuple[str, int], Named] = field(default_factory=dict)
-    """Arguments that are named integers: argument and index in its list (−1: not in a list)."""
+    """Arguments made of attributes: argument and index in its list (−1: not in a list)."""
+    measured: dict[tuple[str, int], Named] = field(default_factory=dict)
+    """Arguments made of nothing but sizes of tensors."""
 
 
 @dataclass
@@ -241,7 +243,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
-        self.calls = Watch()
+        self.calls = Watch(self.number)
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
         self._copies: list[Tensor] = []
@@ -293,7 +295,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             else:
                 named[argument.name] = argument.default_value
         found = find(named, self.calls.args, self.calls.kwargs)
-        op = Op(func._schema.name, named, self._ref(result), self.path, found)
+        op = Op(
+            func._schema.name, named, self._ref(result), self.path,
+            {key: x for key, x in found.items() if not x.measured},
+            {key: x for key, x in found.items() if x.measured},
+        )  # fmt: skip
         self.trace.ops.append(op)
         self._note_views(op, func._schema)
         if op.name in {"aten::index", "aten::index_select"}:
