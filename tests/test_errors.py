@@ -228,6 +228,46 @@ def test_a_size_that_is_written_into_the_code() -> None:
     assert {row.name: row.new for row in growth.report.rows} == {"b": 16, "c": 7}
 
 
+class Stage(nn.Module):
+    """Perhaps a size is written into its code."""
+
+    def __init__(self, width: int, written: bool) -> None:
+        super().__init__()
+        self.inner, self.out = nn.Linear(6, width), nn.Linear(width, 6)
+        self.cut = (lambda x: x.view(4, width)) if written else torch.relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.cut(self.inner(x)).reshape(4, -1))
+        return x + out
+
+
+STAGES: dict[str, tuple[list[int], set[int], int]] = {
+    "one of many": ([8] * 6, {2}, 2),
+    "stages of other sizes": ([4, 6, 8, 10], {1, 3}, 3),
+    "all": ([8] * 6, {0, 1, 2, 3, 4, 5}, 3),
+}
+"""Widths of stages, those into whose code it is written, and students that may be traced."""
+
+
+@pytest.mark.parametrize("case", STAGES)
+def test_a_size_in_the_code_of_one_stage_leaves_the_others(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths, written, most = STAGES[case]
+    tried = []
+    infer = net2net.growth._infer_student
+    monkeypatch.setattr(
+        net2net.growth, "_infer_student", lambda *args: tried.append(args) or infer(*args)
+    )
+    stages = [Stage(width, i in written) for i, width in enumerate(widths)]
+    teacher = randomise(nn.Sequential(*stages, nn.Linear(6, 2)))
+    growth = net2net.widen(teacher, 2.0, X)  # which verifies
+    grown = {row.name for row in growth.report.rows}
+    assert {i for i in range(len(stages)) if f"{i}.inner" not in grown} == written
+    assert len(tried) == most
+    assert all("written into the code" in note for note in growth.report.notes)
+
+
 # -- operations without a rule ---------------------------------------------------------------------
 
 

@@ -195,8 +195,8 @@ def nearest_feasible(
     Only a trial shows two things. Where code cuts channels by position (shuffled halves), it shows
     which widths leave every teacher unit a place: a factor moves to the nearest that does, an
     integer raises, naming the nearest. And where a size is written into the code, the student
-    stops there: of all spaces asked to grow at once, the one that meets it stays as it is, with
-    those of the same name in other layers.
+    stops there: of all spaces asked to grow at once, the one that meets it stays as it is, and
+    from the second of a kind (one place in layers of one width) on, all of its kind.
 
     Raises:
         WidthError: an integer that cannot be had.
@@ -204,6 +204,7 @@ def nearest_feasible(
     """
     wanted = {one.space.name: one.new for one in grown}
     moves = dict.fromkeys(wanted, 0)
+    stopped: set[tuple[str, int]] = set()
     last = GraphMismatchError("")
     for _ in range(tries):
         try:
@@ -233,14 +234,22 @@ def nearest_feasible(
             grown = [replace(g, new=new, note=note) if g is failed else g for g in grown]
         elif failed.asked == ALL and last.module:
             why = f"a size is written into the code of '{last.module}'"
-            alike = pattern(failed.space.name)
+            kind = _kind(failed)
             grown = [
-                replace(g, new=g.space.size, note=why) if pattern(g.space.name) == alike else g
+                replace(g, new=g.space.size, note=why)
+                if g is failed or (kind in stopped and _kind(g) == kind and g.new != g.space.size)
+                else g
                 for g in grown
             ]
+            stopped.add(kind)
         else:
             raise last
     raise last
+
+
+def _kind(one: Grown) -> tuple[str, int]:
+    """What spaces of like layers have in common."""
+    return pattern(one.space.name), one.space.size
 
 
 def pattern(name: str) -> str:
