@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from net2net import cli, growth
 from net2net.zoo import families, run
+from net2net.zoo.environment import sources_hash, versions
 from net2net.zoo.families import MissingLibraryError, family
 from net2net.zoo.measure import measure
 from net2net.zoo.randomise import randomise
@@ -252,9 +253,42 @@ def test_what_has_a_record_of_the_same_versions_is_not_measured_again(
     run_zoo(wanted("a", "bad"), path, lambda *_: None, again="failed")
     assert measured == ["bad"]
     run_zoo(wanted("a"), path, lambda *_: None, again="all")
-    run_zoo(wanted("a", versions={"torch": "1"}), path, lambda *_: None)
-    assert measured == ["bad", "a", "a"]
+    assert measured == ["bad", "a"]
     assert len(read(path)) == 6
+
+
+def test_records_of_other_versions_are_replaced_or_kept_on_demand(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    path, newer = tmp_path / "zoo.jsonl", {"torch": "1"}
+    run_zoo(wanted("a", "bad"), path, lambda *_: None)
+    del measured[:]
+    run_zoo(wanted("a", "bad", "new", versions=newer), path, lambda *_: None, again="missing")
+    assert measured == ["new"]
+    run_zoo(wanted("a", "bad", versions=newer), path, lambda *_: None, again="failed")
+    assert measured == ["new", "bad"]
+    run_zoo(wanted("a", "bad", versions=newer), path, lambda *_: None)
+    assert measured == ["new", "bad", "a"]
+    assert {record.key.name: record.versions for record in read(path).values()} == dict.fromkeys(
+        ("a", "bad", "new"), newer
+    )
+
+
+def test_changed_sources_are_another_version(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "a.py").write_text("x = 1")
+    (tmp_path / "part" / "b.py").write_text("")
+    first = sources_hash(tmp_path)
+    (tmp_path / "notes.txt").write_text("not a source")
+    assert sources_hash(tmp_path) == first
+    (tmp_path / "a.py").rename(tmp_path / "c.py")
+    moved = sources_hash(tmp_path)
+    (tmp_path / "part" / "b.py").write_text("y = 2")
+    assert len({first, moved, sources_hash(tmp_path)}) == 3
+
+    now = versions(("torchvision",))
+    assert list(now) == ["net2net", "torch", "torchvision"]
+    assert now["net2net"].endswith("+" + sources_hash(Path(run.__file__).parents[1]))
 
 
 def test_a_line_that_was_cut_off_does_not_count(
@@ -288,7 +322,7 @@ def test_tables() -> None:
     assert rows[2].startswith("| b |  |  |  |  | **failed**, widen: no rule for a\\|b xxx")
     assert rows[2].endswith("…" + " |") and len(rows[2]) < 400
     assert rows[3].endswith("| **not run**, build: needs natten |")
-    assert "1 of 2 ok (50.0 %); 1 more could not be run." in text
+    assert "3 models: 1 ok (33.3 %), 1 failed (33.3 %), 1 not run (33.3 %)." in text
     assert "2.00 × the time of `torch.export`" in text
     assert "Measured with net2net 0, torch 0." in text
 
@@ -297,9 +331,9 @@ def test_parts_of_a_library_are_counted() -> None:
     found = [record(f"m{i}", "vision", status="ok") for i in range(3)]
     found += [record(f"n{i}", "video", status="failed", stage="size", reason="r") for i in range(2)]
     text = render(found)
-    assert "- vision: 3 of 3 ok (100.0 %)" in text
-    assert "- video: 0 of 2 ok (0.0 %)" in text
-    assert counts([]) == "0 of 0 ok"
+    assert "- vision: 3 models: 3 ok (100.0 %)" in text
+    assert "- video: 2 models: 2 failed (100.0 %)" in text
+    assert counts(found) == "5 models: 3 ok (60.0 %), 2 failed (40.0 %)"
 
 
 # the command
@@ -315,7 +349,7 @@ def test_the_command_measures_and_renders(tmp_path: Path, measured: list[str]) -
     assert result.exit_code == 0
     assert measured == ["fcn_resnet101", "fcn_resnet50"]
     assert result.stdout.splitlines() == [
-        "torchvision: 2 of 2 ok (100.0 %)", str(tmp_path / "zoo.md"),
+        "torchvision: 2 models: 2 ok (100.0 %)", str(tmp_path / "zoo.md"),
     ]  # fmt: skip
     table = (tmp_path / "zoo.md").read_text()
     (tmp_path / "zoo.md").unlink()

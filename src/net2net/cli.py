@@ -112,7 +112,7 @@ def demo(out: Path, seeds: int, steps: int | None, render_only: bool, as_json: b
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("docs/zoo.jsonl"),
     show_default=True,
-    help="File of the records, one line each. What it has is not measured again.",
+    help="File of the records, one line each.",
 )
 @click.option(
     "--out",
@@ -123,7 +123,12 @@ def demo(out: Path, seeds: int, steps: int | None, render_only: bool, as_json: b
 )
 @click.option("--render-only", is_flag=True, help="Draw the tables again; measure nothing.")
 @click.option(
-    "--again", type=click.Choice(["failed", "all"]), help="Measure again what has a record."
+    "--again",
+    type=click.Choice(["missing", "changed", "failed", "all"]),
+    default="changed",
+    show_default=True,
+    help="Which records to replace: none; those of other versions or sources of the libraries; "
+    "those that are not ok; all. What has no record is measured in any case.",
 )
 @click.option("--seconds", type=click.FloatRange(min=1), default=300.0, show_default=True)
 @click.option(
@@ -136,7 +141,7 @@ def zoo(
     path: Path,
     out: Path,
     render_only: bool,
-    again: str | None,
+    again: str,
     seconds: float,
     memory: float,
     jobs: int,
@@ -144,7 +149,8 @@ def zoo(
     """Widen every model of torchvision, timm and transformers, and table what happens.
 
     Each model runs in a process of its own, with a limit of time and memory. Measured models are
-    kept: after an interruption the same command goes on where it was.
+    kept: after an interruption the same command goes on where it was. A record is valid for the
+    versions and the sources that it was measured with; --again says what to do with the others.
     """
     from net2net.plan import write_whole
     from net2net.zoo.families import MODULES
@@ -169,7 +175,7 @@ def zoo(
                 )
             limits = Limits(seconds, int(memory * GIB), jobs)
             with _ended_like_ctrl_c():
-                records = _run_zoo(wanted, path, console, again or "", limits)
+                records = _run_zoo(wanted, path, console, again, limits)
             shown = [records[key] for key, _ in wanted]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, render(records.values()))

@@ -3,6 +3,7 @@ operators must exist."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 from collections.abc import Iterable
@@ -41,11 +42,22 @@ def _operators_load(folders: Iterable[str]) -> bool:
 
 
 def versions(libraries: tuple[str, ...]) -> dict[str, str]:
-    """Versions of net2net, torch and these libraries; what a record is valid for."""
+    """Versions of net2net, torch and these libraries; what a record is valid for. That of net2net
+    ends in a hash of its sources, so that a changed library is another version."""
     found = {}
     for name in ("net2net", "torch", *libraries):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "missing"
+    found["net2net"] += f"+{sources_hash(Path(__file__).parents[1])}"
     return found
+
+
+def sources_hash(folder: Path) -> str:
+    """Of all Python files in a folder, their names included."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder).as_posix()
+        found.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()[:8]

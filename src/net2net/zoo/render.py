@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from net2net.zoo.records import NOT_RUN, OK, Record
+from net2net.zoo.records import FAILED, NOT_RUN, OK, Record
 
 HEAD = """# The zoo: what grows, and what does not
 
@@ -18,8 +18,12 @@ a kernel has no float64); every parameter has a finite gradient that has one in 
 class is the same; the state dict loads. Models that end in features are measured with a linear
 read-out on them.
 
-The tables list every model that was run, whether it grew or not. What is not listed was not run,
-and nothing is known of it from here.
+A model is *not run* if it could not be made here, or does not run on the input made for it: this
+says nothing about growing. Of what is not listed nothing is known from here.
+
+A record is valid for the versions it was measured with. That of net2net ends in a hash of its
+sources, so `net2net zoo` measures everything again when they have changed; `--again missing` keeps
+all records, `--again failed` those that are ok.
 
 *Seconds* are those of `widen(verify=False)`, and in brackets of one `torch.export.export` of the
 same model, each in one thread.
@@ -57,12 +61,14 @@ def _family(name: str, records: list[Record]) -> str:
 
 
 def counts(records: Sequence[Record]) -> str:
-    """How many are ok, of how many that run."""
-    status = Counter(record.measured.status for record in records)
-    ran = len(records) - status[NOT_RUN]
-    share = f" ({100 * status[OK] / ran:.1f} %)" if ran else ""
-    unbuilt = f"; {status[NOT_RUN]} more could not be run" if status[NOT_RUN] else ""
-    return f"{status[OK]} of {ran} ok{share}{unbuilt}"
+    """How many are ok, failed and were not run, of all."""
+    found = Counter(record.measured.status for record in records)
+    shares = [
+        f"{found[status]} {status} ({100 * found[status] / len(records):.1f} %)"
+        for status in (OK, FAILED, NOT_RUN)
+        if found[status]
+    ]
+    return f"{len(records)} models: {', '.join(shares)}"
 
 
 def summary(records: Sequence[Record]) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,7 @@ from typing import IO
 from net2net.zoo.environment import versions
 from net2net.zoo.families import family
 from net2net.zoo.records import (
-    FAILED,
-    NOT_RUN,
+    OK,
     Key,
     Measurement,
     Record,
@@ -34,6 +33,15 @@ log = logging.getLogger(__name__)
 
 GIB = 2**30
 POLL = 0.05
+
+
+AGAIN: dict[str, Callable[[Record, dict[str, str]], bool]] = {
+    "missing": lambda record, now: False,
+    "changed": lambda record, now: record.versions != now,
+    "failed": lambda record, now: record.measured.status != OK,
+    "all": lambda record, now: True,
+}
+"""Whether a model is measured again that has this record, under these versions."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +76,20 @@ def run_zoo(
     path: Path,
     progress: Progress,
     *,
-    again: str = "",
+    again: str = "changed",
     limits: Limits | None = None,
 ) -> dict[Key, Record]:
     """Measure what is missing, append each record as it comes, and return all records of the file.
 
     Args:
-        again: ``"failed"`` measures these again as well, ``"all"`` everything that is wanted.
+        again: one of ``AGAIN``, for what has a record.
     """
     limits = limits or Limits()
     path.parent.mkdir(parents=True, exist_ok=True)
     records = read(path)
-    missing = [(key, now) for key, now in wanted if not _valid(records.get(key), now, again)]
+    missing = [
+        (key, now) for key, now in wanted if key not in records or AGAIN[again](records[key], now)
+    ]
     done = len(wanted) - len(missing)
     progress(done, len(wanted), None)
     for key, measured in _pool([key for key, _ in missing], limits):
@@ -91,12 +101,6 @@ def run_zoo(
     records = read(path)  # with what another run may have added meanwhile
     rewrite(path, records.values())
     return records
-
-
-def _valid(record: Record | None, now: Mapping[str, str], again: str) -> bool:
-    if record is None or record.versions != now or again == "all":
-        return False
-    return not (again == "failed" and record.measured.status in (FAILED, NOT_RUN))
 
 
 def _pool(keys: Sequence[Key], limits: Limits) -> Iterator[tuple[Key, Measurement]]:
