@@ -7,19 +7,14 @@ beyond that.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Collection
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from net2net.zoo.subject import Entry, NotBuiltError, Readout, Subject, first_output, private, run
-from net2net.zoo.transformers_sizes import LISTS, OVERRIDES, SMALL
+from net2net.zoo.inputs_transformers import runnable
+from net2net.zoo.subject import Entry, Readout, Subject, first_output
+from net2net.zoo.transformers_overrides import OVERRIDES
+from net2net.zoo.transformers_sizes import HEADS, LAYERS, LISTS, SMALL, SPECIAL_TOKENS, WORDS
 
 LIBRARIES = ("transformers",)
-
-TOKENS, FRAMES, SAMPLES, PIXELS = 12, 64, 400, 32
 
 FEATURES = ("last_hidden_state", "logits_per_image", "logits")
 """Outputs that are read first, if there are any of that name."""
@@ -40,21 +35,15 @@ def build(name: str) -> Subject:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     config = tiny(CONFIG_MAPPING[name], name)
     model = AutoModel.from_config(config).eval()  # type: ignore[no-untyped-call]
-    inputs = _inputs(model, config)
-    try:
-        output = run(private(model), inputs)
-    except Exception as error:
-        raise NotBuiltError(
-            f"it does not run on {', '.join(inputs)}: {type(error).__name__}: {error}"
-        ) from error
+    inputs, output, note = runnable(model, config, name)
     key, tensor = next(
         ((key, output[key]) for key in FEATURES if isinstance(output, dict) and key in output),
         None,
     ) or first_output(output)
     if isinstance(key, str) and key.startswith("logits"):
-        return Subject(Readout(model, [(key, -1, 0)]), inputs)
+        return Subject(Readout(model, [(key, -1, 0)]), inputs, note)
     axis = 1 if tensor.ndim == 4 else tensor.ndim - 1
-    return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs)
+    return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, note)
 
 
 def tiny(kind: Any, name: str) -> Any:
@@ -66,6 +55,66 @@ def tiny(kind: Any, name: str) -> Any:
     return kind(**small_values(default, OVERRIDES.get(name, {})))
 
 
+DEPTH = "num_hidden_layers"
+KINDS = ("layer_types", "mlp_layer_types", "layers_block_type")
+"""Lists that hold the kind of every layer."""
+
+TOKEN = ("token_id", "token_index")
+
+
+def _kinds_of(default: Any) -> dict[str, list[Any]]:
+    present = vars(default)
+    return {name: list(dict.fromkeys(present[name])) for name in KINDS if present.get(name)}
+
+
+def _layers(default: Any) -> dict[str, int]:
+    """So many that there is one of every kind."""
+    return {DEPTH: max(LAYERS, *map(len, _kinds_of(default).values()), 0)}
+
+
+def _kinds(default: Any, layers: int) -> dict[str, list[Any]]:
+    """One layer of every kind, in the order in which they come; the last is repeated."""
+    return {
+        name: kinds + [kinds[-1]] * (layers - len(kinds))
+        for name, kinds in _kinds_of(default).items()
+    }
+
+
+def _sections(rope: dict[str, Any]) -> dict[str, Any]:
+    """Rotary parameters whose sections, if they have any, fill a small head."""
+    found: dict[str, Any] = {}
+    for name, now in rope.items():
+        if isinstance(now, dict):
+            found[name] = _sections(now)
+        elif name.endswith("_section") and isinstance(now, (list, tuple)):
+            found[name] = [SMALL["head_dim"] // 2 - len(now) + 1] + [1] * (len(now) - 1)
+            found["partial_rotary_factor"] = 1.0
+        else:
+            found.setdefault(name, now)
+    return found
+
+
+BACKBONE = {
+    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32],
+    "depths": [1, 1, 1, 1],
+}  # fmt: skip
+"""Instead of timm's, which has no small sizes."""
+
+
+def _given(part: Any) -> dict[str, Any]:
+    """What a configuration gives to its part beyond the part's own defaults."""
+    found = part.to_diff_dict()
+    return {
+        name: value
+        for name, value in found.items()
+        if name in ("out_indices", "out_features")
+        or (
+            not isinstance(value, (list, tuple, dict))
+            and name not in ("transformers_version", "model_type")
+        )
+    }
+
+
 def small_values(default: Any, override: dict[str, Any]) -> dict[str, Any]:
     """What to pass to the class of ``default``: small values under names that it has."""
     from transformers import AutoConfig, PretrainedConfig
@@ -73,67 +122,32 @@ def small_values(default: Any, override: dict[str, Any]) -> dict[str, Any]:
     present = vars(default)
     aliases = {alias: name for alias, name in default.attribute_map.items() if name not in present}
     values: dict[str, Any] = {}
+    small = {**SMALL, **SPECIAL_TOKENS, **_layers(default)}
+    if "kv_lora_rank" in present:  # keys are made from one latent vector: as many as queries
+        small["num_key_value_heads"] = HEADS
     for name, now in present.items():
         if isinstance(now, PretrainedConfig):
             nested = override.get(name, {})
             if nested.get("model_type", now.model_type) != now.model_type:
                 values[name] = nested  # another kind of part than by default
                 continue
-            values[name] = small_values(now, nested)
+            if now.model_type == "timm_backbone":
+                values[name] = {**BACKBONE, "out_indices": now.out_indices}
+                continue
+            values[name] = {**_given(now), **small_values(now, nested)}
             if default.sub_configs.get(name, AutoConfig) is AutoConfig:
                 values[name]["model_type"] = now.model_type  # of which class it is to be
         elif name in LISTS and isinstance(now, (list, tuple)):
             values[name] = LISTS[name](now)
-        elif name in SMALL and not isinstance(now, (list, tuple, dict)):
-            values[name] = SMALL[name]
-    values.update({name: SMALL[name] for name in aliases if name in SMALL})
+        elif name in small and not isinstance(now, (list, tuple, dict)):
+            values[name] = small[name]
+        elif isinstance(now, dict) and name.startswith("rope_"):
+            values[name] = _sections(now)
+        elif name.endswith(TOKEN) and isinstance(now, int) and now >= WORDS:
+            values[name] = min(SPECIAL_TOKENS.values()) - 1
+    values.update({name: small[name] for name in aliases if name in small})
+    values.update(_kinds(default, small[DEPTH]))
     for name, value in override.items():
         if not isinstance(present.get(name), PretrainedConfig):
             values[name] = value
     return values
-
-
-def _inputs(model: Any, config: Any) -> dict[str, Tensor]:
-    """Inputs under the names that the model's forward wants."""
-    ids = torch.randint(3, 90, (2, TOKENS))
-    decoder = {"decoder_input_ids": ids} if "decoder_input_ids" in _arguments(model) else {}
-    main = model.main_input_name
-    text = getattr(config, "text_config", None) is not None
-    makers = {
-        "pixel_values": lambda: torch.randn(2, _channels(config), *_image_size(config)),
-        "input_values": lambda: torch.randn(2, SAMPLES),
-        "input_features": lambda: torch.randn(2, _find(config, "num_mel_bins", 16), FRAMES),
-    }
-    if main in makers:
-        return {main: makers[main](), **decoder}
-    if main != "input_ids":
-        raise NotBuiltError(f"its main input is '{main}', which is not made here")
-    inputs = {"input_ids": ids}
-    if text and getattr(config, "vision_config", None) is not None:
-        inputs["pixel_values"] = makers["pixel_values"]()
-    return {**inputs, **decoder}
-
-
-def _arguments(model: Any) -> Collection[str]:
-    return inspect.signature(model.forward).parameters.keys()
-
-
-def _find(config: Any, name: str, default: Any) -> Any:
-    """An attribute of the configuration, or of the part of it that looks at images."""
-    for part in (getattr(config, "vision_config", None), config):
-        value = getattr(part, name, None)
-        if value is not None:
-            return value
-    return default
-
-
-def _channels(config: Any) -> int:
-    found = _find(config, "num_channels", 3)
-    return found if isinstance(found, int) else 3
-
-
-def _image_size(config: Any) -> tuple[int, int]:
-    size = _find(config, "image_size", PIXELS)
-    if isinstance(size, (list, tuple)):
-        return int(size[0]), int(size[-1])
-    return (size, size) if isinstance(size, int) and size <= 64 else (64, 64)

@@ -1,4 +1,4 @@
-"""Small values for attributes of configurations, by name, and what some model types need beyond."""
+"""Small values for attributes of configurations, by name."""
 
 from __future__ import annotations
 
@@ -49,6 +49,30 @@ SMALL: dict[str, Any] = {
     "num_queries": 5,
     "sliding_window": 16,
     "global_attn_every_n_layers": 2,
+    "out_hidden_size": WIDTH,
+    "first_k_dense_replace": 1,
+    "n_group": 2,
+    "topk_group": 1,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 24,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "encoder_hidden_dim": WIDTH,
+    "hidden_size_global": WIDTH,
+    "upsample_groups": WIDTH,
+    "num_filters": 8,
+    "codebook_size": 32,
+    "codebook_dim": 16,
+    "vector_quantization_hidden_dimension": 16,
+    "num_quantizers": 4,
+    "num_groups": 4,
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 8,
+    "chunk_size": 8,
+    "prediction_length": 4,
     "num_conv_pos_embeddings": 4,
     "num_conv_pos_embedding_groups": 2,
     "groups_width": 8,
@@ -67,47 +91,39 @@ def _quarters(now: Sequence[int]) -> list[int]:
     return [max(8, width // 4) for width in now]
 
 
+def _after_first(now: Sequence[int]) -> list[int]:
+    """Quarters, but for the channels of the picture."""
+    return [now[0], *_quarters(now[1:])]
+
+
 LISTS: dict[str, Callable[[Sequence[int]], list[int]]] = {
     "depths": _ones,
     "hidden_sizes": _quarters,
     "embed_dims": _quarters,
     "encoder_hidden_sizes": _quarters,
+    "encoder_in_channels": _quarters,
+    "decoder_in_channels": lambda now: [WIDTH] * len(now),
+    "stage_in_channels": _quarters,
+    "stage_mid_channels": _quarters,
+    "stage_out_channels": _quarters,
+    "stem_channels": _after_first,
+    "image_size": lambda now: [32] * len(now),
+    "patch_size": lambda now: [8] * len(now),
 }
 """Attributes that hold a number for every stage: the stages stay, each gets small."""
 
-_CONVOLVED = {
-    "conv_dim": (16, 16), "conv_stride": (2, 2), "conv_kernel": (3, 3),
-    "num_feat_extract_layers": 2,
-}  # fmt: skip
-
-_TOWER = {"encoder_hidden_size": WIDTH}
-
-OVERRIDES: dict[str, dict[str, Any]] = {
-    "swin": {
-        "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "window_size": 2, "patch_size": 4,
-    },
-    "segformer": {
-        "num_encoder_blocks": 2, "depths": [1, 1], "sr_ratios": [2, 1], "hidden_sizes": [16, 32],
-        "num_attention_heads": [2, 4], "patch_sizes": [3, 3], "strides": [2, 2],
-        "mlp_ratios": [2, 2], "decoder_hidden_size": 16,
-    },
-    "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
-    "convnextv2": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
-    "resnet": {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1]},
-    "regnet": {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1]},
-    "mobilenet_v2": {"depth_multiplier": 0.35},
-    "wav2vec2": _CONVOLVED,
-    "hubert": _CONVOLVED,
-    "mamba2": {"num_heads": 8, "n_groups": 2, "expand": 2, "chunk_size": 8},
-    "detr": {"backbone": None, "backbone_config": {
-        "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32],
-        "depths": [1, 1, 1, 1], "out_features": ["stage4"],
-    }},
-    "deberta-v2": {
-        "relative_attention": True, "position_buckets": 8, "max_relative_positions": 16,
-        "pos_att_type": ["c2p", "p2c"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
-    },
-    "falcon": {"new_decoder_architecture": False, "multi_query": True, "alibi": False},
-    "blip": {"text_config": _TOWER},
-}  # fmt: skip
-"""By model type: what a structure demands; sub-configurations are nested."""
+SPECIAL_TOKENS = {
+    name: WORDS - 1 - place
+    for place, names in enumerate(
+        (
+            "image_token_id image_token_index",
+            "video_token_id video_token_index",
+            "audio_token_id audio_token_index",
+            "vision_start_token_id image_start_token_id boi_token_id boi_token_index",
+            "vision_end_token_id image_end_token_id eoi_token_id eoi_token_index",
+        )
+    )
+    for name in names.split()
+}
+"""Words that stand for something else. Those that are not here and that are too large for the
+vocabulary become the last but these."""
