@@ -34,6 +34,7 @@ def build(name: str) -> Subject:
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     config = tiny(CONFIG_MAPPING[name], name)
+    config.architectures = []  # of several classes for a type, the first
     model = AutoModel.from_config(config).eval()  # type: ignore[no-untyped-call]
     inputs, output, note = runnable(model, config, name)
     key, tensor = next(
@@ -68,7 +69,10 @@ def _kinds_of(default: Any) -> dict[str, list[Any]]:
 
 
 def _layers(default: Any) -> dict[str, int]:
-    """So many that there is one of every kind."""
+    """So many that there is one of every kind, or as many as there are stages."""
+    stages = getattr(default, "depths", None)
+    if isinstance(stages, (list, tuple)):
+        return {DEPTH: len(stages)}
     return {DEPTH: max(LAYERS, *map(len, _kinds_of(default).values()), 0)}
 
 
@@ -89,8 +93,10 @@ def _sections(rope: dict[str, Any]) -> dict[str, Any]:
         elif name.endswith("_section") and isinstance(now, (list, tuple)):
             found[name] = [SMALL["head_dim"] // 2 - len(now) + 1] + [1] * (len(now) - 1)
             found["partial_rotary_factor"] = 1.0
+        elif name == "partial_rotary_factor":
+            found.setdefault(name, max(now, 0.5))
         else:
-            found.setdefault(name, now)
+            found[name] = now
     return found
 
 
@@ -107,7 +113,7 @@ def _given(part: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in found.items()
-        if name in ("out_indices", "out_features")
+        if ("depths" in vars(part) and name in ("out_indices", "out_features"))
         or (
             not isinstance(value, (list, tuple, dict))
             and name not in ("transformers_version", "model_type")

@@ -20,7 +20,7 @@ from torch import Tensor
 from net2net.trace import tensors_of
 from net2net.zoo.subject import NotBuiltError, private, run
 from net2net.zoo.transformers_overrides import INPUTS
-from net2net.zoo.transformers_sizes import SPECIAL_TOKENS
+from net2net.zoo.transformers_sizes import SPECIAL_TOKENS, WIDTH
 
 TOKENS, FRAMES, SAMPLES, PIXELS, STEPS = 12, 64, 400, 32, 32
 LARGEST_PICTURE = 64
@@ -173,7 +173,7 @@ GRID = (1, 4, 4)
 
 def _patches(config: Any) -> Tensor:
     """Pictures cut into patches, those of all pictures in one row."""
-    depth = _find(config, VISION, "temporal_patch_size", default=1)
+    depth = _find(config, VISION, "temporal_patch_size", "patch_temporal", default=1)
     return torch.randn(2 * prod(GRID), _channels(config) * depth * _patch(config) ** 2)
 
 
@@ -183,7 +183,7 @@ def _takes_patches(config: Any) -> bool:
 
 def _pictures(config: Any) -> list[Tensor]:
     plain = torch.randn(2, _channels(config), *_image_size(config))
-    layouts = [plain, plain[:, None]]
+    layouts = [plain, *_video(config), plain[:, None]]
     if _takes_patches(config):
         layouts.insert(0, _patches(config))
     side = _patch(config)
@@ -223,10 +223,6 @@ def _past(config: Any) -> list[Tensor]:
     return [torch.randn(2, steps, channels), torch.randn(2, steps)]
 
 
-def _mask(layout: Callable[[Any], list[Tensor]], axis: int) -> Callable[[Any], list[Tensor]]:
-    return lambda config: [torch.ones(2, layout(config)[0].shape[axis], dtype=torch.long)]
-
-
 MAKERS: dict[str, Callable[[Any], list[Any]]] = {
     "input_ids": _ids,
     "decoder_input_ids": _ids,
@@ -237,10 +233,17 @@ MAKERS: dict[str, Callable[[Any], list[Any]]] = {
     "grid_thw": lambda config: [torch.tensor([GRID] * 2)],
     "image_grid_thw": lambda config: [torch.tensor([GRID] * 2)],
     "image_sizes": lambda config: [torch.tensor([_image_size(config)] * 2)],
+    "image_merge_sizes": lambda config: [torch.tensor([2, 2])],
+    "merge_sizes": lambda config: [torch.tensor([2, 2])],
+    "target_sizes": lambda config: [torch.tensor([GRID[1:]] * 2)],
+    "spatial_shapes": lambda config: [torch.tensor([GRID[1:]] * 2)],
+    "pixel_attention_mask": lambda config: [torch.ones(2, prod(GRID), dtype=torch.long), None],
+    "latents": lambda config: [torch.randn(2, WIDTH, 8), torch.randn(2, 8, WIDTH)],
     "mm_token_type_ids": lambda config: [torch.zeros(2, TOKENS, dtype=torch.long)],
     "input_values": _samples,
     "input_features": _spectrogram,
-    "input_features_mask": _mask(_spectrogram, 2),
+    "input_features_mask": lambda config: [None, torch.ones(2, FRAMES, dtype=torch.long)],
+    "encoder_hidden_states": lambda config: [torch.randn(2, TOKENS, _width(config))],
     "query_embeds": lambda config: [torch.randn(2, TOKENS, _width(config))],
     "inputs_embeds": lambda config: [torch.randn(2, TOKENS, _width(config))],
     "bbox": _boxes,
@@ -252,10 +255,13 @@ MAKERS: dict[str, Callable[[Any], list[Any]]] = {
 }
 """The layouts of an input, by the name of the argument."""
 
-ALWAYS = ("decoder_input_ids", "bbox")
+ALWAYS = ("decoder_input_ids", "bbox", "input_features_mask")
 """Arguments that get a value wherever there are any."""
 
-WITH_PICTURES = ("pixel_values", "image_grid_thw", "image_sizes", "mm_token_type_ids")
+WITH_PICTURES = (
+    "pixel_values", "image_grid_thw", "image_sizes", "mm_token_type_ids", "image_merge_sizes",
+    "spatial_shapes", "pixel_attention_mask",
+)  # fmt: skip
 WITH_SOUND = ("input_features", "input_features_mask")
 
 PLACES = (

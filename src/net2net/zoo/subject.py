@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -40,16 +40,29 @@ class Subject:
     note: str = ""
 
 
+Place = str | int | tuple[str | int, ...] | None
+"""Where a tensor is in an output."""
+
+
+def _at(output: Any, place: Place) -> Any:
+    if place is None:
+        return output
+    for key in place if isinstance(place, tuple) else (place,):
+        output = output[key]
+    return output
+
+
 class Readout(nn.Module):
     """A linear read-out on some outputs of a body, so that the stream it puts out may grow.
 
     Args:
-        reads: which outputs (a key or index each, or None for a body that returns one tensor),
-            along which axis, and how wide that is. A width of 0 hands the output on as it is.
+        reads: which outputs (a key or index each, a path of them into what is nested, or None for
+            a body that returns one tensor), along which axis, and how wide that is. A width of 0
+            hands the output on as it is.
     """
 
     def __init__(
-        self, body: nn.Module, reads: Sequence[tuple[str | int | None, int, int]], classes: int = 3
+        self, body: nn.Module, reads: Sequence[tuple[Place, int, int]], classes: int = 3
     ) -> None:
         super().__init__()
         self.body = body
@@ -60,27 +73,33 @@ class Readout(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         output = self.body(*args, **kwargs)
-        found = [output if key is None else output[key] for key, _ in self.picks]
+        found = [_at(output, key) for key, _ in self.picks]
         return [
             head(tensor if isinstance(head, nn.Identity) else tensor.movedim(axis, -1))
             for head, tensor, (_, axis) in zip(self.heads, found, self.picks, strict=True)
         ]
 
 
-def first_output(output: Any) -> tuple[str | int | None, Tensor]:
+def first_output(output: Any) -> tuple[Place, Tensor]:
     """Where the first floating-point tensor of an output is, and that tensor."""
-    if isinstance(output, Tensor):
-        return None, output
-    if isinstance(output, Mapping):
-        items: list[tuple[str | int, Any]] = list(output.items())
-    elif isinstance(output, (list, tuple)):
-        items = list(enumerate(output))
-    else:
+    if not isinstance(output, (Tensor, Mapping, list, tuple)):
         raise NotBuiltError(f"the model returns a {type(output).__name__}, which is not read here")
-    for key, value in items:
-        if isinstance(value, Tensor) and value.is_floating_point():
-            return key, value
+    for place, tensor in _tensors(output):
+        if tensor.is_floating_point():
+            return (place if len(place) > 1 else place[0] if place else None), tensor
     raise NotBuiltError("none of the model's outputs is a floating-point tensor")
+
+
+def _tensors(value: Any) -> Iterator[tuple[tuple[str | int, ...], Tensor]]:
+    """All tensors of an output; those that are not nested come first."""
+    if isinstance(value, Tensor):
+        yield (), value
+        return
+    items = list(value.items() if isinstance(value, Mapping) else enumerate(value))
+    items.sort(key=lambda item: not isinstance(item[1], Tensor))
+    for key, part in items:
+        if isinstance(part, (Tensor, Mapping, list, tuple)):
+            yield from (((key, *place), tensor) for place, tensor in _tensors(part))
 
 
 def run(model: nn.Module, inputs: Inputs) -> Any:
