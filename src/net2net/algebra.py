@@ -15,7 +15,7 @@ import numpy as np
 
 from net2net.provenance import Named
 from net2net.trace import Op
-from net2net.units import NONE, Labels, Norm, Units
+from net2net.units import NONE, Labels, Norm, Units, distinct
 from net2net.values import Part, Value
 
 
@@ -177,7 +177,7 @@ class Site:
             for axis in sorted(pinned & set(whole.axes)):
                 self.pin(Value(tuple(shape), (whole,)), axis, constant)
             alike = [p.labels for p in group if p is not whole and p.axes == whole.axes]
-            if alike and len(np.unique(whole.labels)) < whole.labels.size:
+            if alike and len(distinct(whole.labels)[0]) < whole.labels.size:
                 whole = Part(whole.axes, self.units.renamed(whole.labels, *alike))
             result.append(whole)
         return result

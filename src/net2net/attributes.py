@@ -126,7 +126,7 @@ def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
     dim = part.axes.index(axis)
     rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
     whole = (rows == rows[:, :1]).all(axis=1)
-    stays = np.isin(rows, [NONE, *inference.fixed]).all(axis=1)
+    stays = inference.stays(rows).all(axis=1)
     if (whole | stays).all() and whole.any():
         outermost = all(inference.units.holds(part.labels, outer) for outer in range(dim))
         counts = outermost or len(np.unique(rows)) > 1

@@ -9,7 +9,7 @@ Components of one signature are interchangeable: they are the units of one space
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -22,7 +22,7 @@ from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
 from net2net.trace import Op, Ref, Trace, refs
-from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units
+from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units, distinct, joined
 from net2net.values import Part, Value
 
 
@@ -106,39 +106,66 @@ class Inference:
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
         owner, axis, count = self._appearances(self.component)
-        keys = self._signatures(self.component)
-        fixed = self.fixed
-        uniform = self._reasons(self.units.uniform)
-        members: dict[int, list[int]] = defaultdict(list)
-        roots = np.unique(owner)  # ascending: by first position on the first axis
-        for root, key in zip(roots.tolist(), keys[roots].tolist(), strict=True):
-            members[key].append(root)
+        (said, fixed), uniform = self._fixed, self._reasons(self.units.uniform)
+        firsts = np.zeros(len(self.component), dtype=bool)
+        firsts[[found[0] for found in self.members.values()]] = True
+        places: dict[int, dict[Axis, int]] = defaultdict(dict)
+        for one in np.flatnonzero(firsts[owner]).tolist():  # the first tells the places of all
+            places[int(owner[one])][self.units.axes[axis[one]]] = int(count[one])
         result = {}
-        for key, found in members.items():
-            start, end = np.searchsorted(owner, [found[0], found[0] + 1]).tolist()
-            on = zip(axis[start:end].tolist(), count[start:end].tolist(), strict=True)
+        for key, found in self.members.items():
             result[key] = Group(
                 key=key,
-                places={self.units.axes[number]: positions for number, positions in on},
-                components=np.array(found, dtype=np.int64),
-                fixed=next((fixed[c] for c in found if c in fixed), None),
-                uniform=next((uniform[c] for c in found if c in uniform), None),
+                places=places[int(found[0])],
+                components=found,
+                fixed=_first(said, fixed[found]),
+                uniform=_first(self.units.uniform, uniform[found]),
             )
         return self._held(result)
 
     @cached_property
-    def fixed(self) -> dict[int, str]:
-        """Component → why it stays."""
-        fixed = self._reasons(self.units.fixed)
-        for number, roles in self._bad_roles().items():
-            for component in np.unique(self.labels(number)).tolist():
-                fixed.setdefault(component, roles)
-        return fixed
+    def _fixed(self) -> tuple[list[tuple[Labels, str]], Labels]:
+        """What was said of units that stay, and for every component the first that it is told."""
+        said = [*self.units.fixed, *self._bad_roles()]
+        return said, self._reasons(said)
+
+    def stays(self, components: Labels) -> NDArray[np.bool_]:
+        """Which of these cannot grow; ``NONE`` cannot."""
+        stays: NDArray[np.bool_] = self._fixed[1][components] != NONE
+        return stays | (components == NONE)
+
+    @cached_property
+    def members(self) -> dict[int, Labels]:
+        """Signature → the components of its group, in the order in which they first appear."""
+        owned = np.zeros(len(self.component), dtype=bool)
+        owned[self.component[self._named[0]]] = True
+        roots = np.flatnonzero(owned)  # ascending: by first position on the first axis
+        keys, first, number = np.unique(
+            self._signatures(self.component)[roots], return_index=True, return_inverse=True
+        )
+        ends = np.cumsum(np.bincount(number, minlength=len(keys)))
+        found = np.split(roots[np.argsort(number, kind="stable")], ends[:-1])
+        return {int(keys[group]): found[group] for group in np.argsort(first)}
+
+    @cached_property
+    def group_of(self) -> Labels:
+        """Component → number of its group in ``groups``; ``NONE`` for those of no parameter."""
+        result = np.full(len(self.component), NONE)
+        for number, found in enumerate(self.members.values()):
+            result[found] = number
+        return result
+
+    def groups_on(self, labels: Labels) -> list[int]:
+        """The numbers of the groups that these units belong to."""
+        found = distinct(self.group_of[self.component[labels]])[0].tolist()
+        return [number for number in found if number != NONE]
 
     def _held(self, groups: dict[int, Group]) -> dict[int, Group]:
         """Units that the code cuts in proportion with units that stay have to stay as well."""
-        owner = {int(c): key for key, group in groups.items() for c in group.components}
-        cuts = [{owner[c] for c in self._cut(block) if c in owner} for block in self.units.coupled]
+        keys = list(groups)
+        cuts = [
+            {keys[number] for number in self.groups_on(block[block != NONE])} for block in self.cuts
+        ]
         while True:
             held = {
                 key
@@ -152,70 +179,73 @@ class Inference:
             why = "the code cuts it in proportion with units that stay as they are"
             groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
 
-    def _cut(self, block: Labels) -> list[int]:
-        """The components of a block that is cut by position."""
-        if not self.is_cut(block):
-            return []
-        components: list[int] = np.unique(self.component[block[block != NONE]]).tolist()
-        return components
+    @cached_property
+    def cuts(self) -> list[Labels]:
+        """The coupled blocks that the code cuts by position."""
+        return [block for block in self.units.coupled if self._is_cut(block)]
 
-    def is_cut(self, block: Labels) -> bool:
+    def _is_cut(self, block: Labels) -> bool:
         """Whether neither the rows of a coupled block (those that stay aside: the one key head
         of many query heads) nor its columns are bundles."""
         if (block == NONE).any():
             return True
         components = self.component[block]
         rows = (components == components[:, :1]).all(axis=1)
-        stay = np.isin(components, list(self.fixed)).all(axis=1)
+        stay = self.stays(components).all(axis=1)
         return not ((rows | stay).all() or (components == components[:1]).all())
 
+    @cached_property
+    def _named(self) -> tuple[Labels, Labels]:
+        """Every unit of a parameter axis, and the axis."""
+        sizes = np.diff(self.units.starts)
+        named = np.ones(len(sizes), dtype=bool)
+        named[list(self.units.anonymous)] = False
+        axis_of = np.repeat(np.arange(len(sizes)), sizes * named)
+        return np.flatnonzero(np.repeat(named, sizes)), axis_of
+
     def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
-        """Which owner has units on which parameter axis, and how many: sorted by owner."""
-        axis_of = np.repeat(np.arange(len(self.units.axes)), np.diff(self.units.starts))
-        width = len(self.units.axes)
-        named = ~np.isin(axis_of, list(self.units.anonymous))
-        pair, count = np.unique((owner * width + axis_of)[named], return_counts=True)
-        return pair // width, pair % width, count
+        """Which owner has units on which parameter axis, and how many: sorted by axis."""
+        units, axis = self._named
+        pair, count = np.unique(axis * len(owner) + owner[units], return_counts=True)
+        return pair % len(owner), pair // len(owner), count
 
     def _signatures(self, owner: Labels) -> NDArray[np.uint64]:
         """For every owner of units (by number), a hash of the parameter axes they appear on and
         the operations they pass, and how often."""
-        names = np.array([_hash(str(a)) for a in self.units.axes], dtype=np.uint64)
+        names = np.zeros(len(self.units.axes), dtype=np.uint64)
+        for one, number in self.numbers.items():
+            names[number] = _hash(str(one))
         owners, axis, count = self._appearances(owner)
+        passed, times = (joined([one[i] for one in self.units.passed]) for i in (0, 1))
+        steps = mixed(np.arange(len(self.units.passed), dtype=np.uint64))
+        step = np.repeat(steps, [len(units) for units, _ in self.units.passed])
         keys = np.zeros(len(owner), dtype=np.uint64)
         with np.errstate(over="ignore"):
             np.add.at(keys, owners, mixed(names[axis] ^ mixed(count.astype(np.uint64))))
-        for number, labels in enumerate(self.units.passed):
-            known = labels[labels != NONE].reshape(-1)
-            np.add.at(keys, owner[known], mixed(np.array([number], dtype=np.uint64)))
+            np.add.at(keys, owner[passed], step * times.astype(np.uint64))
         return keys
 
-    @cached_property
-    def key_of(self) -> dict[int, int]:
-        """Component → signature of its group."""
-        return {int(c): key for key, group in self.groups.items() for c in group.components}
-
-    def _reasons(self, said: Sequence[tuple[Labels, str]]) -> dict[int, str]:
-        """Component → the first reason given for any of its units."""
-        reasons: dict[int, str] = {}
-        for labels, reason in said:
-            for component in np.unique(self.component[labels]).tolist():
-                reasons.setdefault(component, reason)
+    def _reasons(self, said: Sequence[tuple[Labels, str]]) -> Labels:
+        """Component → the number of the first reason given for any of its units, or ``NONE``."""
+        reasons = np.full(len(self.component), NONE)
+        for number in reversed(range(len(said))):
+            reasons[self.component[said[number][0]]] = number
         return reasons
 
-    def _bad_roles(self) -> dict[int, str]:
-        """Parameter axes that cannot follow growth, with the reason."""
-        bad = {}
+    def _bad_roles(self) -> Iterator[tuple[Labels, str]]:
+        """The units of parameter axes that cannot follow growth, with the reason."""
         for number, axis in enumerate(self.units.axes):
             roles = self.units.roles.get(number, set())
             if not roles and number not in self.units.anonymous:
-                bad[number] = f"'{axis.name}' was not seen in use"
+                reason = f"'{axis.name}' was not seen in use"
             elif SHARE in roles and len(roles) > 1:
-                bad[number] = (
+                reason = (
                     f"'{axis.name}' both makes these units and reads them (tied weights), "
                     "so it can be neither copied nor divided"
                 )
-        return bad
+            else:
+                continue
+            yield np.arange(*self.units.starts[number : number + 2]), reason
 
     @cached_property
     def outputs_of(self) -> dict[str, list[tuple[int, int]]]:
@@ -244,6 +274,12 @@ class Inference:
 
 UNIFORM = frozenset(map(rules.canonical, rules.pointwise.FACTORIES.split()))
 """Operations whose output holds one value everywhere, so that it fits any width."""
+
+
+def _first(said: Sequence[tuple[Labels, str]], numbers: Labels) -> str | None:
+    """The reason of the first component that has one."""
+    known = numbers[numbers != NONE]
+    return said[known[0]][1] if len(known) else None
 
 
 def _hash(text: str) -> int:
@@ -382,8 +418,7 @@ class Walk:
         else:
             results = self._apply(op, shapes, inputs, live)
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
-            parts = tuple(Part(p.axes, self.units.renamed(p.labels)) for p in result.parts)
-            self.units.passed += [part.labels for part in parts]
+            parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)
             result = replace(result, parts=parts)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")

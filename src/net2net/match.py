@@ -47,9 +47,10 @@ def match(
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
         old, new = teacher.labels(old_number), student.labels(number)
-        index = positions(old, teacher.slots(old_number), new, student.slots(number), source)
-        if len(old) == len(new) and np.array_equal(index, np.arange(len(new))):
-            continue
+        old_slots, slots = teacher.slots(old_number), student.slots(number)
+        if np.array_equal(source[new], old) and np.array_equal(slots, old_slots):
+            continue  # the same units in the same order
+        index = positions(old, old_slots, new, slots, source)
         role = student.role(axis)
         if strict and role == SHARE and not np.isin(np.arange(len(old)), index).all():
             raise GraphMismatchError(
@@ -110,22 +111,21 @@ def _match_units(
 def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int64]) -> None:
     """Units of one component have to meet in the student as they do in the teacher. Where channels
     in another order are added to themselves, they may not, however many there are."""
-    have = _passages(teacher, np.arange(len(teacher.component)))
-    want = _passages(student, source)
-    _, old, _ = student.units.steps()
-    owner = student.component[old]
+    have, have_of = _passages(teacher, np.arange(len(teacher.component)))
+    want, owner = _passages(student, source)
     same_kind = np.zeros(len(source), dtype=bool)
     for key in teacher.groups.keys() & student.groups.keys():
         same_kind[student.groups[key].components] = True
     # Components whose steps add up to the same hash meet alike: the rest is looked at one by one.
-    total_have = _totals(have, teacher.component[teacher.units.steps()[1]], len(teacher.component))
+    total_have = _totals(have, have_of, len(teacher.component))
     total_want = _totals(want, owner, len(source))
     same_kind &= (source >= 0) & (total_want != total_have[np.maximum(source, 0)])
     doubtful = np.flatnonzero(same_kind[owner])
+    if not len(doubtful):
+        return
     lost = owner[doubtful[~np.isin(want[doubtful], have)]]
     if len(lost):
-        key = student.key_of[int(lost[0])]
-        group = student.groups[key]
+        group = list(student.groups.values())[student.group_of[lost[0]]]
         raise GraphMismatchError(
             f"{_describe(group)}: the code orders them in a way that differs at this width. "
             "Choose another width for this space.",
@@ -133,15 +133,17 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
         )
 
 
-def _passages(inference: Inference, source: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A hash of every step of every unit: the operation, the teacher's component, both slots."""
+def _passages(inference: Inference, source: Labels) -> tuple[NDArray[np.uint64], Labels]:
+    """For every step of every unit a hash of the operation, the teacher's component and both slots;
+    and its own component."""
     number, old, new = inference.units.steps()
-    columns = (number, source[inference.component[old]], inference.slot[old], inference.slot[new])
+    owner = inference.component[old]
+    columns = (number, source[owner], inference.slot[old], inference.slot[new])
     result = np.zeros(len(old), dtype=np.uint64)
     with np.errstate(over="ignore"):
         for column in columns:
-            result = mixed(result ^ column.astype(np.uint64))
-    return result
+            result = (result + column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    return mixed(result), owner
 
 
 def _totals(hashes: NDArray[np.uint64], owner: Labels, count: int) -> NDArray[np.uint64]:

@@ -128,30 +128,27 @@ def spaces_of(inference: Inference) -> Spaces:
     slice), that the code cuts in proportion (``chunk``), or to which it gives one size, grow by one
     factor: they are one space. Fixed groups are listed where a weight makes or reads them.
     """
-    groups = inference.groups
-    key_of = inference.key_of
-    leader = {key: key for key in groups}
+    groups = list(inference.groups.values())
+    leader = list(range(len(groups)))
 
-    def find(key: int) -> int:
-        while leader[key] != key:
-            leader[key] = leader[leader[key]]
-            key = leader[key]
-        return key
+    def find(number: int) -> int:
+        while leader[number] != number:
+            leader[number] = leader[leader[number]]
+            number = leader[number]
+        return number
 
     def unite(labels: Labels) -> tuple[list[int], list[int]]:
         """Returns the groups that are one space now, and those that cannot grow."""
-        found = map(key_of.get, np.unique(inference.component[labels]).tolist())
-        keys = dict.fromkeys(key for key in found if key is not None)
-        growable = [key for key in keys if groups[key].fixed is None]
-        for key in growable:
-            leader[find(key)] = find(growable[0])
-        return growable, [key for key in keys if groups[key].fixed]
+        found = inference.groups_on(labels)
+        growable = [number for number in found if groups[number].fixed is None]
+        for number in growable:
+            leader[find(number)] = find(growable[0])
+        return growable, [number for number in found if groups[number].fixed]
 
     for axis, number in inference.numbers.items():
         if axis in inference.makers:
             unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
-    cuts = [block for block in inference.units.coupled if inference.is_cut(block)]
-    for block in cuts:
+    for block in inference.cuts:
         unite(block[block != NONE])
     for labels, _ in inference.units.uniform:
         unite(labels)
@@ -166,26 +163,22 @@ def spaces_of(inference: Inference) -> Spaces:
             held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
 
     ties: dict[int, dict[str, None]] = {}
-    for key, how in given.items():
-        ties.setdefault(find(key), {})[how] = None
-    for tie in inference.units.ties:
-        owner = key_of.get(int(inference.component[tie.unit]))
-        if owner is None:
-            continue
-        key = find(owner)
-        where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
-        ties.setdefault(key, {})[where] = None
+    for number, how in given.items():
+        ties.setdefault(find(number), {})[how] = None
+    owners = inference.group_of[inference.component[[tie.unit for tie in inference.units.ties]]]
+    for tie, owner in zip(inference.units.ties, owners.tolist(), strict=True):
+        if owner != NONE:
+            where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
+            ties.setdefault(find(owner), {})[where] = None
     members: dict[int, list[Group]] = {}
-    for key, group in groups.items():
-        members.setdefault(find(key), []).append(group)
+    for number, group in enumerate(groups):
+        members.setdefault(find(number), []).append(group)
 
     def leaders(blocks: list[Labels]) -> set[int]:
-        units = [block[block != NONE] for block in blocks]
-        found = {int(c) for one in units for c in np.unique(inference.component[one])}
-        return {find(key_of[component]) for component in found & key_of.keys()}
+        return {find(n) for block in blocks for n in inference.groups_on(block[block != NONE])}
 
-    cut, split = leaders(cuts), leaders(inference.units.coupled)
-    stays = {find(key): why for key, why in held.items()}
+    cut, split = leaders(inference.cuts), leaders(inference.units.coupled)
+    stays = {find(number): why for number, why in held.items()}
     found = [
         _space(
             inference, gathered, tuple(ties.get(key, ())), key in cut, key in split, stays.get(key)

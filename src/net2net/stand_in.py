@@ -30,15 +30,16 @@ def with_values(model: nn.Module) -> nn.Module:
 
 def stand_in(model: nn.Module, teacher: Inference, grown: Sequence[Grown]) -> nn.Module:
     """A student with values whose axes repeat their units in the order in which they lie."""
-    ratios = {group.key: one.ratio for one in grown for group in one.space.groups}
+    wider = {group.key: one.ratio for one in grown for group in one.space.groups}
+    ratios = [wider.get(key, 1) for key in teacher.groups]
     steps: dict[str, list[AxisStep]] = {}
     for axis, number in teacher.numbers.items():
         labels = teacher.labels(number)
-        keys = [teacher.key_of[component] for component in labels.tolist()]
+        groups = teacher.group_of[labels].tolist()
         index = np.concatenate(
             [
-                first + _repeated(labels[first:last], ratios.get(keys[first], 1))
-                for first, last in _runs(keys)
+                first + _repeated(labels[first:last], ratios[groups[first]])
+                for first, last in _runs(groups)
             ]
         )
         if len(index) != len(labels):
@@ -52,11 +53,11 @@ def stand_in(model: nn.Module, teacher: Inference, grown: Sequence[Grown]) -> nn
     return with_tensors(whole, tensors)
 
 
-def _runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where units of one signature lie side by side: first position, and the one after the last."""
+def _runs(groups: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where units of one group lie side by side: first position, and the one after the last."""
     first = 0
-    for place in range(1, len(keys) + 1):
-        if place == len(keys) or keys[place] != keys[first]:
+    for place in range(1, len(groups) + 1):
+        if place == len(groups) or groups[place] != groups[first]:
             yield first, place
             first = place
 

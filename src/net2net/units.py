@@ -9,6 +9,7 @@ others, is one *component*: it is copied whole or not at all. Inside it, each un
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +79,9 @@ class Units:
         """Neighbours on an axis that lies inside units, as what they were made from first."""
         self.ties: list[Tie] = []
         self.norms: dict[Norm, None] = {}
-        self.passed: list[Labels] = []
-        """The units of every part of every operation's output, in order of execution."""
+        self.passed: list[tuple[Labels, Labels]] = []
+        """For every part of every operation's output, in order of execution: its units, and how
+        many positions each has."""
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
@@ -124,26 +126,35 @@ class Units:
         ``others``: labels of the same shape, of what it was combined with; one unit combined with
         different ones becomes different ones.
         """
-        table = np.stack([x.reshape(-1) for x in (labels, *others)])
-        if others:
-            rows, places = np.unique(table, axis=1, return_inverse=True)
-        else:
-            row, places = np.unique(table[0], return_inverse=True)
-            rows = row[None]
-        if rows.size == 0:
+        values, places = distinct(labels)
+        for other in others:
+            theirs, at = distinct(other)
+            pairs, places = distinct(places * len(theirs) + at)
+            values = values[pairs // len(theirs)]
+        if values.size == 0:
             return labels
-        known = rows[0] != NONE
-        _, fresh = self.new("", 0, len(known))
+        known = values != NONE
+        _, fresh = self.new("", 0, len(values))
         origin = self.origins()
-        origin[fresh[known]] = origin[rows[0, known]]
-        self._renamed.append((rows[0, known], fresh[known]))
-        return np.where(known, fresh, NONE)[places.reshape(labels.shape)]
+        origin[fresh[known]] = origin[values[known]]
+        self._renamed.append((values[known], fresh[known]))
+        return np.where(known, fresh, NONE)[places].reshape(labels.shape)
+
+    def passed_on(self, labels: Labels) -> Labels:
+        """Labels of their own for the units of an operation's output, noting how often each is
+        there."""
+        result = self.renamed(labels)
+        known = result[result != NONE]
+        start = self.starts[-2]
+        count = np.bincount(known - start)
+        units = np.flatnonzero(count)
+        self.passed.append((units + start, count[units]))
+        return result
 
     def steps(self) -> tuple[Labels, Labels, Labels]:
         """Every renaming: its number, what was renamed, and its new name."""
         number = np.repeat(np.arange(len(self._renamed)), [len(old) for old, _ in self._renamed])
-        empty = [np.empty(0, dtype=np.int64)]
-        old, new = (np.concatenate(empty + [edge[i] for edge in self._renamed]) for i in (0, 1))
+        old, new = (joined([edge[i] for edge in self._renamed]) for i in (0, 1))
         return number, old, new
 
     def origins(self) -> Labels:
@@ -205,28 +216,50 @@ class Units:
 
     def components(self) -> Labels:
         """The component of every unit, as the smallest unit in it."""
-        return self._classes(self._same + self._bundled + self._renamed)
+        return _classes(self._same + self._bundled, self.origins().copy())
 
     def sames(self) -> Labels:
         """The class of units that are the same, for every unit, as the smallest unit in it."""
-        return self._classes(self._same)
+        return _classes(self._same, np.arange(self.starts[-1], dtype=np.int64))
 
-    def _classes(self, edges: list[tuple[Labels, Labels]]) -> Labels:
-        """The smallest unit that each is tied to.
 
-        Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units.
-        """
-        parent = np.arange(self.starts[-1], dtype=np.int64)
-        if not edges:
+def joined(runs: Sequence[Labels]) -> Labels:
+    """One after the other; none at all is an empty one."""
+    return np.concatenate([np.empty(0, dtype=np.int64), *runs])
+
+
+def distinct(labels: Labels) -> tuple[Labels, Labels]:
+    """The different labels, in order, and for each position the number of its own.
+
+    As ``np.unique`` does, but without sorting: an operation's labels lie close together.
+    """
+    flat = labels.reshape(-1)
+    if flat.size == 0:
+        return flat, flat
+    low = flat.min()
+    above = flat - low
+    span = int(above.max()) + 1
+    if span > 8 * flat.size:
+        values, places = np.unique(flat, return_inverse=True)
+        return values, places
+    there = np.zeros(span, dtype=bool)
+    there[above] = True
+    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[above]
+
+
+def _classes(edges: list[tuple[Labels, Labels]], parent: Labels) -> Labels:
+    """The smallest unit that each is tied to, by these edges and to its ``parent``, the smallest of
+    those that it is tied to so far.
+
+    Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units.
+    """
+    a, b = (joined([edge[i] for edge in edges]) for i in (0, 1))
+    while True:
+        root_a, root_b = parent[a], parent[b]
+        apart = root_a != root_b
+        if not apart.any():
             return parent
-        a = np.concatenate([edge[0] for edge in edges])
-        b = np.concatenate([edge[1] for edge in edges])
-        while True:
-            root_a, root_b = parent[a], parent[b]
-            apart = root_a != root_b
-            if not apart.any():
-                return parent
-            a, b = root_a[apart], root_b[apart]
-            np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-            while not np.array_equal(jumped := parent[parent], parent):
-                parent = jumped
+        a, b = root_a[apart], root_b[apart]
+        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
+        while not np.array_equal(jumped := parent[parent], parent):
+            parent = jumped

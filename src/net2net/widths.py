@@ -130,10 +130,11 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
     found: dict[str, Space] = {}
+    keys = list(inference.groups)
     for trace, tensor in inference.outputs_of.get(path, ()):
         for labels in inference.labels_of(trace, tensor):
-            for unit in set(inference.component[labels[labels >= 0]].tolist()):
-                space = spaces.of_group.get(inference.key_of.get(unit, -1))
+            for number in inference.groups_on(labels[labels != NONE]):
+                space = spaces.of_group.get(keys[number])
                 if space is not None:
                     found[space.name] = space
     if not found:
