@@ -22,7 +22,7 @@ from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
 from net2net.trace import Op, Ref, Trace, refs
-from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units, distinct, joined
+from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units, distinct, joined, runs
 from net2net.values import Part, Value
 
 
@@ -82,11 +82,11 @@ class Inference:
         first[of[passing]] = made[of[passing]] = len(origin)
         np.minimum.at(first, of[passing], origin[passing])
         np.minimum.at(made, of[passing], passing)
-        key = self._signatures(same)[classes]
+        key = self._signatures(same, self._appearances(same))[classes]
         order = np.lexsort((made, first, key, self.component[classes]))
-        ranked = self.component[classes][order]
+        begin, size = runs(self.component[classes][order])
         rank = np.empty(len(classes), dtype=np.int64)
-        rank[order] = np.arange(len(classes)) - np.searchsorted(ranked, ranked)
+        rank[order] = np.arange(len(classes)) - np.repeat(begin, size)
         slots: Labels = rank[of]
         return slots
 
@@ -105,7 +105,7 @@ class Inference:
     @cached_property
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
-        owner, axis, count = self._appearances(self.component)
+        owner, axis, count = self._places
         (said, fixed), uniform = self._fixed, self._reasons(self.units.uniform)
         firsts = np.zeros(len(self.component), dtype=bool)
         firsts[[found[0] for found in self.members.values()]] = True
@@ -131,8 +131,11 @@ class Inference:
 
     def stays(self, components: Labels) -> NDArray[np.bool_]:
         """Which of these cannot grow; ``NONE`` cannot."""
-        stays: NDArray[np.bool_] = self._fixed[1][components] != NONE
-        return stays | (components == NONE)
+        reasons = self._fixed[1]
+        stays: NDArray[np.bool_] = np.not_equal(
+            np.where(components == NONE, 0, reasons[components]), NONE
+        )
+        return stays
 
     @cached_property
     def members(self) -> dict[int, Labels]:
@@ -141,7 +144,9 @@ class Inference:
         owned[self.component[self._named[0]]] = True
         roots = np.flatnonzero(owned)  # ascending: by first position on the first axis
         keys, first, number = np.unique(
-            self._signatures(self.component)[roots], return_index=True, return_inverse=True
+            self._signatures(self.component, self._places)[roots],
+            return_index=True,
+            return_inverse=True,
         )
         ends = np.cumsum(np.bincount(number, minlength=len(keys)))
         found = np.split(roots[np.argsort(number, kind="stable")], ends[:-1])
@@ -206,16 +211,24 @@ class Inference:
     def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
         """Which owner has units on which parameter axis, and how many: sorted by axis."""
         units, axis = self._named
-        pair, count = np.unique(axis * len(owner) + owner[units], return_counts=True)
-        return pair % len(owner), pair // len(owner), count
+        pairs = np.sort(axis * len(owner) + owner[units], kind="stable")  # mostly sorted already
+        first, count = runs(pairs)
+        return pairs[first] % len(owner), pairs[first] // len(owner), count
 
-    def _signatures(self, owner: Labels) -> NDArray[np.uint64]:
+    @cached_property
+    def _places(self) -> tuple[Labels, Labels, Labels]:
+        """Where components appear."""
+        return self._appearances(self.component)
+
+    def _signatures(
+        self, owner: Labels, appearances: tuple[Labels, Labels, Labels]
+    ) -> NDArray[np.uint64]:
         """For every owner of units (by number), a hash of the parameter axes they appear on and
         the operations they pass, and how often."""
         names = np.zeros(len(self.units.axes), dtype=np.uint64)
         for one, number in self.numbers.items():
             names[number] = _hash(str(one))
-        owners, axis, count = self._appearances(owner)
+        owners, axis, count = appearances
         passed, times = (joined([one[i] for one in self.units.passed]) for i in (0, 1))
         steps = mixed(np.arange(len(self.units.passed), dtype=np.uint64))
         step = np.repeat(steps, [len(units) for units, _ in self.units.passed])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from net2net.errors import GraphMismatchError
 from net2net.infer import Group, Inference, mixed
 from net2net.maps import FRESH, Map, generator, method_named
-from net2net.units import SHARE, Axis, Labels
+from net2net.units import SHARE, Axis, Labels, occurrence
 
 ABSENT = -2
 """A student position whose unit the teacher has not on this axis: nobody may read it."""
@@ -198,17 +198,7 @@ def positions(old: Labels, old_slots: Labels, new: Labels, slots: Labels, source
     want = np.where(wanted >= 0, wanted * stride + slots, wanted)
     order = np.argsort(have, kind="stable")
     ranked = have[order]
-    place = np.searchsorted(ranked, want) + _occurrence(new * stride + slots)
+    place = np.searchsorted(ranked, want) + occurrence(new * stride + slots)
     inside = np.minimum(place, len(have) - 1)
     found = (place < len(have)) & (ranked[inside] == want) if len(have) else np.zeros(0, bool)
     return np.where(found, order[inside], np.where(wanted == FRESH, FRESH, ABSENT))
-
-
-def _occurrence(labels: Labels) -> NDArray[np.int64]:
-    """For every position, how many positions before it bear the same label."""
-    order = np.argsort(labels, kind="stable")
-    ranked = labels[order]
-    starts = np.searchsorted(ranked, ranked)
-    result = np.empty(len(labels), dtype=np.int64)
-    result[order] = np.arange(len(labels)) - starts
-    return result

@@ -228,6 +228,21 @@ def joined(runs: Sequence[Labels]) -> Labels:
     return np.concatenate([np.empty(0, dtype=np.int64), *runs])
 
 
+def occurrence(labels: Labels) -> Labels:
+    """For every position, how many positions before it bear the same label."""
+    order = np.argsort(labels, kind="stable")
+    first, count = runs(labels[order])
+    result = np.empty(len(labels), dtype=np.int64)
+    result[order] = np.arange(len(labels)) - np.repeat(first, count)
+    return result
+
+
+def runs(ranked: Labels) -> tuple[Labels, Labels]:
+    """Where each label of a sorted array begins, and how often it is there."""
+    first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])[: len(ranked)])
+    return first, np.diff(first, append=len(ranked))
+
+
 def distinct(labels: Labels) -> tuple[Labels, Labels]:
     """The different labels, in order, and for each position the number of its own.
 
