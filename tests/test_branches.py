@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import WidthError
-from net2net.hollow import run
+from net2net.hollow import Runner
 
 from .helpers import (
     Case,
@@ -642,8 +642,8 @@ def test_hollow_grouped_products_have_the_shapes_of_real_ones(
     left, right = torch.randn(a), torch.randn(b)
     real = F.grouped_mm(left, right, offs=ends)
     operation = torch.ops.aten._grouped_mm.default
-    assert run(operation, (left.to("meta"), right, ends), {}).shape == real.shape
-    assert run(operation, (left.to("meta"), right), {"offs": ends}).shape == real.shape
+    assert Runner().run(operation, (left.to("meta"), right, ends), {}).shape == real.shape
+    assert Runner().run(operation, (left.to("meta"), right), {"offs": ends}).shape == real.shape
 
 
 class NormAndHalves(nn.Module):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
 
 from net2net.errors import UnsupportedModelError
 
@@ -59,40 +59,107 @@ def _is_index(tensor: Tensor) -> bool:
 META = torch.device("meta")
 
 
-def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run one operation on any mix of hollow (``meta``) and real tensors.
+class Runner:
+    """Runs operations on any mix of hollow (``meta``) and real tensors.
 
     One hollow operand makes the result hollow, except where it gives no more than a shape or a
     type. New tensors are real even if the code asks for the device of a hollow one, and what is
     written to in place stays the object that it was.
+
+    A hollow result is a shape, so that of a layer like one before is known: much of what torch does
+    on ``meta`` is Python that decomposes the operation.
     """
-    name = func._schema.name
-    if name in {"aten::to", "aten::type_as"} and len(args) > 1 and isinstance(args[1], Tensor):
-        args = (args[0], torch.empty(0, dtype=args[1].dtype, device=args[0].device), *args[2:])
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    hollow = [tensor for tensor in tensors if tensor.device == META]
-    if not hollow or _shape_only(name):
-        args, kwargs = tree_map(_here, (args, kwargs))
-        if hollow:
-            kwargs = {**kwargs, "device": torch.device("cpu")}
-        return func(*args, **kwargs)
-    args, kwargs = tree_map(_there, (args, kwargs))
-    if name in _SHAPES:
-        type_asked = kwargs.get("out_dtype")
-        arguments = {key: item for key, item in kwargs.items() if isinstance(item, Tensor)}
-        shape = _SHAPES[name](*args, **arguments)
-        return tensors[0].new_empty(shape, dtype=type_asked, device=META)
-    if len(hollow) == len(tensors):
-        return func(*args, **kwargs)
-    try:
-        result = func(*tree_map(_emptied, args), **tree_map(_emptied, kwargs))
-    except (RuntimeError, NotImplementedError):
-        # it reads integers on the host (lengths of sequences)
-        result = func(*tree_map(_emptied_floats, args), **tree_map(_emptied_floats, kwargs))
-    first = func._schema.arguments[0].alias_info
-    if first is not None and first.is_write and isinstance(args[0], Tensor):
-        return args[0]
-    return result
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = func._schema.name
+        if name in {"aten::to", "aten::type_as"} and len(args) > 1 and isinstance(args[1], Tensor):
+            args = (args[0], torch.empty(0, dtype=args[1].dtype, device=args[0].device), *args[2:])
+        tensors = tensors_in((args, kwargs))
+        hollow = [tensor for tensor in tensors if tensor.device == META]
+        if not hollow or _shape_only(name):
+            args, kwargs = _mapped(_here, (args, kwargs))
+            if hollow:
+                kwargs = {**kwargs, "device": torch.device("cpu")}
+            return func(*args, **kwargs)
+        args, kwargs = _mapped(_there, (args, kwargs))
+        if name in _SHAPES:
+            type_asked = kwargs.get("out_dtype")
+            arguments = {key: item for key, item in kwargs.items() if isinstance(item, Tensor)}
+            shape = _SHAPES[name](*args, **arguments)
+            return tensors[0].new_empty(shape, dtype=type_asked, device=META)
+        if len(hollow) == len(tensors):
+            return self._hollow(func, args, kwargs, hollow)
+        try:
+            result = func(*_mapped(_emptied, args), **_mapped(_emptied, kwargs))
+        except (RuntimeError, NotImplementedError):
+            # it reads integers on the host (lengths of sequences)
+            result = func(*_mapped(_emptied_floats, args), **_mapped(_emptied_floats, kwargs))
+        first = func._schema.arguments[0].alias_info
+        if first is not None and first.is_write and isinstance(args[0], Tensor):
+            return args[0]
+        return result
+
+    def _hollow(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
+    ) -> Any:
+        """Run on hollow tensors alone, or give what came out of alike ones."""
+        if not _makes_anew(func) or any(tensor.layout != torch.strided for tensor in tensors):
+            return func(*args, **kwargs)
+        call = (func, _described(args), _described(tuple(kwargs.items())))
+        if call not in self._known:
+            result = func(*args, **kwargs)
+            made = result if isinstance(result, (tuple, list)) else [result]
+            if not all(_is_new(x, tensors) for x in made):
+                return result
+            self._known[call] = (type(result), [_described(x) for x in made])
+            return result
+        kind, made = self._known[call]
+        results = [torch.empty_strided(*form, dtype=dtype, device=META) for *form, dtype in made]
+        return kind(results) if kind in (tuple, list) else results[0]
+
+
+@cache
+def _makes_anew(func: Any) -> bool:
+    """Whether an operation neither writes to its arguments nor returns views of them."""
+    return all(x.alias_info is None for x in (*func._schema.arguments, *func._schema.returns))
+
+
+def _is_new(item: Any, given: list[Tensor]) -> bool:
+    """Whether a result is a tensor like any other, and none of those that were given."""
+    plain = isinstance(item, Tensor) and item.layout == torch.strided
+    return plain and all(item is not tensor for tensor in given)
+
+
+def _described(item: Any) -> Any:
+    """All that a hollow result depends on. The type tells 1, 1.0 and True apart."""
+    if isinstance(item, Tensor):
+        return (tuple(item.shape), item.stride(), item.dtype)
+    if isinstance(item, (list, tuple)):
+        return tuple(map(_described, item))
+    return (type(item), item)
+
+
+def _mapped(function: Callable[[Any], Any], item: Any) -> Any:
+    """The same on every argument of an operation, also in lists."""
+    if isinstance(item, dict):
+        return {key: _mapped(function, x) for key, x in item.items()}
+    if isinstance(item, (list, tuple)):
+        return type(item)([_mapped(function, x) for x in item])
+    return function(item)
+
+
+def tensors_in(item: Any) -> list[Tensor]:
+    """All tensors among the arguments of an operation, or its results."""
+    if isinstance(item, Tensor):
+        return [item]
+    if isinstance(item, dict):
+        item = item.values()
+    elif not isinstance(item, (list, tuple)):
+        return []
+    return [tensor for x in item for tensor in tensors_in(x)]
 
 
 def _grouped_product(a: Tensor, b: Tensor, offs: Tensor | None = None, *_: Any) -> tuple[int, ...]:

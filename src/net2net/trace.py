@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
-from net2net.hollow import named_tensors, run
+from net2net.hollow import Runner, named_tensors, tensors_in
 from net2net.provenance import Named, Watch, find, plant, transparent_functional
 
 log = logging.getLogger(__name__)
@@ -237,6 +238,15 @@ def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
     ]
 
 
+@cache
+def _signature(func: Any) -> tuple[dict[str, Any], str | None]:
+    """The arguments of an operation with their defaults, and the one that its outputs look into:
+    the schema calls them its aliases, and it is not written to."""
+    arguments = func._schema.arguments
+    viewed = [a.name for a in arguments if a.alias_info is not None and not a.alias_info.is_write]
+    return {a.name: a.default_value for a in arguments}, next(iter(viewed), None)
+
+
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation that runs under it into ``trace``."""
 
@@ -244,6 +254,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.calls = Watch(self.number)
+        self._runner = Runner()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
         self._copies: list[Tensor] = []
@@ -277,23 +288,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.failed_in = None
-        result = run(func, args, kwargs)
+        result = self._runner.run(func, args, kwargs)
         if func._schema.name == "aten::contiguous":
             # Whether this copies depends on sizes of 1, and does not concern units.
             self._numbers[id(result)] = self.number(args[0])
             self._copies.append(result)
             return result
-        tensors = [item for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)]
+        tensors = tensors_in((args, kwargs))
         if any(self.number(tensor) in self._touched for tensor in tensors):
-            self._touched |= {self.number(t) for t in tree_leaves(result) if isinstance(t, Tensor)}
-        named = {}
-        for position, argument in enumerate(func._schema.arguments):
-            if position < len(args):
-                named[argument.name] = self._ref(args[position])
-            elif argument.name in kwargs:
-                named[argument.name] = self._ref(kwargs[argument.name])
-            else:
-                named[argument.name] = argument.default_value
+            self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
+        names, viewed = _signature(func)
+        named = dict(names)
+        named.update(zip(names, map(self._ref, args), strict=False))
+        named.update((name, self._ref(item)) for name, item in kwargs.items())
         found = find(named, self.calls.args, self.calls.kwargs)
         op = Op(
             func._schema.name, named, self._ref(result), self.path,
@@ -301,24 +308,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             {key: x for key, x in found.items() if x.measured},
         )  # fmt: skip
         self.trace.ops.append(op)
-        self._note_views(op, func._schema)
+        if viewed is not None and isinstance(base := named[viewed], Ref):
+            self.trace.bases.update((ref.id, base.id) for ref in refs([op.outputs]) if ref != base)
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:
                     self.trace.constants[self.number(item)] = item.tolist()
         return result
-
-    def _note_views(self, op: Op, schema: Any) -> None:
-        """Outputs that the schema calls aliases of an argument, not written to, look into it."""
-        source = next(
-            (a for a in schema.arguments if a.alias_info is not None and not a.alias_info.is_write),
-            None,
-        )
-        if source is None or not isinstance(base := op.args[source.name], Ref):
-            return
-        for ref in refs([op.outputs]):
-            if ref != base:
-                self.trace.bases[ref.id] = base.id
 
     @contextmanager
     def watch_modules(self) -> Iterator[None]:
