@@ -347,3 +347,77 @@ class Unfolded(nn.Module):
 def test_a_multiple_of_what_grows_says_nothing_of_the_other_factor() -> None:
     growth = widen(randomise(Unfolded()), 2.0, noise(2, 3, 5, 5))
     assert growth.model.kernel == 3 and not growth.report.notes
+
+
+class Thirds(nn.Module):
+    """Cuts an axis at two places; neither number is a size of what comes out."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.first, self.second = size // 4, size // 2
+        self.a = nn.Linear(3, size)
+        self.b = nn.Linear(size // 4, 2)
+        self.c = nn.Linear(size // 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).relu()
+        out: Tensor = self.b(x[:, self.first : self.second])
+        return out + self.c(x.narrow(1, self.second, x.shape[1] - self.second))
+
+
+def test_places_where_an_axis_is_cut_are_read() -> None:
+    growth = widen(randomise(Thirds(8)), 2.0, noise(2, 3))
+    assert not growth.report.notes
+    grown = growth.model
+    assert isinstance(grown, Thirds)
+    assert (grown.first, grown.second, grown.a.out_features) == (4, 8, 16)
+
+
+class Joined(nn.Module):
+    """A size that is the sum of two."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__()
+        self.both = one + two
+        self.a, self.b = nn.Linear(3, one), nn.Linear(3, two)
+        self.c = nn.Linear(one + two, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = torch.cat([self.a(x), self.b(x)], 1).reshape(-1, self.both)
+        out: Tensor = self.c(joined.relu())
+        return out
+
+
+def test_parts_of_a_size_grow_by_themselves() -> None:
+    growth = widen(randomise(Joined(4, 6)), {"a": 2.0, "b": 9}, noise(2, 3))
+    assert [(row.name, row.new) for row in growth.report.rows] == [("a", 8), ("b", 9)]
+    assert growth.model.both == 17
+
+
+class Grouped(nn.Module):
+    """A convolution by its function, whose number of groups has a name of the author's own, and a
+    stride of the same value."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.parts, self.pace = size // 4, 2
+        self.a, self.b = nn.Conv2d(3, size, 1), nn.Conv2d(size, 2, 1)
+        self.weight = nn.Parameter(torch.empty(size, 4, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = nn.functional.conv2d(self.a(x), self.weight, None, 1, 1, self.pace, self.parts)
+        out: Tensor = self.b(hidden.relu())
+        return out
+
+
+def test_groups_under_a_name_of_their_own() -> None:
+    growth = widen(randomise(Grouped(12)), 2.0, noise(2, 3, 6, 6))
+    assert not growth.report.notes
+    assert (growth.model.parts, growth.model.pace) == (6, 2)
+
+
+def test_a_stride_of_as_many_as_there_are_groups_stays() -> None:
+    convolutions = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, stride=2, groups=2), nn.Conv2d(8, 2, 1)
+    growth = widen(randomise(nn.Sequential(*convolutions)), 2.0, noise(2, 3, 6, 6))
+    grown = growth.model.get_submodule("1")
+    assert (grown.groups, grown.stride) == (4, (2, 2))

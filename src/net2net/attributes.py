@@ -18,9 +18,9 @@ from net2net.values import Value
 
 @dataclass(frozen=True)
 class Reading:
-    """One use of a named integer as the size of an axis: a unit for each position along it
-    (``NONE`` where there is none). An axis that is ``held`` lies inside units: it never grows.
-    ``path``: the module whose code uses it."""
+    """One use of a named integer as the size of an axis, or of its front up to a cut: a unit for
+    each position along that (``NONE`` where there is none). An axis that is ``held`` lies inside
+    units: it never grows. ``path``: the module whose code uses it."""
 
     size: Named
     units: Labels
@@ -41,7 +41,7 @@ def readings(inference: Inference) -> list[Reading]:
     for trace, values in zip(inference.traces, inference.values, strict=True):
         measured: dict[Origin, Named] = {}
         for tensor, axis, named, path in _sizes(trace, values):
-            if values[tensor].shape[axis] == named:
+            if 0 < named <= values[tensor].shape[axis]:
                 result += _read(inference, values[tensor], axis, named, path)
                 lengths = {o: Named.attribute(n, o) for o, n in named.values.items()}
                 measured.update((o, n) for o, n in lengths.items() if axis_of(o))
@@ -58,7 +58,7 @@ def _read(
     part = value.part(axis)
     held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
     for units in _along(inference, value, axis):
-        yield Reading(size, units, held, path)
+        yield Reading(size, units[:size], held, path)
 
 
 def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
@@ -71,20 +71,18 @@ def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
 
 
 def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, Named, str]]:
-    """Every axis whose size was given as a named integer: tensor, axis, integer, module."""
+    """Every axis whose first positions a named integer counts: tensor, axis, integer, module."""
     for op in trace.ops:
         for (argument, index), named in {**op.named, **op.measured}.items():
             for tensor, axis in _axes(op, argument, index, values):
-                size = _sliced(op, named) if argument == "end" else named
-                if size is not None:
-                    yield tensor, axis, size, op.path
+                yield tensor, axis, named, op.path
     for tensor, axis, named in trace.whole:
         if tensor in values:
             yield tensor, axis, named, ""
 
 
 def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterator[tuple[int, int]]:
-    """The output axis whose size an argument gives: tensor and axis."""
+    """The axis whose size an argument gives, or the place of a cut: tensor and axis."""
     outputs = [ref.id for ref in refs([op.outputs]) if ref.id in values]
     if not outputs:
         return
@@ -98,18 +96,13 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
         yield outputs[0], (dim if dim >= 0 else dim + before) + index
     elif argument in {"split_size", "split_sizes"}:
         yield outputs[max(index, 0)], first.dim(op.args["dim"])
-    elif (name == "slice" and argument == "end") or argument == "length":
+    elif argument == "length":
         yield outputs[0], first.dim(op.args["dim"])
+    elif name in {"slice", "narrow"} and argument in {"start", "end"}:
+        if (source := op.args["self"].id) in values:
+            yield source, first.dim(op.args["dim"])
     elif argument == "normalized_shape":
         yield outputs[0], first.ndim - len(op.args[argument]) + index
-
-
-def _sliced(op: Op, end: Named) -> Named | None:
-    """The size of a slice that ends there; None if it begins where nobody knows."""
-    known = {**op.named, **op.measured}
-    start = known.get(("start", -1), op.args["start"] or 0)
-    size = end - start
-    return size if isinstance(size, Named) and min(start, end) >= 0 else None
 
 
 def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:

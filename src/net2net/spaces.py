@@ -155,6 +155,8 @@ def spaces_of(inference: Inference) -> Spaces:
     given: dict[int, str] = {}  # group → what gives it the size of others
     held: dict[int, str] = {}
     for origin, uses in by_attribute(readings(inference)).items():
+        if len(uses) == 1 and uses[0].size.attribute_alone:
+            continue  # whatever grows there, the attribute is their sum
         units = np.concatenate([use.units for use in uses])
         tied, still = unite(units[units != NONE])
         if len(tied) > 1:

@@ -152,7 +152,7 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
     try:
         plant(hollow)
         with (
-            _quiet(),
+            quiet(),
             _drawn_alike(),
             transparent_functional(),
             recorder.watch_modules(),
@@ -200,7 +200,7 @@ def refs(item: Any) -> list[Ref]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings of the user's model, and no opaque fast path for attention, while tracing."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
