@@ -103,7 +103,8 @@ def get_attribute(holder: Any, attribute: str) -> Any:
     for name in attribute.split("."):
         if holder is None:
             return None
-        holder = holder[int(name)] if name.isdigit() else getattr(holder, name, None)
+        # Its own dictionary: configurations exist that refuse to be asked for what varies by layer.
+        holder = holder[int(name)] if name.isdigit() else vars(holder).get(name)
     return holder
 
 

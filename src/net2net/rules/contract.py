@@ -125,6 +125,15 @@ def embedding_bag(site: Site) -> list[Value]:
     return [Value(site.shape, parts), *(Value(shape) for shape in site.outputs[1:])]
 
 
+@rule("linalg_solve_triangular")
+def solve(site: Site) -> Value:
+    """``a x = b`` (or ``x a = b``) for each of a batch: a product with the inverse of ``a``."""
+    a, b = site["self"], site["B"]
+    a = site.confine(a, [-2, -1], "solves equations over it")
+    b = site.confine(b, [-2 if site["left"] else -1], "solves equations over it")
+    return product(site, a, b) if site["left"] else product(site, b, a)
+
+
 # -- convolution --------------------------------------------------------------------------------
 
 

@@ -10,20 +10,20 @@ from net2net.rules import rule
 from net2net.values import Value
 
 UNARY = """
-    abs acos acosh alias alpha_dropout asin asinh atan atanh bernoulli bitwise_not ceil celu clamp
-    clamp_max clamp_min clone contiguous cos cosh cross deg2rad detach dropout elu erf erfc exp exp2
-    expm1 feature_alpha_dropout feature_dropout fill floor frac gelu hardshrink hardsigmoid
-    hardswish hardtanh isfinite isinf isnan leaky_relu lgamma log log10 log1p log2 log_sigmoid
-    logical_not logit mish nan_to_num native_dropout neg negative positive rad2deg reciprocal relu
-    relu6 round rrelu rsqrt selu sgn sigmoid sign silu sin sinc sinh softplus softshrink softsign
-    sqrt square tan tanh threshold to trunc type_as _to_copy zero bfloat16 float double half
+    abs acos acosh alias alpha_dropout asin asinh atan atanh bernoulli bitwise_not cauchy ceil celu
+    clamp clamp_max clamp_min clone contiguous cos cosh cross deg2rad detach dropout elu erf erfc
+    exp exp2 expm1 exponential feature_alpha_dropout feature_dropout fill floor frac gelu geometric
+    hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan leaky_relu lgamma log log10 log1p
+    log2 log_sigmoid logical_not logit log_normal mish nan_to_num native_dropout neg negative normal
+    positive rad2deg random reciprocal relu relu6 round rrelu rsqrt selu sgn sigmoid sign silu sin
+    sinc sinh softplus softshrink softsign sqrt square tan tanh threshold to trunc type_as uniform
+    _to_copy zero bfloat16 float double half
 """
 BINARY = """
-    add addcdiv addcmul atan2 bitwise_and bitwise_or bitwise_xor copy copysign div divide eq
-    floor_divide fmax fmin fmod ge greater greater_equal gt hypot le lerp less less_equal
-    logaddexp logical_and logical_or logical_xor lt masked_fill maximum minimum mul
-    multiply ne not_equal pow remainder rsub sub subtract true_divide where xlogy
-    __and__ __or__ __xor__
+    add addcdiv addcmul atan2 complex bitwise_and bitwise_or bitwise_xor copy copysign div divide eq
+    floor_divide fmax fmin fmod ge greater greater_equal gt hypot le lerp less less_equal logaddexp
+    logical_and logical_or logical_xor lt masked_fill maximum minimum mul multiply ne not_equal
+    polar pow remainder rsub sub subtract true_divide where xlogy __and__ __or__ __xor__
 """
 SCALING = frozenset("mul multiply div divide true_divide".split())
 

@@ -209,8 +209,9 @@ def _gradients(model: nn.Module, inputs: Inputs) -> dict[str, bool]:
 
     def note(name: str, parameter: Tensor) -> None:
         assert parameter.grad is not None
-        largest = torch.linalg.vector_norm(parameter.grad, float("inf"))  # takes no memory
-        found[name] = bool(largest.isfinite())
+        if parameter.grad.numel():
+            largest = torch.linalg.vector_norm(parameter.grad, float("inf"))  # takes no memory
+            found[name] = bool(largest.isfinite())
         parameter.grad = None
 
     for name, parameter in model.named_parameters():
