@@ -1,18 +1,10 @@
-"""transformers: a tiny random configuration of every model type, made from small values.
-
-A configuration's own defaults say which attributes it has; those with a name that is known here get
-a small value, in its sub-configurations as well. ``OVERRIDES`` holds what a structure demands
-beyond that.
-"""
+"""transformers: a tiny random model of every type, and inputs that it runs on."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from net2net.zoo.inputs_transformers import runnable
 from net2net.zoo.subject import Entry, Readout, Subject, first_output
-from net2net.zoo.transformers_overrides import OVERRIDES
-from net2net.zoo.transformers_sizes import HEADS, LAYERS, LISTS, SMALL, SPECIAL_TOKENS, WORDS
+from net2net.zoo.transformers_configs import tiny
+from net2net.zoo.transformers_inputs import runnable
 
 LIBRARIES = ("transformers",)
 
@@ -45,115 +37,3 @@ def build(name: str) -> Subject:
         return Subject(Readout(model, [(key, -1, 0)]), inputs, note)
     axis = 1 if tensor.ndim == 4 else tensor.ndim - 1
     return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, note)
-
-
-def tiny(kind: Any, name: str) -> Any:
-    """A small configuration of a class."""
-    try:
-        default = kind()
-    except Exception:  # a configuration without defaults
-        return kind(**OVERRIDES.get(name, {}))
-    return kind(**small_values(default, OVERRIDES.get(name, {})))
-
-
-DEPTH = "num_hidden_layers"
-KINDS = ("layer_types", "mlp_layer_types", "layers_block_type")
-"""Lists that hold the kind of every layer."""
-
-TOKEN = ("token_id", "token_index")
-
-
-def _kinds_of(default: Any) -> dict[str, list[Any]]:
-    present = vars(default)
-    return {name: list(dict.fromkeys(present[name])) for name in KINDS if present.get(name)}
-
-
-def _layers(default: Any) -> dict[str, int]:
-    """So many that there is one of every kind, or as many as there are stages."""
-    stages = getattr(default, "depths", None)
-    if isinstance(stages, (list, tuple)):
-        return {DEPTH: len(stages)}
-    return {DEPTH: max(LAYERS, *map(len, _kinds_of(default).values()), 0)}
-
-
-def _kinds(default: Any, layers: int) -> dict[str, list[Any]]:
-    """One layer of every kind, in the order in which they come; the last is repeated."""
-    return {
-        name: kinds + [kinds[-1]] * (layers - len(kinds))
-        for name, kinds in _kinds_of(default).items()
-    }
-
-
-def _sections(rope: dict[str, Any]) -> dict[str, Any]:
-    """Rotary parameters whose sections, if they have any, fill a small head."""
-    found: dict[str, Any] = {}
-    for name, now in rope.items():
-        if isinstance(now, dict):
-            found[name] = _sections(now)
-        elif name.endswith("_section") and isinstance(now, (list, tuple)):
-            found[name] = [SMALL["head_dim"] // 2 - len(now) + 1] + [1] * (len(now) - 1)
-            found["partial_rotary_factor"] = 1.0
-        elif name == "partial_rotary_factor":
-            found.setdefault(name, max(now, 0.5))
-        else:
-            found[name] = now
-    return found
-
-
-BACKBONE = {
-    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32],
-    "depths": [1, 1, 1, 1],
-}  # fmt: skip
-"""Instead of timm's, which has no small sizes."""
-
-
-def _given(part: Any) -> dict[str, Any]:
-    """What a configuration gives to its part beyond the part's own defaults."""
-    found = part.to_diff_dict()
-    return {
-        name: value
-        for name, value in found.items()
-        if ("depths" in vars(part) and name in ("out_indices", "out_features"))
-        or (
-            not isinstance(value, (list, tuple, dict))
-            and name not in ("transformers_version", "model_type")
-        )
-    }
-
-
-def small_values(default: Any, override: dict[str, Any]) -> dict[str, Any]:
-    """What to pass to the class of ``default``: small values under names that it has."""
-    from transformers import AutoConfig, PretrainedConfig
-
-    present = vars(default)
-    aliases = {alias: name for alias, name in default.attribute_map.items() if name not in present}
-    values: dict[str, Any] = {}
-    small = {**SMALL, **SPECIAL_TOKENS, **_layers(default)}
-    if "kv_lora_rank" in present:  # keys are made from one latent vector: as many as queries
-        small["num_key_value_heads"] = HEADS
-    for name, now in present.items():
-        if isinstance(now, PretrainedConfig):
-            nested = override.get(name, {})
-            if nested.get("model_type", now.model_type) != now.model_type:
-                values[name] = nested  # another kind of part than by default
-                continue
-            if now.model_type == "timm_backbone":
-                values[name] = {**BACKBONE, "out_indices": now.out_indices}
-                continue
-            values[name] = {**_given(now), **small_values(now, nested)}
-            if default.sub_configs.get(name, AutoConfig) is AutoConfig:
-                values[name]["model_type"] = now.model_type  # of which class it is to be
-        elif name in LISTS and isinstance(now, (list, tuple)):
-            values[name] = LISTS[name](now)
-        elif name in small and not isinstance(now, (list, tuple, dict)):
-            values[name] = small[name]
-        elif isinstance(now, dict) and name.startswith("rope_"):
-            values[name] = _sections(now)
-        elif name.endswith(TOKEN) and isinstance(now, int) and now >= WORDS:
-            values[name] = min(SPECIAL_TOKENS.values()) - 1
-    values.update({name: small[name] for name in aliases if name in small})
-    values.update(_kinds(default, small[DEPTH]))
-    for name, value in override.items():
-        if not isinstance(present.get(name), PretrainedConfig):
-            values[name] = value
-    return values

@@ -21,8 +21,6 @@ _MROPE = {"rope_parameters": {
 _SECTIONED = "qwen2_vl", "qwen2_5_vl", "glm4v", "glm4v_moe", "glm_ocr", "glm_image"
 """Their code has sections of its own if the configuration has none."""
 
-_TOWER = {"encoder_hidden_size": WIDTH}
-
 _EFFICIENT = {"width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 320}
 
 _PICTURE_WORDS = {"<image>": SPECIAL_TOKENS["image_token_id"], "<|extra_200|>": 80} | {
@@ -52,80 +50,58 @@ _SAM2: dict[str, Any] = {
     "prompt_encoder_config": {"patch_size": 16},
 }
 
+_LCNET = {"stage_out_channels": [96, 96, 192, 384], "stem_channels": [3, 48, 96]}
+
+BACKBONE = {
+    "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32],
+    "depths": [1, 1, 1, 1],
+}  # fmt: skip
+"""Instead of timm's, which have no small sizes."""
+
+_EDGETAM = {
+    "backbone_config": {"architecture": "repvit_m1", "num_classes": 2},
+    "backbone_channel_list": [384, 192, 96, 48],
+    "backbone_feature_sizes": [[8, 8], [4, 4], [2, 2]],
+}  # fmt: skip
+
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "swin": _SWIN,
-    "segformer": {
-        "num_encoder_blocks": 2, "depths": [1, 1], "sr_ratios": [2, 1], "hidden_sizes": [16, 32],
-        "num_attention_heads": [2, 4], "patch_sizes": [3, 3], "strides": [2, 2],
-        "mlp_ratios": [2, 2], "decoder_hidden_size": 16,
-    },
-    "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
-    "convnextv2": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
-    "resnet": {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1]},
-    "regnet": {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1]},
-    "mobilenet_v2": {"depth_multiplier": 0.35},
-    "wav2vec2": _CONVOLVED,
-    "hubert": _CONVOLVED,
-    "mamba2": {"num_heads": 8, "n_groups": 2, "expand": 2, "chunk_size": 8},
-    "deberta-v2": {
-        "relative_attention": True, "position_buckets": 8, "max_relative_positions": 16,
-        "pos_att_type": ["c2p", "p2c"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
-    },
-    "falcon": {"new_decoder_architecture": False, "multi_query": True, "alibi": False},
     **{name: {"text_config": _MROPE} for name in _SECTIONED},
     **{f"{name}_text": _MROPE for name in _SECTIONED},
-    "glm46v": {"text_config": _MROPE},
-    "glmga": {"text_config": _MROPE},
-    "hunyuan_vl": {"text_config": _MROPE},
-    "hunyuan_vl_text": _MROPE,
-    "ernie4_5_vl_moe": {"text_config": _MROPE},
-    "mistral4": {"head_dim": 16},
-    "moonshine_streaming": {"num_key_value_heads": HEADS},
-    "dbrx": {"attn_config": {"rope_theta": 1e4}},
-    "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
-    "kosmos-2": {"latent_query_num": 4},
-    "kyutai_speech_to_text": {"num_codebooks": 3, "codebook_vocab_size": 32},
-    "levit": {"patch_size": 16, "image_size": 64},
-    "mobilevitv2": {"patch_size": 2},
-    "seggpt": {"image_size": [64, 32]},
-    "textnet": {"stem_out_channels": 16},
-    "xmod": {"default_language": "en_XX"},
-    "lw_detr": {"backbone_config": {
-        "model_type": "lw_detr_vit", "num_windows": 4, "out_indices": [2],
-        "window_block_indices": [0],
-    }},
-    "granite4_vision": {
-        "deepstack_layer_map": [[-1, 0]], "downsample_rate": "1/2",
-        "spatial_target_layers": [1, 1, 1, 1],
-    },
     **{
-        name: {part: {"architecture": "test_vit", "model_args": {"dynamic_img_size": True}}}
-        for name, part in (("pe_video_encoder", "vision_config"),)
+        name: {"text_config": _MROPE}
+        for name in ("glm46v", "glmga", "hunyuan_vl", "paddleocr_vl", "qwen2_5_omni_thinker")
     },
     "align": {"projection_dim": 80, "vision_config": _EFFICIENT},
-    "efficientnet": _EFFICIENT,
+    "aria": {"projector_patch_to_query_dict": {16: 4}},
+    "audio-spectrogram-transformer": {"max_length": 32, "frequency_stride": 8, "time_stride": 8},
+    "blt": {
+        "encoder_hash_byte_group_vocab": 97, "global_config": {"encoder_cross_output_size": 64},
+    },
     "bridgetower": {
         "hidden_size": 128,
         "text_config": {"hidden_size": 128}, "vision_config": {"hidden_size": 128},
     },
-    "blt": {
-        "encoder_hash_byte_group_vocab": 97, "global_config": {"encoder_cross_output_size": 64},
-    },
-    "layoutlmv3": {"coordinate_size": 6, "shape_size": 4},
-    "lilt": {"hidden_size": 48, "channel_shrink_ratio": 2},
     "bros": {
         "dim_bbox_sinusoid_emb_2d": 32, "dim_bbox_sinusoid_emb_1d": 4, "dim_bbox_projection": 8,
     },
     "chameleon": {"vocabulary_map": _PICTURE_WORDS, "vq_config": {**_VQ, "num_embeddings": 8}},
-    "emu3": {"vocabulary_map": _PICTURE_WORDS, "vq_config": {**_VQ, "codebook_size": 8}},
-    "audio-spectrogram-transformer": {"max_length": 32, "frequency_stride": 8, "time_stride": 8},
     "clap": {"audio_config": {
         "spec_size": 64, "patch_embeds_hidden_size": 32, "depths": [1, 1],
-        "num_attention_heads": [2, 4],
+        "num_attention_heads": [2, 4], "hidden_size": 64,
     }},
+    "clvp": {
+        "text_config": {"hidden_size": 128}, "speech_config": {"hidden_size": 128},
+    },
     "cohere_compass": {"text_config": _FULL_MROPE},
     "cohere_compass_text": _FULL_MROPE,
+    "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
+    "convnextv2": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
+    "dac": {"encoder_hidden_size": 4},
+    "dbrx": {"attn_config": {"rope_theta": 1e4, "clip_qkv": 8.0}},
+    "deberta-v2": {
+        "relative_attention": True, "position_buckets": 8, "max_relative_positions": 16,
+        "pos_att_type": ["c2p", "p2c"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
+    },
     "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense", "sparse"]}},
     "depth_pro": {
         "patch_size": 16, "fusion_hidden_size": 16, "intermediate_hook_ids": [1, 0],
@@ -135,33 +111,159 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "fov_model_config": {"image_size": 16, "patch_size": 4},
     },
     "dia": {"delay_pattern": [0, 1, 2], "decoder_config": {"num_channels": 3}},
+    "donut-swin": _SWIN,
+    "edgetam": {"vision_config": _EDGETAM},
+    "edgetam_vision_model": _EDGETAM,
+    "efficientloftr": {
+        "hidden_size": 64, "out_features": [16, 16, 32, 64], "stage_num_blocks": [1, 1, 1, 1],
+        "num_attention_heads": 8, "num_key_value_heads": 8,
+    },
+    "efficientnet": _EFFICIENT,
+    "emu3": {"vocabulary_map": _PICTURE_WORDS, "vq_config": {**_VQ, "codebook_size": 8}},
+    "ernie4_5_vl_moe": {"text_config": {"rope_parameters": {
+        "rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2],
+    }}},
     "esmc": {"num_key_value_heads": HEADS},
-    "timm_wrapper": {"architecture": "test_resnet"},
-    "timm_backbone": {"backbone": "test_resnet"},
+    "falcon": {"new_decoder_architecture": False, "multi_query": True, "alibi": False},
     "fast_vlm": {"vision_config": {
         "architecture": "test_convnext", "hidden_size": 64, "model_args": {},
     }},
-    "zamba2": {"hybrid_layer_ids": [1]},
-    "zaya": {"num_experts_per_tok": 1},
-    "squeezebert": {"embedding_size": WIDTH},
-    "donut-swin": _SWIN,
-    "maskformer-swin": _SWIN,
-    "swinv2": {**_SWIN, "pretrained_window_sizes": [0, 0]},
-    "swin2sr": {"patch_size": 1},
-    "dac": {"encoder_hidden_size": 4},
-    "sam2": _SAM2,
-    "sam2_vision_model": _SAM2["vision_config"],
-    "sam2_hiera_det_model": _SAM2["vision_config"]["backbone_config"],
+    "fastspeech2_conformer_with_hifigan": {"vocoder_config": {"model_in_dim": 16}},
+    "fun_asr_nano": {"adaptor_config": {"intermediate_size": 8}},
+    "gemma3n": {
+        "vision_config": {
+            "architecture": "test_resnet", "hidden_size": 96, "vocab_offset": 94,
+        },
+        "audio_config": {"vocab_offset": 95},
+        "vision_soft_tokens_per_image": 1, "audio_soft_tokens_per_image": 4,
+    },
+    "gemma3n_vision": {"architecture": "test_resnet"},
+    "glmasr": {"audio_config": {"intermediate_size": 4 * WIDTH}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
-    "blip": {"text_config": _TOWER},
+    "granite4_vision": {
+        "vision_config": {"hidden_size": 128}, "qformer_config": {"encoder_hidden_size": 128},
+        "deepstack_layer_map": [[-1, 0]], "downsample_rate": "1/2",
+        "spatial_target_layers": [1, 1, 1, 1],
+    },
+    "granite_speech5_ctc": {"encoder_config": {"num_key_value_heads": HEADS}},
+    "granite_speech5_encoder": {"num_key_value_heads": HEADS},
+    "hubert": _CONVOLVED,
+    "hunyuan_vl_text": _MROPE,
+    "kosmos-2": {"latent_query_num": 4},
+    "kyutai_speech_to_text": {"num_codebooks": 3, "codebook_vocab_size": 32},
+    "layoutlmv3": {"coordinate_size": 6, "shape_size": 4},
+    "levit": {"patch_size": 16, "image_size": 64},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
+    "lilt": {"hidden_size": 48, "channel_shrink_ratio": 2},
+    "lw_detr": {"projector_scale_factors": [1.0], "backbone_config": {
+        "model_type": "lw_detr_vit", "num_windows": 4, "out_indices": [2],
+        "window_block_indices": [0],
+    }},
+    "mamba2": {"num_heads": 8, "n_groups": 2, "expand": 2, "chunk_size": 8},
+    "maskformer-swin": _SWIN,
+    "mistral4": {"head_dim": 16},
+    "mobilenet_v2": {"depth_multiplier": 0.35},
+    "mobilevitv2": {"patch_size": 2, "image_size": 64, "width_multiplier": 0.25},
+    "molmo2": {"adapter_config": {"vision_feature_layer": [1, 0]}},
+    "moonshine_streaming": {"num_key_value_heads": HEADS},
+    "llama4": {"vision_config": {"intermediate_size": 4 * WIDTH}},
+    "muse_glimmer": {"out_hidden_size": 128},
+    "muse_spark": {"out_hidden_size": 128},
+    "neucodec": {"quantization_dim": 2 * WIDTH},
+    "omdet-turbo": {
+        "encoder_in_channels": [16, 24, 32], "apply_layernorm_after_vision_backbone": False,
+        "text_projection_in_dim": WIDTH, "text_projection_out_dim": WIDTH,
+        "class_embed_dim": WIDTH, "task_encoder_hidden_dim": WIDTH,
+        "vision_features_channels": [WIDTH, WIDTH, WIDTH], "decoder_hidden_dim": WIDTH,
+        "decoder_num_heads": HEADS, "decoder_num_layers": 2,
+        "backbone_config": {**BACKBONE, "out_indices": [2, 3, 4]},
+    },
+    "pe_video_encoder": {"vision_config": {
+        "architecture": "test_vit", "model_args": {"dynamic_img_size": True},
+    }},
+    "perception_lm": {"vision_config": {
+        "architecture": "test_vit",
+        "model_args": {"embed_dim": WIDTH, "img_size": [32, 32], "global_pool": ""},
+    }},
+    "pp_doclayout_v3": {"x4_feat_dim": 32, "mask_feature_channels": [16, 16]},
+    "pp_ocrv6_small_det": {
+        "backbone_config": {
+            **_LCNET, "out_features": ["stage1", "stage2", "stage3", "stage4"],
+        },
+        "layer_list_out_channels": [96, 96, 192, 384],
+    },
+    "pp_ocrv6_small_rec": {"backbone_config": _LCNET},
+    "pp_ocrv6_tiny_rec": {"backbone_config": _LCNET},
+    "reformer": {
+        "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"],
+        "local_attn_chunk_length": 4, "lsh_attn_chunk_length": 4, "num_buckets": 2, "hash_seed": 0,
+        "attention_head_size": 8, "feed_forward_size": 48,
+    },
+    "regnet": {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1]},
+    "resnet": {"embedding_size": 8, "hidden_sizes": [16, 32], "depths": [1, 1]},
+    "sam2": _SAM2,
+    "sam2_hiera_det_model": _SAM2["vision_config"]["backbone_config"],
+    "sam2_vision_model": _SAM2["vision_config"],
+    "sam3_tracker": {"vision_config": {"backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}},
+    "segformer": {
+        "num_encoder_blocks": 2, "depths": [1, 1], "sr_ratios": [2, 1], "hidden_sizes": [16, 32],
+        "num_attention_heads": [2, 4], "patch_sizes": [3, 3], "strides": [2, 2],
+        "mlp_ratios": [2, 2], "decoder_hidden_size": 16,
+    },
+    "seggpt": {"image_size": [64, 32]},
+    "squeezebert": {"embedding_size": WIDTH},
+    "swin": _SWIN,
+    "swin2sr": {"patch_size": 1},
+    "swinv2": {**_SWIN, "pretrained_window_sizes": [0, 0]},
+    "t5gemma2_encoder": {"text_config": {"dropout_rate": 0.0}},
+    "textnet": {"stem_out_channels": 16},
+    "timm_backbone": {"backbone": "test_resnet"},
+    "timm_wrapper": {"architecture": "test_resnet"},
+    "tvp": {"max_img_size": 32, "visual_prompt_size": 4},
+    "uvdoc": {"backbone_config": {"out_features": [f"stage{stage}" for stage in range(1, 7)]}},
+    "wav2vec2": _CONVOLVED,
+    "xclip": {"vision_config": {"mit_hidden_size": 16, "mit_intermediate_size": 24}},
+    "xcodec": {"codebook_dim": 2 * WIDTH},
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {
+        "num_hidden_layers": 3, "layers_block_type": ["linear_attention", "hybrid", "hybrid"],
+        "attention_hidden_size": 2 * WIDTH, "attention_head_dim": 16,
+    },
+    "zamba2": {"hybrid_layer_ids": [1], "attention_hidden_size": 2 * WIDTH},
+    "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
 """Of configurations; sub-configurations are nested."""
 
 INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
+    **{
+        name: {
+            "pixel_values": lambda: torch.randn(1, 3, 8, 8 * 32),
+            "target_sizes": lambda: torch.tensor([[4, 4], [4, 4]]),
+        }
+        for name in ("minicpm_ocr_vision", "minicpmv4_7_vision")
+    },
+    **{
+        name: {
+            "input_features": lambda: torch.randn(2, 12, 7 * 16),
+            "input_features_mask": lambda: torch.ones(2, 12, dtype=torch.long),
+        }
+        for name in ("fun_asr_nano", "fun_asr_nano_encoder")
+    },
+    **{
+        name: {
+            "input_features": lambda: torch.randn(2, 16, 200),
+            "input_features_mask": lambda: torch.ones(2, 200, dtype=torch.long),
+        }
+        for name in ("qwen3_asr", "qwen3_asr_encoder")
+    },
+    **{
+        f"pp_ocrv{name}_rec": {"pixel_values": lambda: torch.randn(2, 3, 96, 96)}
+        for name in ("5_mobile", "5_server", "6_small", "6_tiny")
+    },
     "audio-spectrogram-transformer": {"input_values": lambda: torch.randn(2, 32, 16)},
+    "blip_2_qformer": {"encoder_hidden_states": lambda: torch.randn(2, 5, WIDTH)},
     "clap": {"input_features": lambda: torch.randn(2, 1, 64, 16)},
     "clvp": {"input_features": lambda: torch.randn(2, 80, 16)},
-    "blip_2_qformer": {"encoder_hidden_states": lambda: torch.randn(2, 5, WIDTH)},
     "decision_transformer": {
         "states": lambda: torch.randn(2, 5, 17),
         "actions": lambda: torch.randn(2, 5, 4),
@@ -170,19 +272,60 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "timesteps": lambda: torch.arange(5).repeat(2, 1),
         "attention_mask": lambda: torch.ones(2, 5, dtype=torch.long),
     },
-    "inkling2_vision": {"pixel_values": lambda: torch.randn(2 * 16 * 64, 3)},
-    "inkling2": {"pixel_values": lambda: torch.randn(2 * 16 * 64, 3)},
+    "depth_pro": {"pixel_values": lambda: torch.randn(2, 3, 64, 64)},
+    "dia": {"decoder_input_ids": lambda: torch.randint(3, 90, (2, 8, 3))},
+    "efficientloftr": {"pixel_values": lambda: torch.randn(1, 2, 3, 64, 64)},
+    "gemma3n": {
+        "input_features": lambda: torch.randn(2, 64, 128),
+        "input_features_mask": lambda: torch.ones(2, 64, dtype=torch.bool),
+    },
+    "gemma3n_audio": {
+        "audio_mel": lambda: torch.randn(2, 64, 128),
+        "audio_mel_mask": lambda: torch.zeros(2, 64, dtype=torch.bool),
+    },
+    "gemma4_audio": {"input_features": lambda: torch.randn(2, 64, 128)},
+    "gemma4_vision": {
+        "pixel_values": lambda: torch.randn(2, 16, 3 * 8 * 8),
+        "pixel_position_ids": lambda: torch.cartesian_prod(*2 * [torch.arange(4)]).repeat(2, 1, 1),
+    },
+    "glm_image": {"image_grid_thw": lambda: torch.tensor([[1, 4, 4]] * 3)},
+    "granite_docling": {
+        "pixel_values": lambda: torch.randn(2, 1, 3, 32, 32),
+        "pixel_attention_mask": lambda: torch.ones(2, 1, dtype=torch.bool),
+    },
+    "inkling_mm_model": {"pixel_values": lambda: torch.randn(2, 2, 32, 32, 3)},
+    "mllama": {
+        "pixel_values": lambda: torch.randn(2, 1, 4, 3, 32, 32),
+        "aspect_ratio_ids": lambda: torch.ones(2, 1, dtype=torch.long),
+        "aspect_ratio_mask": lambda: torch.ones(2, 1, 4, dtype=torch.long),
+    },
+    **{
+        name: {
+            "pixel_values": lambda: torch.randn(2, 2, 3, 32, 32),
+            "image_sizes": lambda: torch.tensor([[32, 32], [32, 32]]),
+        }
+        for name in ("granite4_vision", "llava_next", "llava_next_video", "llava_onevision")
+    },
+    "idefics": {
+        "pixel_values": lambda: torch.randn(2, 1, 3, 32, 32),
+        "image_attention_mask": lambda: torch.ones(2, 12, 1, dtype=torch.long),
+    },
+    "inkling2": {"pixel_values": lambda: torch.randn(32, 16, 16, 3)},
+    "inkling2_vision": {"pixel_values": lambda: torch.randn(32, 16, 16, 3)},
     "kosmos-2": {
         "image_embeds_position_mask": lambda: torch.tensor([[0, 1, 1, 1, 1] + [0] * 7] * 2),
     },
     "kyutai_speech_to_text": {"input_ids": lambda: torch.randint(3, 30, (2, 12, 4))},
     "lightglue": {"pixel_values": lambda: torch.randn(1, 2, 3, 64, 64)},
-    "efficientloftr": {"pixel_values": lambda: torch.randn(1, 2, 3, 64, 64)},
     "lxmert": {
         "visual_feats": lambda: torch.randn(2, 4, 16),
         "visual_pos": lambda: torch.rand(2, 4, 4),
     },
-    "oneformer": {"task_inputs": lambda: torch.randint(3, 90, (2, 77))},
+    "muse_glimmer_assistant": {
+        "noise_embeds": lambda: torch.randn(2, 16, WIDTH),
+        "context_hidden_states": lambda: torch.randn(2, 12, 5 * WIDTH),
+    },
+    "neucodec": {"input_features": lambda: torch.randn(2, 12, 16)},
     "omdet-turbo": {
         "classes_input_ids": lambda: torch.randint(3, 90, (4, 5)),
         "classes_attention_mask": lambda: torch.ones(4, 5, dtype=torch.long),
@@ -190,11 +333,12 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "tasks_attention_mask": lambda: torch.ones(2, 5, dtype=torch.long),
         "classes_structure": lambda: torch.tensor([2, 2]),
     },
-    "muse_glimmer_assistant": {
-        "noise_embeds": lambda: torch.randn(2, 16, WIDTH),
-        "context_hidden_states": lambda: torch.randn(2, 12, 5 * WIDTH),
-    },
+    "oneformer": {"task_inputs": lambda: torch.randint(3, 90, (2, 77))},
     "perceiver": {"inputs": lambda: torch.randn(2, 12, WIDTH)},
+    "pi0": {
+        "action_embeds": lambda: torch.randn(2, 5, WIDTH),
+        "input_ids": lambda: torch.randint(3, 90, (2, 12)),
+    },
     "seggpt": {
         "pixel_values": lambda: torch.randn(2, 3, 32, 32),
         "prompt_pixel_values": lambda: torch.randn(2, 3, 32, 32),
@@ -204,11 +348,16 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "input_values": lambda: torch.randn(2, 12, WIDTH),
         "decoder_input_values": lambda: torch.randn(2, 8, WIDTH),
     },
-    "vilt": {"pixel_values": lambda: torch.randn(2, 3, 32, 32)},
-    "dia": {"decoder_input_ids": lambda: torch.randint(3, 90, (2, 8, 3))},
-    "gemma3n_audio": {
-        "audio_mel": lambda: torch.randn(2, 64, 128),
-        "audio_mel_mask": lambda: torch.zeros(2, 64, dtype=torch.bool),
+    "timesfm": {
+        "past_values": lambda: torch.randn(2, 32),
+        "past_values_padding": lambda: torch.zeros(2, 32, dtype=torch.long),
+        "freq": lambda: torch.zeros(2, 1, dtype=torch.long),
     },
+    "tvp": {"pixel_values": lambda: torch.randn(2, 4, 3, 32, 32)},
+    "udop": {"bbox": lambda: torch.rand(2, 12, 4)},
+    "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": lambda: torch.randn(2, WIDTH, 8)},
+    "vilt": {"pixel_values": lambda: torch.randn(2, 3, 32, 32)},
+    "voxtral_realtime": {"input_ids": lambda: torch.randint(3, 90, (2, 8))},
+    "xcodec2": {"input_features": lambda: torch.randn(2, 12, 16)},
 }
 """Inputs that no name or shape in the configuration tells."""

@@ -8,141 +8,90 @@ from typing import Any
 WIDTH, BLOCK_WIDTH, HEADS, LAYERS, WORDS = 32, 48, 4, 2, 99
 
 
-SMALL: dict[str, Any] = {
-    **dict.fromkeys("hidden_size n_embd d_model dim word_embed_proj_dim".split(), WIDTH),
-    **dict.fromkeys("attention_hidden_size".split(), WIDTH),
-    **dict.fromkeys(
-        "num_hidden_layers n_layer n_layers num_layers encoder_layers decoder_layers"
-        " num_decoder_layers num_encoder_layers".split(),
-        LAYERS,
-    ),
-    **dict.fromkeys(
-        "num_attention_heads n_head n_heads num_heads encoder_attention_heads"
-        " decoder_attention_heads".split(),
-        HEADS,
-    ),
-    **dict.fromkeys(
-        "intermediate_size ffn_dim encoder_ffn_dim decoder_ffn_dim d_ff hidden_dim n_inner"
-        " dim_feedforward".split(),
-        BLOCK_WIDTH,
-    ),
-    **dict.fromkeys("head_dim d_kv attention_head_size query_pre_attn_scalar".split(), 8),
-    **dict.fromkeys("max_position_embeddings n_positions n_ctx".split(), 64),
-    **dict.fromkeys("moe_intermediate_size shared_expert_intermediate_size".split(), 24),
-    **dict.fromkeys("num_experts num_local_experts n_routed_experts".split(), 4),
-    **dict.fromkeys("max_source_positions max_target_positions context_length".split(), 32),
-    "vocab_size": WORDS,
-    "type_vocab_size": 2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
-    "num_key_value_heads": 2,
-    "num_experts_per_tok": 2,
-    "embedding_size": 16,
-    "projection_dim": 16,
-    "image_size": 32,
-    "patch_size": 8,
-    "num_mel_bins": 16,
-    "rotary_dim": 4,
-    "state_size": 8,
-    "num_queries": 5,
-    "sliding_window": 16,
-    "global_attn_every_n_layers": 2,
-    "out_hidden_size": WIDTH,
-    "first_k_dense_replace": 1,
-    "n_group": 2,
-    "topk_group": 1,
-    "kv_lora_rank": 16,
-    "q_lora_rank": 24,
-    "qk_nope_head_dim": 8,
-    "qk_rope_head_dim": 8,
-    "v_head_dim": 8,
-    "encoder_hidden_dim": WIDTH,
-    "hidden_size_global": WIDTH,
-    "upsample_groups": WIDTH,
-    "num_filters": 8,
-    "codebook_size": 32,
-    "codebook_dim": WIDTH,
-    "vector_quantization_hidden_dimension": WIDTH,
-    "num_quantizers": 4,
-    "num_groups": 4,
-    "mamba_n_heads": 8,
-    "mamba_d_head": 8,
-    "mamba_d_state": 8,
-    "mamba_chunk_size": 8,
-    "chunk_size": 8,
-    "prediction_length": 4,
-    "num_frames": 4,
-    "frames_per_clip": 4,
-    "crop_size": 32,
-    "audio_hidden_size": WIDTH,
-    "condition_dim": WIDTH,
-    "text_hidden_size": WIDTH,
-    "layers": LAYERS,
-    "attention_heads": HEADS,
-    "num_experts_per_token": 2,
-    "num_expert_group": 2,
-    "moe_topk": 2,
-    "moe_top_k": 2,
-    "moe_k": 2,
-    "moe_num_experts": 4,
-    "zero_expert_num": 2,
-    "ffn_hidden_size": BLOCK_WIDTH,
-    "expert_ffn_hidden_size": 24,
-    "d_latents": WIDTH,
-    "num_latents": 8,
-    "num_self_attends_per_block": LAYERS,
-    "num_self_attention_heads": HEADS,
-    "num_cross_attention_heads": HEADS,
-    "visual_feat_dim": 16,
-    "l_layers": 1,
-    "x_layers": 1,
-    "r_layers": 1,
-    "base_channels": 32,
-    "latent_channels": 32,
-    "num_embeddings": 16,
-    "num_res_blocks": 1,
-    "feature_projection_input_dim": 16,
-    "input_feat_per_channel": 16,
-    "conv_channels": WIDTH,
-    "depth": LAYERS,
-    "embed_dim": WIDTH,
-    "emb_dim": WIDTH,
-    "window_size": 2,
-    "n_shared_experts": 1,
-    "top_k_experts": 2,
-    "index_head_dim": 8,
-    "index_n_heads": HEADS,
-    "index_topk": 4,
-    "output_channels": WIDTH,
-    "mlp_dim": BLOCK_WIDTH,
-    "fpn_hidden_size": WIDTH,
-    "num_pos_feats": WIDTH // 2,
-    "iou_head_hidden_dim": 16,
-    "image_embedding_size": 4,
-    "adapter_in_dim": WIDTH,
-    "adapter_out_dim": WIDTH,
-    "adapter_input_size": WIDTH,
-    "encoder_hidden_size": WIDTH,
-    "cross_hidden_size": WIDTH,
-    "cross_head_dim": 8,
-    "cross_num_attention_heads": HEADS,
-    "cross_num_key_value_heads": 2,
-    "num_kv_shared_layers": 0,
-    "vocab_size_per_layer_input": WORDS,
-    "hidden_size_per_layer_input": 8,
-    "entity_vocab_size": WORDS,
-    "entity_emb_size": 16,
-    "context_size": 16,
-    "upsample_initial_channel": 32,
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-    "groups_width": 8,
-    "use_cache": False,
-    "use_timm_backbone": False,
-    "use_pretrained_backbone": False,
-}
+_BY_SIZE: tuple[tuple[Any, str], ...] = (
+    # widths
+    (WIDTH, """
+        hidden_size n_embd d_model dim word_embed_proj_dim attention_hidden_size embed_dim emb_dim
+        out_hidden_size output_dim hidden_size_global projector_hidden_size
+        encoder_hidden_size encoder_hidden_dim decoder_hidden_size cross_hidden_size
+        vision_output_dim projector_input_dim projector_output_dim mm_hidden_size
+        text_hidden_size audio_hidden_size condition_dim pred_hidden_size d_latents
+        output_channels fpn_hidden_size conv_channels base_channels latent_channels
+        adapter_in_dim adapter_out_dim adapter_input_size upsample_groups upsample_initial_channel
+        codebook_dim codebook_size vector_quantization_hidden_dimension
+    """),
+    (BLOCK_WIDTH, """
+        intermediate_size ffn_dim encoder_ffn_dim decoder_ffn_dim d_ff hidden_dim n_inner
+        dim_feedforward ffn_hidden_size mlp_dim encoder_linear_units decoder_linear_units
+    """),
+    (24, """
+        moe_intermediate_size shared_expert_intermediate_size expert_ffn_hidden_size q_lora_rank
+    """),
+    (16, """
+        embedding_size entity_emb_size projection_dim kv_lora_rank num_pos_feats visual_feat_dim
+        iou_head_hidden_dim feature_projection_input_dim input_feat_per_channel num_mel_bins
+        speech_decoder_postnet_units duration_predictor_channels energy_predictor_channels
+        pitch_predictor_channels
+    """),
+    (8, "hidden_size_per_layer_input num_filters groups_width"),
+    # heads
+    (HEADS, """
+        num_attention_heads n_head n_heads num_heads attention_heads encoder_attention_heads
+        decoder_attention_heads cross_num_attention_heads pred_num_attention_heads
+        conf_num_attention_heads num_self_attention_heads num_cross_attention_heads
+        index_n_heads indexer_n_heads linear_num_heads linear_num_value_heads
+    """),
+    (2, "num_key_value_heads cross_num_key_value_heads linear_num_key_heads"),
+    (1, "indexer_kv_heads"),
+    (8, """
+        head_dim d_kv attention_head_size query_pre_attn_scalar cross_head_dim v_head_dim
+        linear_head_dim linear_key_head_dim linear_value_head_dim
+        qk_nope_head_dim qk_rope_head_dim index_head_dim indexer_head_dim
+    """),
+    (4, "rotary_dim"),
+    # state spaces
+    (64, "mamba_d_ssm"),
+    (8, "state_size mamba_n_heads mamba_d_head mamba_d_state mamba_chunk_size chunk_size"),
+    # layers
+    (LAYERS, """
+        num_hidden_layers n_layer n_layers num_layers layers depth encoder_layers decoder_layers
+        num_encoder_layers num_decoder_layers pred_num_hidden_layers conf_num_hidden_layers
+        num_self_attends_per_block global_attn_every_n_layers
+    """),
+    (1, "l_layers x_layers r_layers num_res_blocks first_k_dense_replace"),
+    (0, "num_kv_shared_layers"),
+    # experts
+    (4, "num_experts num_local_experts n_routed_experts moe_num_experts"),
+    (2, """
+        num_experts_per_tok num_experts_per_token top_k_experts moe_topk moe_top_k moe_k
+        zero_expert_num n_group num_expert_group
+    """),
+    (1, "n_shared_experts topk_group"),
+    # lengths
+    (64, "max_position_embeddings n_positions n_ctx"),
+    (32, "max_source_positions max_target_positions context_length"),
+    (16, "sliding_window context_size num_position_embeddings"),
+    (8, "num_latents indexer_budget"),
+    (5, "num_queries"),
+    (4, """
+        num_frames frames_per_clip prediction_length image_embedding_size index_topk
+        num_conv_pos_embeddings mm_tokens_per_image
+    """),
+    (2, "window_size indexer_compress_ratio index_kpool num_conv_pos_embedding_groups"),
+    # pictures
+    (32, "image_size crop_size"),
+    (8, "patch_size"),
+    # words and codes
+    (WORDS, "vocab_size vocab_size_per_layer_input entity_vocab_size"),
+    (16, "num_embeddings"),
+    (4, "num_quantizers num_codebooks num_groups"),
+    (2, "type_vocab_size eos_token_id"),
+    (1, "bos_token_id decoder_start_token_id"),
+    (0, "pad_token_id"),
+    (False, "use_cache use_timm_backbone use_pretrained_backbone"),
+)  # fmt: skip
+
+SMALL: dict[str, Any] = {name: value for value, names in _BY_SIZE for name in names.split()}
 
 
 def _ones(now: Sequence[int]) -> list[int]:
@@ -159,16 +108,23 @@ def _heads(now: Sequence[int]) -> list[int]:
     return [2 * heads // now[0] for heads in now]
 
 
+def _at_most_eight(now: Sequence[int]) -> list[int]:
+    return [min(size, 8) for size in now]
+
+
 def _after_first(now: Sequence[int]) -> list[int]:
     """Quarters, but for the channels of the picture."""
     return [now[0], *_quarters(now[1:])]
 
 
-LISTS: dict[str, Callable[[Sequence[int]], list[int]]] = {
+LISTS: dict[str, Callable[[Sequence[int]], list[Any]]] = {
     "depths": _ones,
+    "image_grid_pinpoints": lambda now: [[32, 32]],
     "hidden_sizes": _quarters,
+    "sscp_conv_channel_size": lambda now: [8, 4],
+    "global_attn_indexes": lambda now: [LAYERS - 1],
     "channel_multiplier": lambda now: [1, 1],
-    "tubelet_size": lambda now: [2, 8, 8],
+    "tubelet_size": _at_most_eight,
     "num_heads": _heads,
     "num_attention_heads": _heads,
     "num_attention_heads_per_stage": _heads,
@@ -185,7 +141,7 @@ LISTS: dict[str, Callable[[Sequence[int]], list[int]]] = {
     "stage_out_channels": _quarters,
     "stem_channels": _after_first,
     "image_size": lambda now: [32] * len(now),
-    "patch_size": lambda now: [8] * len(now),
+    "patch_size": _at_most_eight,
 }
 """Attributes that hold a number for every stage: the stages stay, each gets small."""
 

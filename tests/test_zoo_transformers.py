@@ -1,0 +1,124 @@
+"""Tiny models of transformers: small configurations, inputs that fit, outputs that are read."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from net2net.zoo.families import family
+from net2net.zoo.measure import measure
+from net2net.zoo.subject import NotBuiltError, Readout, Subject, first_output
+from net2net.zoo.transformers_configs import tiny
+from net2net.zoo.transformers_inputs import runnable
+
+transformers = pytest.importorskip("transformers")
+
+
+def config(name: str) -> Any:
+    return tiny(transformers.CONFIG_MAPPING[name], name)
+
+
+def test_names_get_small_values_in_the_parts_as_well() -> None:
+    clip = config("clip")
+    assert clip.text_config.hidden_size == clip.vision_config.hidden_size == 32
+    assert clip.vision_config.image_size == 32
+    assert clip.vision_config.num_attention_heads == 4
+
+
+def test_there_is_a_layer_of_every_kind() -> None:
+    for name in ("gemma3_text", "qwen3_next"):
+        default = transformers.CONFIG_MAPPING[name]()
+        small = config(name)
+        assert small.layer_types == list(dict.fromkeys(default.layer_types))
+        assert small.num_hidden_layers == len(set(small.layer_types)) == 2
+
+
+def test_words_for_pictures_are_in_the_vocabulary() -> None:
+    small = config("qwen2_5_vl")
+    assert small.image_token_id < small.text_config.vocab_size
+    assert len({small.image_token_id, small.video_token_id, small.vision_start_token_id}) == 3
+    assert small.text_config.rope_parameters["mrope_section"] == [2, 1, 1]  # half of a head
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "audioflamingo3"])
+def test_text_has_as_many_places_as_there_are_features(name: str) -> None:
+    torch.manual_seed(0)
+    subject = family("transformers").build(name)
+    small: Any = subject.model.body.config  # type: ignore[union-attr]
+    token = small.audio_token_id if name == "audioflamingo3" else small.image_token_id
+    inputs: Any = subject.inputs
+    assert subject.note == ""
+    assert {"pixel_values", "input_features"} & inputs.keys()
+    assert (inputs["input_ids"] == token).sum(1).tolist() == 2 * [
+        {"llava": 16, "qwen2_5_vl": 4, "audioflamingo3": 16}[name]
+    ]
+
+
+class Body(nn.Module):
+    """Runs on what ``wants`` says, and tells under which names it got something."""
+
+    main_input_name = "input_values"
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, input_values: Tensor) -> dict[str, Tensor]:
+        if input_values.shape != self.shape:
+            raise ValueError("not this layout")
+        return {"values": input_values}
+
+
+def test_the_first_layout_that_runs_is_taken() -> None:
+    body = Body(2, 1, 3840)
+    inputs, output, note = runnable(body, transformers.PretrainedConfig(), "")
+    assert inputs["input_values"].shape == output["values"].shape == (2, 1, 3840)
+    assert note == ""
+    with pytest.raises(NotBuiltError, match="it does not run on input_values: ValueError: not"):
+        runnable(Body(7), transformers.PretrainedConfig(), "")
+
+
+def test_an_argument_that_is_not_known_is_named() -> None:
+    class Strange(Body):
+        def forward(self, session: object) -> dict[str, Tensor]:  # type: ignore[override]
+            raise AssertionError
+
+    with pytest.raises(NotBuiltError, match="it wants 'session', which is not made here"):
+        runnable(Strange(), transformers.PretrainedConfig(), "")
+
+
+def test_nested_outputs_are_read() -> None:
+    x = torch.randn(2, 3)
+    assert first_output({"ids": x.long(), "parts": ({"a": x},), "last": x})[0] == "last"
+    place, tensor = first_output({"ids": x.long(), "parts": ({"a": x},)})
+    assert place == ("parts", 0, "a") and tensor is x
+
+    class Nested(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, list[Tensor]]:
+            return {"maps": [x, 2 * x]}
+
+    [read] = Readout(Nested(), [(("maps", 1), -1, 0)])(x)
+    assert torch.equal(read, 2 * x)
+    with pytest.raises(NotBuiltError, match="none of the model's outputs"):
+        first_output([x.long()])
+    with pytest.raises(NotBuiltError, match="returns a str"):
+        first_output("x")
+
+
+def test_a_model_that_is_finite_in_float32_alone_is_measured_in_that() -> None:
+    class Masked(nn.Module):
+        """Masks as canine does: float64's least number, in float32."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.next = nn.Linear(3, 8), nn.Linear(8, 8)
+            self.last = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = 1.0 - torch.ones_like(x[:, :1]).float()
+            return self.last(self.next(self.first(x)) + hidden * torch.finfo(x.dtype).min)
+
+    found = measure(Subject(Masked(), torch.randn(2, 3)))
+    assert (found.status, found.reason) == ("ok", None)
+    assert not Masked().double()(torch.randn(2, 3).double()).isfinite().any()
