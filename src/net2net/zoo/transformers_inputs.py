@@ -120,9 +120,11 @@ def _with_places(model: Any, config: Any, inputs: dict[str, Any]) -> dict[str, A
                 output = get(**{n: v for n, v in inputs.items() if n in known})
         except Exception:  # the model's own run says what is wrong
             continue
-        features = getattr(output, "pooler_output", output)
-        count = sum(tensor.numel() for _, tensor in tensors_of(features))
-        count //= model.get_input_embeddings().weight.shape[-1] * len(ids)
+        features = getattr(output, "pooler_output", None)
+        if features is None:
+            features = getattr(output, "last_hidden_state", output)
+        size = sum(tensor.numel() for _, tensor in tensors_of(features))
+        count = size // (model.get_input_embeddings().weight.shape[-1] * len(ids))
         places = torch.full((len(ids), count), token)
         ids = torch.cat([ids[:, :1], places, ids[:, 1:]], 1)
         kinds = torch.cat([kinds[:, :1], torch.full_like(places, kind), kinds[:, 1:]], 1)

@@ -64,6 +64,13 @@ _EDGETAM = {
     "backbone_feature_sizes": [[8, 8], [4, 4], [2, 2]],
 }  # fmt: skip
 
+_PE = {"architecture": "test_vit", "model_args": {"dynamic_img_size": True}}
+
+_PE_BOTH = {
+    "audio_config": {"dac_config": {"encoder_hidden_size": 4}},
+    "video_config": {"vision_config": _PE},
+}
+
 OVERRIDES: dict[str, dict[str, Any]] = {
     **{name: {"text_config": _MROPE} for name in _SECTIONED},
     **{f"{name}_text": _MROPE for name in _SECTIONED},
@@ -112,7 +119,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
     "dia": {"delay_pattern": [0, 1, 2], "decoder_config": {"num_channels": 3}},
     "donut-swin": _SWIN,
-    "edgetam": {"vision_config": _EDGETAM},
+    "edgetam": {"vision_config": _EDGETAM, "prompt_encoder_config": {"patch_size": 16}},
     "edgetam_vision_model": _EDGETAM,
     "efficientloftr": {
         "hidden_size": 64, "out_features": [16, 16, 32, 64], "stage_num_blocks": [1, 1, 1, 1],
@@ -168,19 +175,24 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "moonshine_streaming": {"num_key_value_heads": HEADS},
     "llama4": {"vision_config": {"intermediate_size": 4 * WIDTH}},
     "muse_glimmer": {"out_hidden_size": 128},
+    "kimi_k25": {"projection_hidden_size": WIDTH},
+    "mllama": {"vision_config": {"vision_output_dim": 2 * WIDTH}},
+    "pe_audio": {"audio_config": {"dac_config": {"encoder_hidden_size": 4}}},
+    "pe_audio_encoder": {"dac_config": {"encoder_hidden_size": 4}},
+    "pe_video": {"video_config": {"vision_config": _PE}},
+    "pe_audio_video": {"audio_video_config": _PE_BOTH},
+    "pe_audio_video_encoder": _PE_BOTH,
     "muse_spark": {"out_hidden_size": 128},
-    "neucodec": {"quantization_dim": 2 * WIDTH},
+    "neucodec": {"quantization_dim": 2 * WIDTH, "num_key_value_heads": HEADS},
     "omdet-turbo": {
         "encoder_in_channels": [16, 24, 32], "apply_layernorm_after_vision_backbone": False,
-        "text_projection_in_dim": WIDTH, "text_projection_out_dim": WIDTH,
-        "class_embed_dim": WIDTH, "task_encoder_hidden_dim": WIDTH,
+        "text_projection_in_dim": WIDTH, "text_projection_out_dim": 16,
+        "class_embed_dim": 16, "task_encoder_hidden_dim": WIDTH,
         "vision_features_channels": [WIDTH, WIDTH, WIDTH], "decoder_hidden_dim": WIDTH,
         "decoder_num_heads": HEADS, "decoder_num_layers": 2,
         "backbone_config": {**BACKBONE, "out_indices": [2, 3, 4]},
     },
-    "pe_video_encoder": {"vision_config": {
-        "architecture": "test_vit", "model_args": {"dynamic_img_size": True},
-    }},
+    "pe_video_encoder": {"vision_config": _PE},
     "perception_lm": {"vision_config": {
         "architecture": "test_vit",
         "model_args": {"embed_dim": WIDTH, "img_size": [32, 32], "global_pool": ""},
@@ -189,6 +201,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "pp_ocrv6_small_det": {
         "backbone_config": {
             **_LCNET, "out_features": ["stage1", "stage2", "stage3", "stage4"],
+            "out_indices": [1, 2, 3, 4],
         },
         "layer_list_out_channels": [96, 96, 192, 384],
     },
@@ -219,8 +232,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "textnet": {"stem_out_channels": 16},
     "timm_backbone": {"backbone": "test_resnet"},
     "timm_wrapper": {"architecture": "test_resnet"},
-    "tvp": {"max_img_size": 32, "visual_prompt_size": 4},
-    "uvdoc": {"backbone_config": {"out_features": [f"stage{stage}" for stage in range(1, 7)]}},
+    "tvp": {"max_img_size": 64, "visual_prompt_size": 4},
+    "uvdoc": {"backbone_config": {
+        "out_features": [f"stage{stage}" for stage in range(1, 7)], "out_indices": [*range(1, 7)],
+    }},
     "wav2vec2": _CONVOLVED,
     "xclip": {"vision_config": {"mit_hidden_size": 16, "mit_intermediate_size": 24}},
     "xcodec": {"codebook_dim": 2 * WIDTH},
@@ -353,7 +368,16 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "past_values_padding": lambda: torch.zeros(2, 32, dtype=torch.long),
         "freq": lambda: torch.zeros(2, 1, dtype=torch.long),
     },
-    "tvp": {"pixel_values": lambda: torch.randn(2, 4, 3, 32, 32)},
+    "tvp": {"pixel_values": lambda: torch.randn(2, 4, 3, 64, 64)},
+    "pe_audio_video": {
+        "input_values": lambda: torch.randn(2, 1, 3840),
+        "pixel_values_videos": lambda: torch.randn(2, 4, 3, 32, 32),
+    },
+    "pe_audio_video_encoder": {
+        "input_values": lambda: torch.randn(2, 1, 3840),
+        "pixel_values_videos": lambda: torch.randn(2, 4, 3, 32, 32),
+    },
+    "uvdoc": {"pixel_values": lambda: torch.randn(2, 3, 64, 64)},
     "udop": {"bbox": lambda: torch.rand(2, 12, 4)},
     "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": lambda: torch.randn(2, WIDTH, 8)},
     "vilt": {"pixel_values": lambda: torch.randn(2, 3, 32, 32)},

@@ -14,7 +14,7 @@ _BY_SIZE: tuple[tuple[Any, str], ...] = (
         hidden_size n_embd d_model dim word_embed_proj_dim attention_hidden_size embed_dim emb_dim
         out_hidden_size output_dim hidden_size_global projector_hidden_size
         encoder_hidden_size encoder_hidden_dim decoder_hidden_size cross_hidden_size
-        vision_output_dim projector_input_dim projector_output_dim mm_hidden_size
+        vit_dim vision_output_dim projector_input_dim projector_output_dim mm_hidden_size
         text_hidden_size audio_hidden_size condition_dim pred_hidden_size d_latents
         output_channels fpn_hidden_size conv_channels base_channels latent_channels
         adapter_in_dim adapter_out_dim adapter_input_size upsample_groups upsample_initial_channel
@@ -33,19 +33,22 @@ _BY_SIZE: tuple[tuple[Any, str], ...] = (
         speech_decoder_postnet_units duration_predictor_channels energy_predictor_channels
         pitch_predictor_channels
     """),
-    (8, "hidden_size_per_layer_input num_filters groups_width"),
+    (8, "downsample_hidden_size hidden_size_per_layer_input num_filters groups_width"),
     # heads
     (HEADS, """
         num_attention_heads n_head n_heads num_heads attention_heads encoder_attention_heads
         decoder_attention_heads cross_num_attention_heads pred_num_attention_heads
         conf_num_attention_heads num_self_attention_heads num_cross_attention_heads
         index_n_heads indexer_n_heads linear_num_heads linear_num_value_heads
+        swa_num_attention_heads
     """),
-    (2, "num_key_value_heads cross_num_key_value_heads linear_num_key_heads"),
+    (2, """
+        num_key_value_heads swa_num_key_value_heads cross_num_key_value_heads linear_num_key_heads
+    """),
     (1, "indexer_kv_heads"),
     (8, """
         head_dim d_kv attention_head_size query_pre_attn_scalar cross_head_dim v_head_dim
-        linear_head_dim linear_key_head_dim linear_value_head_dim
+        swa_head_dim linear_head_dim linear_key_head_dim linear_value_head_dim
         qk_nope_head_dim qk_rope_head_dim index_head_dim indexer_head_dim
     """),
     (4, "rotary_dim"),
@@ -119,6 +122,8 @@ def _after_first(now: Sequence[int]) -> list[int]:
 
 LISTS: dict[str, Callable[[Sequence[int]], list[Any]]] = {
     "depths": _ones,
+    "downsample_channels": lambda now: [16, WIDTH],
+    "intermediate_layers_indices": lambda now: [0],
     "image_grid_pinpoints": lambda now: [[32, 32]],
     "hidden_sizes": _quarters,
     "sscp_conv_channel_size": lambda now: [8, 4],
