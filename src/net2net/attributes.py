@@ -11,7 +11,7 @@ import numpy as np
 from net2net.infer import Inference
 from net2net.provenance import Named, Origin, axis_of
 from net2net.rules import canonical
-from net2net.trace import Op, Trace, refs
+from net2net.trace import Op, Trace
 from net2net.units import NONE, Labels
 from net2net.values import Value
 
@@ -83,7 +83,7 @@ def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, N
 
 def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterator[tuple[int, int]]:
     """The axis whose size an argument gives, or the place of a cut: tensor and axis."""
-    outputs = [ref.id for ref in refs([op.outputs]) if ref.id in values]
+    outputs = [ref.id for ref in op.makes if ref.id in values]
     if not outputs:
         return
     first = values[outputs[0]]

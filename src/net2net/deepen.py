@@ -25,7 +25,7 @@ from net2net.hollow import copied, named_tensors, skeleton
 from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion, identity_block
 from net2net.infer import Inference
 from net2net.report import Report, Row
-from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, refs, split_inputs, trace
+from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs, trace
 from net2net.widths import matching
 
 log = logging.getLogger(__name__)
@@ -154,12 +154,8 @@ def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
 
 def _next(trace: Trace, tensor: int) -> Op | None:
     """The operation that alone consumes a tensor, or None. In place, it consumes all there was."""
-    users = [
-        op for op in trace.ops if any(ref.id == tensor for ref in refs(list(op.args.values())))
-    ]
-    producer = next(
-        (i for i, op in enumerate(trace.ops) if Ref(tensor) in refs([op.outputs])), None
-    )
+    users = [op for op in trace.ops if any(ref.id == tensor for ref in op.reads)]
+    producer = next((i for i, op in enumerate(trace.ops) if Ref(tensor) in op.makes), None)
     users = [
         op for op in users if op is not (trace.ops[producer] if producer is not None else None)
     ]
@@ -221,7 +217,7 @@ def _follow(
         else:
             skipped = type(part).__name__
         at = op.path
-        op = _next(trace, refs([op.outputs])[0].id)
+        op = _next(trace, op.makes[0].id)
     none: Activation = ("", "", ())
     if op is None or op.name.split("::")[1].rstrip("_") not in ACTIVATIONS:
         return at, norm, none, skipped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from net2net.trace import Op, Ref, Trace, refs
+from net2net.trace import Op, Ref, Trace
 
 
 def flops(trace: Trace) -> int:
@@ -17,7 +17,7 @@ def _flops_of(op: Op, trace: Trace) -> int:
     if not isinstance(op.outputs, Ref):
         return 0
     out = int(np.prod(trace.shapes[op.outputs.id], dtype=np.int64))
-    shapes = [trace.shapes[ref.id] for ref in refs(list(op.args.values()))]
+    shapes = [trace.shapes[ref.id] for ref in op.reads]
     if name == "aten::linear":
         return 2 * out * shapes[1][-1]
     if "aten::conv_transpose" in name:

@@ -338,7 +338,7 @@ def infer(
             for part in values[tensor].parts if tensor in values else ():
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
-    read = {ref.id for trace in traces for op in trace.ops for ref in refs(list(op.args.values()))}
+    read = {ref.id for trace in traces for op in trace.ops for ref in op.reads}
     unseen = [
         name
         for t in traces[:1]
@@ -354,8 +354,8 @@ def _needed(trace: Trace) -> set[int]:
     read = set(trace.outputs.values())
     needed = set()
     for position, op in reversed(list(enumerate(trace.ops))):
-        inputs = {ref.id for ref in refs(list(op.args.values()))}
-        outputs = {ref.id for ref in refs([op.outputs])}
+        inputs = {ref.id for ref in op.reads}
+        outputs = {ref.id for ref in op.makes}
         told = not outputs  # a number that code branches on
         if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
             needed.add(position)
@@ -415,10 +415,10 @@ class Walk:
         return item
 
     def step(self, op: Op) -> None:
-        outputs = refs(op.outputs if isinstance(op.outputs, list) else [op.outputs])
+        outputs = op.makes
         if not outputs:
             return
-        inputs = [self.value(ref) for ref in refs(list(op.args.values()))]
+        inputs = [self.value(ref) for ref in op.reads]
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
         if not any(value.parts for value in inputs):
@@ -464,7 +464,7 @@ class Walk:
             self.units, self.counts,
             {
                 place: self.trace.constants[ref.id]
-                for place, ref in enumerate(refs(list(op.args.values())))
+                for place, ref in enumerate(op.reads)
                 if ref.id in self.trace.constants
             },
             {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from net2net.trace import Op, Ref, Trace, refs
+from net2net.trace import Op, Ref, Trace
 
 Fill = float | str
 """What a tensor is overwritten with: one number, or ``"eye"``, the identity of its layer."""
@@ -197,7 +197,7 @@ def _ends(
         structural = node.kind in {"t", "numpy_T", "transpose", "permute", "view", "to", "_to_copy"}
         if structural and node.inputs and node.inputs[0].name:
             node = node.inputs[0]
-        for ref in refs([op.outputs]):
+        for ref in op.makes:
             held[ref.id] = node
     return start, held.get(outputs[0])
 

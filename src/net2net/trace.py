@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,16 @@ class Op:
     """Arguments made of attributes: argument and index in its list (−1: not in a list)."""
     measured: dict[tuple[str, int], Named] = field(default_factory=dict)
     """Arguments made of nothing but sizes of tensors."""
+
+    @cached_property
+    def reads(self) -> list[Ref]:
+        """All tensors among the arguments, in order."""
+        return refs(list(self.args.values()))
+
+    @cached_property
+    def makes(self) -> list[Ref]:
+        """All tensors among the outputs."""
+        return refs(self.outputs)
 
 
 @dataclass
@@ -309,7 +319,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )  # fmt: skip
         self.trace.ops.append(op)
         if viewed is not None and isinstance(base := named[viewed], Ref):
-            self.trace.bases.update((ref.id, base.id) for ref in refs([op.outputs]) if ref != base)
+            self.trace.bases.update((ref.id, base.id) for ref in op.makes if ref != base)
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:

@@ -29,7 +29,7 @@ from net2net.plan import Maps
 from net2net.report import Report, Row
 from net2net.silence import Block, Fills
 from net2net.stacks import Depth, Stack, align, cut, join
-from net2net.trace import Inputs, Trace, check_model, refs, trace
+from net2net.trace import Inputs, Trace, check_model, trace
 from net2net.transfer_plan import Source, TransferPlan
 from net2net.units import MAKE, Axis
 from net2net.verify import Parity
@@ -179,7 +179,7 @@ def _in_use(one: Trace) -> list[tuple[str, str, int]]:
     """Every parameter in order of first use: name, operation, number of axes."""
     found: dict[str, tuple[str, str, int]] = {}
     for op in one.ops:
-        for ref in refs(list(op.args.values())):
+        for ref in op.reads:
             name = one.names.get(ref.id)
             if name is not None and name not in found:
                 found[name] = (name, op.name.split("::")[1], len(one.shapes[ref.id]))
