@@ -40,11 +40,14 @@ def config_edits(
 ) -> tuple[list[Edit], tuple[str, ...]]:  # fmt: skip
     """What to set in the configurations of a student beyond ``edits``, and notes on those for which
     nothing fits. ``done``: what the student did with ``edits`` alone."""
+    configured = list(_configured(model))
+    if not configured:
+        return [], ()
     found: list[Edit] = []
     notes = []
     hollow: Any = skeleton(model, shapes)
     set_attributes(hollow, edits)
-    for path, teacher in _configured(model):
+    for path, teacher in configured:
         fitting = _fitting(teacher, hollow.get_submodule(path), _read(done, path))
         if fitting is None:
             continue  # its class does not build it from its configuration as it is

@@ -294,7 +294,7 @@ def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int,
     for one in grown:
         for axis, positions in one.space.axes.items():
             shape = shapes.setdefault(axis.name, list(old[axis.name]))
-            shape[axis.dim] += int((one.ratio - 1) * positions)
+            shape[axis.dim] += (one.new - one.space.size) * positions // one.space.size
     return {name: tuple(shape) for name, shape in shapes.items()}
 
 
