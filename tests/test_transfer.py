@@ -252,6 +252,45 @@ def test_an_added_block_like_no_other_starts_from_the_students_own_values() -> N
         net2net.transfer(teacher, student.to("meta"), X, depth="top")
 
 
+def test_scales_of_weight_norms_follow() -> None:
+    def build(width: int, depth: int) -> Build:
+        def model() -> nn.Module:
+            net = Net(width, depth)
+            for block in net.blocks:
+                for part in (block.up, block.down):
+                    nn.utils.parametrizations.weight_norm(part)
+            return net
+
+        return model
+
+    transfer(build(4, 2), build(8, 3), X)
+
+
+class Branch(Residual):
+    """Every other block moves what it reads to other rows."""
+
+    def __init__(self, width: int, shift: int) -> None:
+        super().__init__(width)
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = x.roll(self.shift, 0) if self.shift else x
+        return x + self.down(torch.nn.functional.gelu(self.up(self.norm(read))))
+
+
+def test_blocks_that_do_other_things_are_of_another_kind() -> None:
+    def build(width: int, depth: int) -> Build:
+        def model() -> nn.Module:
+            net = Net(width, 0)
+            net.blocks.extend(Branch(width, i % 2) for i in range(depth))
+            return net
+
+        return model
+
+    growth = transfer(build(4, 2), build(8, 4), X)
+    assert sources(growth) == list("0101")
+
+
 # -- networks of other libraries -------------------------------------------------------------------
 
 V: dict[str, Any] = {"vocab_size": 30, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -299,6 +338,65 @@ def test_llama() -> None:
     few = transformer("llama", 16, 4, 2, 24, num_key_value_heads=2)
     many = transformer("llama", 32, 8, 3, 40, num_key_value_heads=4)
     transfer(few, many, {**words(), "use_cache": False})
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_falcon(new: bool) -> None:
+    """One or several key-value heads; both branches of a block read the stream."""
+    transformers = pytest.importorskip("transformers")
+
+    def build(width: int, heads: int, depth: int) -> Build:
+        sizes = {"hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": depth}
+        more = {"new_decoder_architecture": True, "num_kv_heads": heads // 2} if new else {}
+        config = transformers.FalconConfig(**sizes, **V, **more, tie_word_embeddings=False)
+        return lambda: transformers.FalconForCausalLM(config)
+
+    transfer(build(16, 4, 2), build(32, 8, 3), {**words(), "use_cache": False})
+
+
+def mixtral(width: int, heads: int, depth: int, inner: int, experts: int = 4) -> nn.Module:
+    import transformers
+
+    sizes = {
+        "hidden_size": width, "num_attention_heads": heads, "num_key_value_heads": heads // 2,
+        "num_hidden_layers": depth, "intermediate_size": inner, "num_local_experts": experts,
+    }  # fmt: skip
+    return transformers.MixtralForCausalLM(transformers.MixtralConfig(**sizes, **V))
+
+
+def test_experts() -> None:
+    """Their grouped products have no float64."""
+    pytest.importorskip("transformers")
+    teacher = randomise(mixtral(16, 4, 2, 24)).float()
+    inputs = {**words(), "use_cache": False}
+    growth = net2net.transfer(teacher, mixtral(32, 8, 3, 40), inputs)
+    assert growth.report.parity is not None and growth.report.parity.exact
+    with refused(TransferError, "mlp.gate.weight", "from 4 to 8", "softmax", teacher=teacher):
+        net2net.transfer(teacher, mixtral(16, 4, 2, 24, 8), inputs)
+
+
+def swin(width: int, heads: int, *depths: int) -> Build:
+    from torchvision.models import SwinTransformer
+
+    sizes = [2, 2], width, list(depths), [heads, 2 * heads], [2, 2]
+    return lambda: SwinTransformer(*sizes, num_classes=5, stochastic_depth_prob=0.0)
+
+
+def test_swin() -> None:
+    """Tables of relative positions, and every other block shifted."""
+    pytest.importorskip("torchvision.models")
+    transfer(swin(8, 2, 2, 2), swin(16, 4, 4, 2), noise(2, 3, 8, 8))
+
+
+def test_larger_heads_are_refused() -> None:
+    """As many heads, each of more features: the scale of attention is another."""
+    pytest.importorskip("transformers")
+    teacher = randomise(gpt2(16, 4, 1)())
+    inputs = {**words(), "use_cache": False}
+    with refused(TransferError, "attn.c_attn", "12 positions", "24", "heads", teacher=teacher):
+        net2net.transfer(teacher, gpt2(32, 4, 1)(), inputs)
+    parity = transfer(gpt2(16, 4, 1), gpt2(32, 4, 1), inputs, exact=False).report.parity
+    assert parity is not None and parity.max_rel > 1e-3
 
 
 def test_vit() -> None:

@@ -18,6 +18,7 @@ Fill = float | str
 Fills = dict[str, Fill]
 
 LAYERS = frozenset("linear addmm matmul mm conv1d conv2d conv3d".split())
+PRODUCTS = LAYERS | frozenset("bmm baddbmm _grouped_mm einsum".split())
 NORMS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm".split())
 PASS = frozenset(
     "dropout feature_dropout alias contiguous clone detach to _to_copy view reshape permute "
@@ -105,7 +106,11 @@ class Block:
             return {node.name: 0.0} if self._own(node.name) else None
         if node.op is None:
             return None
-        if node.kind in LAYERS | NORMS:
+        if node.kind in PRODUCTS:
+            return self._zero_product(node)
+        if node.kind.startswith("_weight_norm"):
+            return self._zero(node.args["g"])
+        if node.kind in NORMS:
             own = [
                 x.name
                 for key, x in node.args.items()
@@ -122,8 +127,18 @@ class Block:
             found = (self._zero(x) for x in factors[: 1 if node.kind == "div" else None])
             return next((fills for fills in found if fills is not None), None)
         data = [x for x in node.inputs if not x.name]
-        as_other = node.kind.endswith("_as")
+        as_other = node.kind.endswith("_as") or node.kind in {"index", "index_select"}
         return self._zero(data[0]) if data and (as_other or len(data) == 1) else None
+
+    def _zero_product(self, node: Node) -> Fills | None:
+        """What is added has to be zero, and one factor, sooner a weight than what it multiplies."""
+        added = node.args.get("self" if node.kind in {"addmm", "baddbmm"} else "bias")
+        factors = [x for x in reversed(node.inputs) if x is not added]
+        factors.sort(key=lambda x: not x.name)
+        found = (self._zero(x) for x in factors)
+        silent = next((fills for fills in found if fills is not None), None)
+        rest = self._zero(added) if isinstance(added, Node) else {}
+        return None if silent is None or rest is None else {**silent, **rest}
 
     def _all(self, nodes: list[Node]) -> Fills | None:
         found = [self._zero(x) for x in nodes]

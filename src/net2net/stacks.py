@@ -1,13 +1,13 @@
 """Stacks of blocks in two module trees, and which block of the student is which of the teacher's.
 
 A stack is a ``ModuleList`` or ``Sequential`` at the same place in both; where names differ, stacks
-correspond in order. Blocks that the student has
-more are *added*; each names a like block of the student's to copy.
+correspond in order. Blocks that the student has more are *added*; each names a like block of the
+student's to copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,6 +19,9 @@ from net2net.hollow import named_tensors
 Depth = str | Mapping[str, str | None]
 
 Kind = tuple[object, ...]
+
+Operations = Callable[[str], object]
+"""What the module at a path does."""
 
 STACKS = (nn.ModuleList, nn.Sequential)
 
@@ -41,8 +44,11 @@ class Stack:
     sizes: tuple[int, int]
 
 
-def align(student: nn.Module, teacher: nn.Module, depth: Depth, *, exact: bool) -> list[Stack]:
-    """All stacks that differ, the outer before the inner.
+def align(
+    student: nn.Module, teacher: nn.Module, depth: Depth, does: tuple[Operations, Operations],
+    *, exact: bool,
+) -> list[Stack]:  # fmt: skip
+    """All stacks that differ, the outer before the inner. ``does``: what modules of each do.
 
     Raises:
         TransferError: a stack cannot be aligned, or ``depth`` makes no sense.
@@ -54,7 +60,7 @@ def align(student: nn.Module, teacher: nn.Module, depth: Depth, *, exact: bool) 
         )
     if not isinstance(depth, str):
         _check_blocks(depth, [path for path, _ in student.named_modules()])
-    found = list(_differing(student, teacher, "", "", depth, exact))
+    found = list(_differing(student, teacher, "", "", depth, does, exact))
     if not isinstance(depth, str):
         _check_blocks(
             depth, [join(s.student, b) for s in found for b in [*dict(s.pairs), *s.added]]
@@ -77,8 +83,9 @@ def join(path: str, name: str) -> str:
 
 
 def _differing(
-    student: nn.Module, teacher: nn.Module, at: str, of: str, depth: Depth, exact: bool
-) -> Iterator[Stack]:
+    student: nn.Module, teacher: nn.Module, at: str, of: str, depth: Depth,
+    does: tuple[Operations, Operations], exact: bool,
+) -> Iterator[Stack]:  # fmt: skip
     new, old = dict(student.named_children()), dict(teacher.named_children())
     pairs = [(name, name) for name in new if name in old]
     ours = [name for name in new if name not in old and _holds_stack(new[name])]
@@ -88,14 +95,14 @@ def _differing(
     if isinstance(student, STACKS) and isinstance(teacher, STACKS):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
         if len(new) != len(old) or named:
-            stack = _stack(new, old, at, of, depth, exact)
+            stack = _stack(new, old, at, of, depth, does, exact)
             yield stack
             pairs = list(stack.pairs)
         else:
             pairs = list(zip(new, old, strict=True))
     for name, source in pairs:
         yield from _differing(
-            new[name], old[source], join(at, name), join(of, source), depth, exact
+            new[name], old[source], join(at, name), join(of, source), depth, does, exact
         )
 
 
@@ -105,15 +112,14 @@ def _holds_stack(module: nn.Module) -> bool:
 
 def _stack(
     new: dict[str, nn.Module], old: dict[str, nn.Module], at: str, of: str, depth: Depth,
-    exact: bool,
+    does: tuple[Operations, Operations], exact: bool,
 ) -> Stack:  # fmt: skip
+    ours, theirs = _kinds(new, at, does[0]), _kinds(old, of, does[1])
     if not isinstance(depth, str):
         pairs = _explicit(list(new), list(old), at, of, depth)
-    elif len(new) >= len(old):
-        pairs = _ordered([_kind(m) for m in new.values()], [_kind(m) for m in old.values()], depth)
     else:
-        kinds = [_kind(m) for m in old.values()], [_kind(m) for m in new.values()]
-        pairs = [(b, a) for a, b in _ordered(*kinds, depth)]
+        pairs = _pairs(ours, theirs, depth)
+        pairs = pairs or _pairs([kind[:2] for kind in ours], [kind[:2] for kind in theirs], depth)
     if len(pairs) < min(len(new), len(old)) and isinstance(depth, str):
         raise TransferError(
             f"the teacher's blocks in '{of}' are not found, in their order, among the student's in "
@@ -127,20 +133,35 @@ def _stack(
         )
     names, sources = list(new), list(old)
     kept = {i for i, _ in pairs}
-    added = {names[i]: _like(i, new, sorted(kept)) for i in range(len(names)) if i not in kept}
+    alike = [(_kind(new[name], shapes=True), kind) for name, kind in zip(names, ours, strict=True)]
+    added = {
+        names[i]: None if (like := _like(i, alike, sorted(kept))) is None else names[like]
+        for i in range(len(names))
+        if i not in kept
+    }
     return Stack(
         at, of, tuple((names[i], sources[j]) for i, j in pairs), added, (len(old), len(new))
     )
 
 
-def _like(index: int, new: dict[str, nn.Module], kept: list[int]) -> str | None:
+def _like(index: int, kinds: Sequence[Kind], kept: list[int]) -> int | None:
     """The nearest block of the same kind and shapes, sooner one before than one behind."""
-    names = list(new)
-    like = _kind(new[names[index]], shapes=True)
-    same = [i for i in kept if _kind(new[names[i]], shapes=True) == like]
-    if not same:
-        return None
-    return names[max((i for i in same if i < index), default=min(same))]
+    same = [i for i in kept if kinds[i] == kinds[index]]
+    return max((i for i in same if i < index), default=min(same)) if same else None
+
+
+def _kinds(blocks: dict[str, nn.Module], at: str, does: Operations) -> list[Kind]:
+    """The kind of every block; the last number tells blocks of the same layers that do other things
+    with them (every other one shifts its windows)."""
+    variants: dict[Kind, list[object]] = {}
+    result = []
+    for name, block in blocks.items():
+        kind, done = _kind(block), does(join(at, name))
+        known = variants.setdefault(kind, [])
+        if done not in known:
+            known.append(done)
+        result.append((*kind, known.index(done)))
+    return result
 
 
 def _kind(block: nn.Module, *, shapes: bool = False) -> Kind:
@@ -148,7 +169,13 @@ def _kind(block: nn.Module, *, shapes: bool = False) -> Kind:
     block from the others; what has no tensors is told by its class."""
     tensors = tuple((n, tuple(t.shape) if shapes else t.ndim) for n, t in named_tensors(block))
     strides = tuple(str(getattr(part, "stride", "")) for part in block.modules())
-    return (tensors, strides) if tensors else (type(block),)
+    return (tensors, strides) if tensors else (type(block), "")
+
+
+def _pairs(new: list[Kind], old: list[Kind], depth: str) -> list[tuple[int, int]]:
+    if len(new) >= len(old):
+        return _ordered(new, old, depth)
+    return [(b, a) for a, b in _ordered(old, new, depth)]
 
 
 def _ordered(new: list[Kind], old: list[Kind], depth: str) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ to return what they are given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +28,10 @@ from net2net.match import AxisMap, match
 from net2net.plan import Maps
 from net2net.report import Report, Row
 from net2net.silence import Block, Fills
-from net2net.stacks import Depth, Stack, align, cut, join
-from net2net.trace import Inputs, Trace, check_model, trace
+from net2net.stacks import Depth, Operations, Stack, align, cut, join
+from net2net.trace import Inputs, Trace, check_model, refs, trace
 from net2net.transfer_plan import Source, TransferPlan
-from net2net.units import MAKE, Axis
+from net2net.units import MAKE, SHARE, Axis, Norm
 from net2net.verify import Parity
 from net2net.verify import verify as measure
 
@@ -78,7 +78,9 @@ def transfer(
     check_model(teacher)
     check_model(student)
     method_named(method)
-    stacks = align(student, teacher, depth, exact=exact)
+    whole = _traced(_like(teacher, student), inputs, "student")
+    does = _operations(whole), _operations(_traced(skeleton(teacher), inputs, "teacher"))
+    stacks = align(student, teacher, depth, does, exact=exact)
     old, of_teacher = _without(teacher, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
     new, of_student = _without(
         _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
@@ -94,11 +96,12 @@ def transfer(
         _check_operations(known.traces, traces)
     found = infer(traces, on_unknown="fix")
     if exact:
+        _check_bundles(known, found)
         _check_uniform(known, found)
     maps = _matched(known, found, method, balanced, seed, strict=exact)
     back = {of_student[name]: (other, of_teacher[other]) for name, other in names.items()}
     notes: list[str] = []
-    plan, after = _plan(teacher, student, inputs, stacks, maps, back, exact, notes)
+    plan = _plan(teacher, student, whole, stacks, maps, back, known.units.norms, exact, notes)
     plan = replace(plan, method=method, seed=seed)
     result = plan.apply(teacher, student)
     must_match = exact and method in PRESERVING
@@ -111,7 +114,7 @@ def transfer(
         action=f"transferred {type(teacher).__name__} into {type(student).__name__} by {method}",
         rows=(*_depth_rows(stacks), *_width_rows(known, found)),
         parameters=(count_parameters(teacher), count_parameters(result)),
-        flops=(flops(known.traces[0]), flops(after)),
+        flops=(flops(known.traces[0]), flops(whole)),
         parity=parity,
         notes=tuple(notes),
     )
@@ -133,6 +136,23 @@ def _like(teacher: nn.Module, student: nn.Module) -> nn.Module:
     """A skeleton of the student in the teacher's type: code converts, or not, accordingly."""
     types = (p.dtype for p in teacher.parameters() if p.is_floating_point())
     return skeleton(student).to(next(types, None))
+
+
+def _traced(hollow: nn.Module, inputs: Inputs, which: str) -> Trace:
+    try:
+        return trace(hollow, inputs)
+    except InputError as error:
+        raise InputError(
+            f"the {which}: {error} It runs without values here, so no code may branch on them.",
+            error.module,
+        ) from error
+
+
+def _operations(whole: Trace) -> Operations:
+    """What the module at a path does, as the names of its operations."""
+    return lambda path: [
+        op.name for op in whole.ops if op.path == path or op.path.startswith(f"{path}.")
+    ]
 
 
 def _names(stack: Stack) -> list[str]:
@@ -208,6 +228,22 @@ def _check_operations(teacher: list[Trace], student: list[Trace]) -> None:
             )
 
 
+def _check_bundles(teacher: Inference, student: Inference) -> None:
+    """Heads and groups are copied whole."""
+    by_axes = {frozenset(one.places): one for one in teacher.groups.values() if not one.fixed}
+    for key, group in student.groups.items():
+        origin = by_axes.get(frozenset(group.places))
+        if key in teacher.groups or origin is None:
+            continue
+        for axis, positions in group.places.items():
+            if student.role(axis) != SHARE and positions != origin.places[axis]:
+                raise TransferError(
+                    f"every unit on {axis} has {origin.places[axis]} positions in the teacher and "
+                    f"{positions} in the student: heads and groups grow in number, not in size. "
+                    "Keep their size, or pass exact=False."
+                )
+
+
 def _check_uniform(teacher: Inference, student: Inference) -> None:
     for key, group in student.groups.items():
         origin = teacher.groups.get(key)
@@ -268,11 +304,12 @@ def _scalars(teacher: Trace, student: Trace) -> str:
 
 
 def _plan(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, stacks: list[Stack],
-    maps: Mapping[Axis, AxisMap], back: Mapping[str, tuple[str, str]], exact: bool,
-    notes: list[str],
-) -> tuple[TransferPlan, Trace]:  # fmt: skip
-    """``back``: the student's tensors → the name that maps use, and the teacher's name."""
+    teacher: nn.Module, student: nn.Module, whole: Trace, stacks: list[Stack],
+    maps: Mapping[Axis, AxisMap], back: Mapping[str, tuple[str, str]], norms: Iterable[Norm],
+    exact: bool, notes: list[str],
+) -> TransferPlan:  # fmt: skip
+    """``back``: the student's tensors → the name that maps and norms use, and the teacher's name.
+    ``whole``: what the student does."""
     table = Maps()
     by_name: dict[str, dict[int, AxisMap]] = {}
     for axis, one in maps.items():
@@ -292,18 +329,34 @@ def _plan(
                 f"make {shape}. Give it the teacher's shape."
             )
         sources[name] = Source(source, table.step(here).axes)
-    try:
-        whole = trace(_like(teacher, student), inputs)
-    except InputError as error:
-        raise InputError(f"the student: {error}", error.module) from error
+    ours = {key: name for name, (key, _) in back.items()}
+    followed = {
+        ours[norm.scale]: replace(norm, scale=ours[norm.scale], direction=ours[norm.direction])
+        for norm in norms
+    }
     for stack in stacks:
         for name, like in stack.added.items():
             path = join(stack.student, name)
             copy_of = None if like is None else join(stack.student, like)
             _add(path, copy_of, whole, new, sources, exact, notes)
+            followed |= _followed_alike(path, copy_of, followed)
     shapes = {name: list(tensor.shape) for name, tensor in new.items()}
     teachers = {name: list(shape) for name, shape in old.items()}
-    return TransferPlan(teachers, shapes, "replicate", 0, table.table, sources), whole
+    grown = [norm for norm in followed.values() if sources[norm.direction].axes]
+    return TransferPlan(teachers, shapes, "replicate", 0, table.table, sources, grown)
+
+
+def _followed_alike(path: str, like: str | None, followed: Mapping[str, Norm]) -> dict[str, Norm]:
+    """The norms of an added block, as of the block that it copies."""
+    return {
+        f"{path}{scale.removeprefix(like)}": replace(
+            norm,
+            scale=f"{path}{scale.removeprefix(like)}",
+            direction=f"{path}{norm.direction.removeprefix(like)}",
+        )
+        for scale, norm in followed.items()
+        if like is not None and scale.startswith(f"{like}.")
+    }
 
 
 def _add(

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from net2net.apply import AxisStep, grow_tensor, with_tensors
+from net2net.apply import AxisStep, follow_norm, grow_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
 from net2net.maps import METHODS
 from net2net.match import ABSENT
 from net2net.plan import Plan
 from net2net.silence import Fill
-from net2net.units import FOLLOW, MAKE, SHARE
+from net2net.units import FOLLOW, MAKE, SHARE, Norm
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class TransferPlan(Plan):
     seed: int
     maps: list[list[int]]
     tensors: dict[str, Source]
+    norms: list[Norm]
+    """Weights of the student whose scales follow the norm of what grows."""
 
     def apply(self, teacher: nn.Module, student: nn.Module | None = None) -> nn.Module:
         self.check(teacher)
@@ -66,7 +68,8 @@ class TransferPlan(Plan):
                 continue
             shape = tuple(tensor.shape)
             if source.name:
-                tensors[name] = self._grown(old[source.name].detach(), source, indices)
+                steps = self._steps(source, indices)
+                tensors[name] = self._grown(old[source.name].detach(), source, steps)
             else:
                 tensors[name] = torch.zeros(shape, dtype=like.dtype, device=like.device)
             if tuple(tensors[name].shape) != shape:
@@ -74,14 +77,23 @@ class TransferPlan(Plan):
                     f"the plan makes '{name}' of shape {tuple(tensors[name].shape)}, and the "
                     f"student's is {shape}. The plan is damaged: make it again."
                 )
+        for norm in self.norms:
+            scale, direction = self.tensors[norm.scale], self.tensors[norm.direction]
+            tensors[norm.scale] = follow_norm(
+                tensors[norm.scale], old[direction.name].detach(), tensors[norm.direction],
+                self._steps(scale, indices), norm.dim,
+            )  # fmt: skip
+        for name, source in self.tensors.items():
             if isinstance(source.fill, str):
                 write_eye(tensors[name])
             elif source.fill is not None:
                 tensors[name].fill_(source.fill)
         return with_tensors(student, tensors).train(teacher.training)
 
-    def _grown(self, tensor: Tensor, source: Source, indices: list[Any]) -> Tensor:
-        steps = [AxisStep(dim, role, indices[number]) for dim, role, number in source.axes]
+    def _steps(self, source: Source, indices: list[Any]) -> list[AxisStep]:
+        return [AxisStep(dim, role, indices[number]) for dim, role, number in source.axes]
+
+    def _grown(self, tensor: Tensor, source: Source, steps: list[AxisStep]) -> Tensor:
         if not steps:
             return tensor.clone()
         return grow_tensor(tensor, steps, name=source.name, noise=0.0, seed=self.seed)
@@ -111,6 +123,7 @@ class TransferPlan(Plan):
                 name: [one.name, [list(axis) for axis in one.axes], one.fill]
                 for name, one in self.tensors.items()
             },
+            "norms": [[norm.scale, norm.direction, norm.dim] for norm in self.norms],
         }
 
     @classmethod
@@ -128,6 +141,12 @@ class TransferPlan(Plan):
                 sound = sound and all(ABSENT <= x < limit for x in data["maps"][number])
             if not sound or data["method"] not in METHODS:
                 raise PlanError(f"the source of '{name}' is malformed. Make the plan again.")
+        norms = [Norm(scale, direction, int(dim)) for scale, direction, dim in data["norms"]]
+        for norm in norms:
+            if not all(
+                one in tensors and tensors[one].name for one in (norm.scale, norm.direction)
+            ):
+                raise PlanError(f"the norm of '{norm.scale}' is malformed. Make the plan again.")
         return cls(
             teacher=data["teacher"],
             student=data["student"],
@@ -135,6 +154,7 @@ class TransferPlan(Plan):
             seed=int(data["seed"]),
             maps=data["maps"],
             tensors=tensors,
+            norms=norms,
         )
 
     def __str__(self) -> str:
