@@ -222,8 +222,8 @@ class Written(nn.Module):
 
 def test_a_size_that_is_written_into_the_code() -> None:
     teacher = randomise(Written())
-    with refused(GraphMismatchError, "code", "Leave", teacher=teacher):
-        net2net.widen(teacher, {"a": 2.0}, X)
+    with refused(GraphMismatchError, "code", "Leave", "name the spaces", teacher=teacher):
+        net2net.widen(teacher, 2.0, X)
     growth = widen(teacher, {"b": 2.0, "c": 1.4}, X)  # as the message advises
     assert {row.name: row.new for row in growth.report.rows} == {"b": 16, "c": 7}
 

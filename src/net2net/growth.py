@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from torch import nn
 
 from net2net import surgery
+from net2net.blank import described
 from net2net.configs import config_edits
 from net2net.errors import (
     GraphMismatchError,
     InputError,
     UnknownOperationError,
+    UnsupportedModelError,
     VerificationError,
     WidthError,
 )
 from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import Inference, infer
+from net2net.literals import Exported, GraphModel, checksum, graph_of
 from net2net.maps import PRESERVING, method_named
 from net2net.match import match
 from net2net.outputs import OutputMaps, output_maps
@@ -47,7 +52,8 @@ class Growth:
     """A grown network.
 
     Attributes:
-        model: the student, of the teacher's class; it shares no memory with the teacher.
+        model: the student, of the teacher's class, or a ``torch.fx.GraphModule`` where ``widen``
+            says so; it shares no memory with the teacher.
         plan: what was done, as plain data; ``plan.apply(copy_of_teacher)`` does it again
             (after ``transfer``: ``plan.apply(copy_of_teacher, student)``).
         report: what grew and what was measured; print it.
@@ -154,7 +160,10 @@ def widen(
         model: the teacher; never changed.
         widths: a factor for every space that can grow, or a dict from globs over module paths to
             a factor (float) or a new width (int). The space that the module *makes* grows, with
-            all that is tied to it. A factor goes to the nearest admissible size.
+            all that is tied to it. A factor goes to the nearest admissible size. Where a size is
+            written into the model's code, one factor for all leaves the spaces that meet it as
+            they are; spaces asked for by name grow in a graph of the model that ``torch.export``
+            makes, a ``torch.fx.GraphModule``, and the report says so.
         inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
         method: ``"replicate"`` copies units and divides what reads them; ``"random_pad"`` is the
             paper's baseline, which does not keep the function.
@@ -180,26 +189,72 @@ def widen(
         raise WidthError(f"noise is {noise}. Give 0 or a positive fraction.")
     if outputs not in {"keep", "grow"}:
         raise WidthError(f'outputs is {outputs!r}. Give "keep" or "grow".')
-    open_end = outputs == "grow"
-    teacher = analyse(model, inputs, on_unknown=on_unknown, grow_outputs=open_end)
+    grow = partial(
+        _grow, model, widths, inputs, method=method, balanced=balanced, noise=noise, seed=seed,
+        verify=verify, on_unknown=on_unknown, open_end=outputs == "grow",
+    )  # fmt: skip
+    try:
+        return grow(model)
+    except GraphMismatchError as error:
+        if not isinstance(widths, Mapping):
+            raise  # most of it grows without the spaces that meet there: that is the user's choice
+        graph, exported, notes = _graph_instead(model, inputs, error)
+        return grow(graph, exported=exported, notes=notes)
+
+
+def _graph_instead(
+    model: nn.Module, inputs: Inputs, error: GraphMismatchError
+) -> tuple[GraphModel, Exported, tuple[str, ...]]:
+    """A graph of the model to grow where the student of its class failed, and what to say of it."""
+    try:
+        shapes = described(inputs)
+        graph = graph_of(model, shapes)
+    except (UnsupportedModelError, InputError) as reason:
+        raise GraphMismatchError(
+            f"{str(error).removesuffix(_BY_NAME)} "
+            f"A graph of the model cannot be grown instead: {reason}",
+            error.axes, error.module,
+        ) from error  # fmt: skip
+    kind = type(model).__name__
+    where = f" (a {kind} of these widths stops in '{error.module}')" if error.module else ""
+    notes = [
+        f"the student is a torch.fx.GraphModule, not a {kind}, for a size is written into the code "
+        f"of {kind}{where}"
+    ]
+    if not graph.trains:
+        notes.append(
+            f"in training mode the code of {kind} does something else; the student does what it "
+            "does in evaluation, apart from torch's own layers of one input"
+        )
+    return graph, Exported(shapes, checksum(graph)), tuple(notes)
+
+
+def _grow(
+    model: nn.Module, widths: Widths, inputs: Inputs, base: nn.Module, *, method: str,
+    balanced: bool, noise: float, seed: int, verify: bool, on_unknown: str, open_end: bool,
+    exported: Exported | None = None, notes: tuple[str, ...] = (),
+) -> Growth:  # fmt: skip
+    """What ``widen`` does, to the model itself, or to a graph of it as its ``base``."""
+    teacher = analyse(base, inputs, on_unknown=on_unknown, grow_outputs=open_end)
     table = spaces_of(teacher)
-    grown = resolve(table, teacher, model, widths)
+    grown = resolve(table, teacher, base, widths)
 
     def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan, OutputMaps]:
         shapes = new_shapes(teacher, grown)
-        edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
-        wider = stand_in(model, teacher, grown) if teacher.valued else skeleton(model, shapes)
+        edits = surgery.edits(base, shapes, new_integers(table, teacher, grown))
+        wider = stand_in(base, teacher, grown) if teacher.valued else skeleton(base, shapes)
         surgery.set_attributes(wider, edits)
-        student = _infer_student(wider, inputs, len(teacher.traces), on_unknown, open_end)
+        student = _infer_student(wider, inputs, teacher, on_unknown, open_end)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
         plan = WidenPlan.make(
-            model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed
-        )
+            model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed,
+            exported=exported,
+        )  # fmt: skip
         return student, plan, output_maps(teacher, student, maps) if open_end else {}
 
     grown, (student, plan, ends) = nearest_feasible(grown, attempt)
     settings, unfit = config_edits(
-        model, new_shapes(teacher, grown), plan.attributes, inputs, student.traces[0]
+        base, new_shapes(teacher, grown), plan.attributes, inputs, student.traces[0]
     )
     plan.attributes += settings
     result = plan.apply(model)
@@ -211,23 +266,39 @@ def widen(
         parameters=(count_parameters(model), count_parameters(result)),
         flops=(flops(teacher.traces[0]), flops(student.traces[0])),
         parity=parity,
-        notes=_left(grown) + _notes(teacher, exact, method, noise) + unfit,
+        notes=notes + _left(grown) + _notes(teacher, exact, method, noise) + unfit,
     )
     return Growth(result, plan, report, ends)
 
 
+_BY_NAME = " Or name the spaces in widths: that makes the student a graph module."
+
+
 def _infer_student(
-    wider: nn.Module, inputs: Inputs, traces: int, on_unknown: str, grow_outputs: bool
+    wider: nn.Module, inputs: Inputs, teacher: Inference, on_unknown: str, grow_outputs: bool
 ) -> Inference:
+    modes = (False, True)[: len(teacher.traces)]
+    advice = (
+        "Leave the spaces that meet there as they are, or read the size from a tensor's shape in "
+        f"forward.{_BY_NAME}"
+    )
     try:
-        found = [trace(wider, inputs, training=training) for training in (False, True)[:traces]]
+        found = [trace(wider, inputs, training=training) for training in modes]
     except InputError as error:
         raise GraphMismatchError(
             "the wider student does not run: a size is written into the model's code. "
-            f"({error.__cause__}) Leave the spaces that meet there as they are, "
-            "or read the size from a tensor's shape in forward.",
+            f"({error.__cause__}) {advice}",
             module=error.module,
         ) from error
+    old, new = (
+        [(where, one.shapes[tensor]) for where, tensor in one.outputs.items()]
+        for one in (teacher.traces[0], found[0])
+    )
+    if old != new and not grow_outputs:
+        raise GraphMismatchError(
+            f"the wider student returns {new}, and the teacher {old}: a size is written into the "
+            f"model's code. {advice}"
+        )
     return infer(found, on_unknown=on_unknown, grow_outputs=grow_outputs)
 
 

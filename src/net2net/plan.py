@@ -23,6 +23,7 @@ from torch import nn
 from net2net.apply import AxisStep, follow_norm, grow_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
+from net2net.literals import Exported
 from net2net.maps import METHODS
 from net2net.match import ABSENT, AxisMap
 from net2net.surgery import Edit, set_attributes
@@ -190,11 +191,13 @@ class WidenPlan(Plan):
     tensors: dict[str, TensorStep]
     attributes: list[Edit]
     norms: list[Norm]
+    exported: Exported | None = None
+    """The student is a graph of the teacher, made so."""
 
     @classmethod
     def make(
         cls, teacher: nn.Module, maps: dict[Axis, AxisMap], attributes: Sequence[Edit],
-        norms: Sequence[Norm], *, method: str, noise: float, seed: int,
+        norms: Sequence[Norm], *, method: str, noise: float, seed: int, exported: Exported | None,
     ) -> WidenPlan:  # fmt: skip
         table = Maps()
         by_name: dict[str, dict[int, AxisMap]] = {}
@@ -210,10 +213,13 @@ class WidenPlan(Plan):
             tensors=tensors,
             attributes=list(attributes),
             norms=[norm for norm in norms if norm.direction in tensors],
+            exported=exported,
         )
 
     def apply(self, teacher: nn.Module) -> nn.Module:
         self.check(teacher)
+        if self.exported:
+            teacher = self.exported.of(teacher)
         indices = [np.array(index, dtype=np.int64) for index in self.maps]
         old, tensors = {name: t.detach() for name, t in named_tensors(teacher)}, {}
         steps = {
@@ -251,6 +257,7 @@ class WidenPlan(Plan):
             "tensors": {name: [list(axis) for axis in t.axes] for name, t in self.tensors.items()},
             "attributes": [list(edit) for edit in self.attributes],
             "norms": [[norm.scale, norm.direction, norm.dim] for norm in self.norms],
+            "exported": self.exported and [self.exported.inputs, self.exported.code],
         }
 
     @classmethod
@@ -287,11 +294,13 @@ class WidenPlan(Plan):
             tensors=tensors,
             attributes=[(path, name, value) for path, name, value in data["attributes"]],
             norms=[_norm(data, *norm) for norm in data["norms"]],
+            exported=Exported(*data["exported"]) if data.get("exported") else None,
         )
 
     def __str__(self) -> str:
         lines = [
-            f"widen by {self.method}, noise {self.noise:g}, seed {self.seed}: "
+            f"widen {'a graph of the model ' if self.exported else ''}by {self.method}, "
+            f"noise {self.noise:g}, seed {self.seed}: "
             f"{len(self.tensors)} of {len(self.teacher)} tensors, {len(self.maps)} maps"
         ]
         for name, step in self.tensors.items():

@@ -29,7 +29,7 @@ from net2net.plan import Maps
 from net2net.report import Report, Row
 from net2net.silence import Block, Fills
 from net2net.stacks import Depth, Operations, Stack, align, cut, join
-from net2net.trace import Inputs, Trace, check_model, refs, trace
+from net2net.trace import Inputs, Trace, check_model, trace
 from net2net.transfer_plan import Source, TransferPlan
 from net2net.units import MAKE, SHARE, Axis, Norm
 from net2net.verify import Parity

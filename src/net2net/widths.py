@@ -226,7 +226,7 @@ def nearest_feasible(
         if failed is None:
             raise last
         if cut and failed.exact:
-            raise _not_feasible(grown, failed, attempt, tries) from last
+            raise _not_feasible(grown, failed, attempt, tries, last) from last
         if cut:
             moves[failed.space.name] += 1
             target = wanted[failed.space.name]
@@ -234,7 +234,10 @@ def nearest_feasible(
             note = f"nearest to {failed.wanted:g} at which every unit has a place"
             grown = [replace(g, new=new, note=note) if g is failed else g for g in grown]
         elif failed.asked == ALL and last.module:
-            why = f"a size is written into the code of '{last.module}'"
+            why = (
+                f"a size is written into the code of '{last.module}' "
+                "(named in widths, it makes the student a graph module)"
+            )
             kind = _kind(failed)
             grown = [
                 replace(g, new=g.space.size, note=why)
@@ -267,9 +270,11 @@ def _further(target: int, now: int, step: int, least: int) -> int:
 
 
 def _not_feasible(
-    grown: list[Grown], failed: Grown, attempt: Callable[[list[Grown]], T], tries: int
-) -> WidthError:
-    """An integer width leaves units without a place: find the widths around it that do not."""
+    grown: list[Grown], failed: Grown, attempt: Callable[[list[Grown]], T], tries: int,
+    last: GraphMismatchError,
+) -> WidthError | GraphMismatchError:  # fmt: skip
+    """An integer width leaves units without a place: find the widths around it that do not. Where
+    no wider one does, it is not the width."""
     found = []
     for direction in (-1, 1):
         for distance in range(1, tries // 2):
@@ -280,6 +285,8 @@ def _not_feasible(
                 continue
             found.append(new)
             break
+    if max(found, default=0) <= failed.space.size:
+        return last
     return WidthError(
         f"'{failed.asked}' cannot be {failed.new} wide: the code cuts its channels so that some "
         f"units would have no place. The admissible neighbours are {found}."
