@@ -183,28 +183,15 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "pe_audio_video": {"audio_video_config": _PE_BOTH},
     "pe_audio_video_encoder": _PE_BOTH,
     "muse_spark": {"out_hidden_size": 128},
+    "xcodec2": {"quantization_dim": 2 * WIDTH, "num_key_value_heads": HEADS},
+    "voxtral": {"audio_config": {"intermediate_size": 4 * WIDTH}},
     "neucodec": {"quantization_dim": 2 * WIDTH, "num_key_value_heads": HEADS},
-    "omdet-turbo": {
-        "encoder_in_channels": [16, 24, 32], "apply_layernorm_after_vision_backbone": False,
-        "text_projection_in_dim": WIDTH, "text_projection_out_dim": 16,
-        "class_embed_dim": 16, "task_encoder_hidden_dim": WIDTH,
-        "vision_features_channels": [WIDTH, WIDTH, WIDTH], "decoder_hidden_dim": WIDTH,
-        "decoder_num_heads": HEADS, "decoder_num_layers": 2,
-        "backbone_config": {**BACKBONE, "out_indices": [2, 3, 4]},
-    },
     "pe_video_encoder": {"vision_config": _PE},
     "perception_lm": {"vision_config": {
         "architecture": "test_vit",
         "model_args": {"embed_dim": WIDTH, "img_size": [32, 32], "global_pool": ""},
     }},
     "pp_doclayout_v3": {"x4_feat_dim": 32, "mask_feature_channels": [16, 16]},
-    "pp_ocrv6_small_det": {
-        "backbone_config": {
-            **_LCNET, "out_features": ["stage1", "stage2", "stage3", "stage4"],
-            "out_indices": [1, 2, 3, 4],
-        },
-        "layer_list_out_channels": [96, 96, 192, 384],
-    },
     "pp_ocrv6_small_rec": {"backbone_config": _LCNET},
     "pp_ocrv6_tiny_rec": {"backbone_config": _LCNET},
     "reformer": {
@@ -232,7 +219,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "textnet": {"stem_out_channels": 16},
     "timm_backbone": {"backbone": "test_resnet"},
     "timm_wrapper": {"architecture": "test_resnet"},
-    "tvp": {"max_img_size": 64, "visual_prompt_size": 4},
     "uvdoc": {"backbone_config": {
         "out_features": [f"stage{stage}" for stage in range(1, 7)], "out_indices": [*range(1, 7)],
     }},
@@ -303,7 +289,6 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "pixel_values": lambda: torch.randn(2, 16, 3 * 8 * 8),
         "pixel_position_ids": lambda: torch.cartesian_prod(*2 * [torch.arange(4)]).repeat(2, 1, 1),
     },
-    "glm_image": {"image_grid_thw": lambda: torch.tensor([[1, 4, 4]] * 3)},
     "granite_docling": {
         "pixel_values": lambda: torch.randn(2, 1, 3, 32, 32),
         "pixel_attention_mask": lambda: torch.ones(2, 1, dtype=torch.bool),
@@ -331,29 +316,13 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "image_embeds_position_mask": lambda: torch.tensor([[0, 1, 1, 1, 1] + [0] * 7] * 2),
     },
     "kyutai_speech_to_text": {"input_ids": lambda: torch.randint(3, 30, (2, 12, 4))},
-    "lightglue": {"pixel_values": lambda: torch.randn(1, 2, 3, 64, 64)},
     "lxmert": {
         "visual_feats": lambda: torch.randn(2, 4, 16),
         "visual_pos": lambda: torch.rand(2, 4, 4),
     },
-    "muse_glimmer_assistant": {
-        "noise_embeds": lambda: torch.randn(2, 16, WIDTH),
-        "context_hidden_states": lambda: torch.randn(2, 12, 5 * WIDTH),
-    },
     "neucodec": {"input_features": lambda: torch.randn(2, 12, 16)},
-    "omdet-turbo": {
-        "classes_input_ids": lambda: torch.randint(3, 90, (4, 5)),
-        "classes_attention_mask": lambda: torch.ones(4, 5, dtype=torch.long),
-        "tasks_input_ids": lambda: torch.randint(3, 90, (2, 5)),
-        "tasks_attention_mask": lambda: torch.ones(2, 5, dtype=torch.long),
-        "classes_structure": lambda: torch.tensor([2, 2]),
-    },
     "oneformer": {"task_inputs": lambda: torch.randint(3, 90, (2, 77))},
     "perceiver": {"inputs": lambda: torch.randn(2, 12, WIDTH)},
-    "pi0": {
-        "action_embeds": lambda: torch.randn(2, 5, WIDTH),
-        "input_ids": lambda: torch.randint(3, 90, (2, 12)),
-    },
     "seggpt": {
         "pixel_values": lambda: torch.randn(2, 3, 32, 32),
         "prompt_pixel_values": lambda: torch.randn(2, 3, 32, 32),
@@ -368,7 +337,6 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "past_values_padding": lambda: torch.zeros(2, 32, dtype=torch.long),
         "freq": lambda: torch.zeros(2, 1, dtype=torch.long),
     },
-    "tvp": {"pixel_values": lambda: torch.randn(2, 4, 3, 64, 64)},
     "pe_audio_video": {
         "input_values": lambda: torch.randn(2, 1, 3840),
         "pixel_values_videos": lambda: torch.randn(2, 4, 3, 32, 32),

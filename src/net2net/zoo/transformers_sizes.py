@@ -122,6 +122,7 @@ def _after_first(now: Sequence[int]) -> list[int]:
 
 LISTS: dict[str, Callable[[Sequence[int]], list[Any]]] = {
     "depths": _ones,
+    "vision_feature_layer": lambda now: [-2, -1],
     "downsample_channels": lambda now: [16, WIDTH],
     "intermediate_layers_indices": lambda now: [0],
     "image_grid_pinpoints": lambda now: [[32, 32]],
