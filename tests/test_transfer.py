@@ -296,11 +296,11 @@ def test_blocks_that_do_other_things_are_of_another_kind() -> None:
 V: dict[str, Any] = {"vocab_size": 30, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 
-def gpt2(width: int, heads: int, depth: int) -> Build:
+def gpt2(width: int, heads: int, depth: int, *, tied: bool = False) -> Build:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     sizes = {"n_embd": width, "n_head": heads, "n_layer": depth, "n_positions": 8}
-    return lambda: GPT2LMHeadModel(GPT2Config(**sizes, **V, tie_word_embeddings=False))
+    return lambda: GPT2LMHeadModel(GPT2Config(**sizes, **V, tie_word_embeddings=tied))
 
 
 def transformer(kind: str, width: int, heads: int, depth: int, hidden: int, **more: Any) -> Build:
@@ -331,6 +331,13 @@ def words() -> dict[str, Any]:
 def test_gpt2(depth: str) -> None:
     pytest.importorskip("transformers")
     transfer(gpt2(16, 2, 2), gpt2(32, 4, 4), {**words(), "use_cache": False}, depth=depth)
+
+
+def test_embeddings_stay_tied() -> None:
+    pytest.importorskip("transformers")
+    inputs = {**words(), "use_cache": False}
+    model = transfer(gpt2(16, 2, 2, tied=True), gpt2(32, 4, 3, tied=True), inputs).model
+    assert model.lm_head.weight is model.transformer.wte.weight
 
 
 def test_llama() -> None:

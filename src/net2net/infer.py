@@ -9,7 +9,7 @@ Components of one signature are interchangeable: they are the units of one space
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
+from net2net.tied import Read, shares_before
 from net2net.trace import Op, Ref, Trace, refs
 from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units, distinct, joined, runs
 from net2net.values import Part, Value
@@ -253,8 +254,8 @@ class Inference:
                 reason = f"'{axis.name}' was not seen in use"
             elif SHARE in roles and len(roles) > 1:
                 reason = (
-                    f"'{axis.name}' both makes these units and reads them (tied weights), "
-                    "so it can be neither copied nor divided"
+                    f"'{axis.name}' both makes these units and reads them (tied weights), so it "
+                    "can be neither copied nor divided, and no norm before it takes the shares"
                 )
             else:
                 continue
@@ -319,7 +320,7 @@ def infer(
         UnknownOperationError: an operation on hidden units has no rule, and ``on_unknown`` is
             ``"raise"``; with ``"fix"``, the spaces that it touches are left as they are.
     """
-    units, counts = Units(), list[Count]()
+    units, counts, reads = Units(), list[Count](), dict[int, list[Read]]()
     leaves: dict[str, Value] = {}
     all_values = []
     for trace in traces:
@@ -328,7 +329,7 @@ def infer(
             if name not in leaves:
                 leaves[name] = _leaf(units, name, trace.shapes[tensor])
             values[tensor] = leaves[name]
-        walk = Walk(trace, values, units, counts, on_unknown)
+        walk = Walk(trace, values, units, counts, reads, on_unknown)
         needed = _needed(trace)
         for position, op in enumerate(trace.ops):
             units.idle = position not in needed
@@ -340,6 +341,7 @@ def infer(
             for part in values[tensor].parts if tensor in values else ():
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
+    _share_before(units, reads, leaves)
     read = {ref.id for trace in traces for op in trace.ops for ref in op.reads}
     unseen = [
         name
@@ -348,6 +350,19 @@ def infer(
         if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
     ]
     return Inference(units, units.components(), all_values, list(traces), counts, unseen)
+
+
+def _share_before(
+    units: Units, reads: Mapping[int, Sequence[Read]], leaves: Mapping[str, Value]
+) -> None:
+    """What makes units and reads them is copied, if what comes before can take its shares."""
+    for number, found in reads.items():
+        names = shares_before(found) if len(units.roles[number]) > 1 else None
+        scales = [leaf for name in names or () for leaf in leaves[name].leaves[0]]
+        if scales and all(units.roles[leaf] == {FOLLOW} for leaf in scales):
+            units.roles[number].discard(SHARE)
+            for leaf in scales:
+                units.roles[leaf] = {SHARE}
 
 
 def _needed(trace: Trace) -> set[int]:
@@ -394,12 +409,13 @@ class Walk:
 
     def __init__(
         self, trace: Trace, values: dict[int, Value], units: Units, counts: list[Count],
-        on_unknown: str,
+        reads: dict[int, list[Read]], on_unknown: str,
     ) -> None:  # fmt: skip
         self.trace = trace
         self.values = values
         self.units = units
         self.counts = counts
+        self.reads = reads
         self.on_unknown = on_unknown
         self.filled = _filled(trace)
 
@@ -483,6 +499,10 @@ class Walk:
             self.units.roles[leaf].add(role)
         for leaf in site.shared & passed_on:
             self.units.roles[leaf].add(SHARE)
+        data = [ref.id for ref in op.reads if self.value(ref).live]
+        for leaf in site.shared:
+            read = Read(self.trace, op, data[0] if len(data) == 1 else NONE)
+            self.reads.setdefault(leaf, []).append(read)
         return results
 
 
