@@ -796,3 +796,28 @@ def test_deeper_then_wider() -> None:
     wider = widen(deeper.model, {"1.2": 7}, image())
     assert_exact(chain(), wider.model, image())
     assert wider.model[1][2].out_channels == 7
+
+
+class Pair(nn.Sequential):
+    """A vertical and a horizontal convolution, each with a norm and a ReLU."""
+
+    def __init__(self, before: int, between: int, after: int) -> None:
+        super().__init__(
+            nn.Conv2d(before, between, (3, 1), padding=(1, 0)), nn.BatchNorm2d(between), nn.ReLU(),
+            nn.Conv2d(between, after, (1, 3), padding=(0, 1)), nn.BatchNorm2d(after), nn.ReLU(),
+        )  # fmt: skip
+
+
+def test_a_pair_of_layers_is_followed_by_pairs() -> None:
+    """Both new norms undo what is measured of what the first pair puts out."""
+    teacher = randomise(nn.Sequential(nn.Conv2d(3, 5, 1), Pair(5, 4, 4), nn.Conv2d(4, 2, 1)))
+    growth = deepen(teacher, {"1": 2}, image(), calibrate=[image(seed=2)])
+    assert len(new_layers(growth, teacher, Pair)) == 3
+    norms = [part for part in growth.model.get_submodule("1.1") if isinstance(part, nn.BatchNorm2d)]
+    assert len(norms) == 2 and all(norm.running_mean.abs().min() > 0 for norm in norms)
+
+
+def test_a_pair_that_is_narrower_inside_is_refused() -> None:
+    teacher = randomise(nn.Sequential(nn.Conv2d(3, 5, 1), Pair(5, 2, 4), nn.Conv2d(4, 2, 1)))
+    with refused(DepthError, "'1' is 4 wide", "'1.0' in it 2", teacher=teacher):
+        net2net.deepen(teacher, {"1": 1}, image())

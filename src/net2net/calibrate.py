@@ -20,7 +20,7 @@ def calibrated(
     model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
 ) -> list[Insertion]:
     """Measure mean and variance of what each new batch norm will see in training."""
-    watched = [one for one in insertions if one.norm]
+    watched = [one for one in insertions if one.norms]
     double = copied(model).train()
     sums: dict[str, list[Tensor]] = {}
 

@@ -195,7 +195,7 @@ def _locate(
         if skipped
         else []
     )
-    return Insertion(at, {path: []}, count, activation=kind, norm=norm), note
+    return Insertion(at, {path: []}, count, activation=kind, norms=[norm] if norm else []), note
 
 
 Activation = tuple[str, str, tuple[tuple[str, float], ...]]
@@ -251,7 +251,8 @@ def _check_activation(path: str, activation: Activation) -> None:
 
 
 def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> Insertion:
-    """A module around weight layers: the new block copies it, every piece an identity."""
+    """A module around weight layers, side by side or in a row (a vertical and a horizontal
+    convolution): the new block copies it, every piece an identity."""
     trace, call = _calls(found, path)[0]
     number = found.traces.index(trace)
     value = found.values[number].get(call.outputs[0])
@@ -265,21 +266,23 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
     units = found.component[channel.labels]
     place = {int(unit): j for j, unit in enumerate(units.tolist())}
     layers = {}
-    norm = ""
+    norms = []
     for name, part in model.get_submodule(path).named_modules():
         full = f"{path}.{name}" if name else path
         if isinstance(part, LAYERS):
             axis = next(a for a in found.numbers if a.name == f"{full}.weight" and a.dim == 0)
             rows = [place.get(int(u), -1) for u in found.labels(found.numbers[axis]).tolist()]
-            if -1 in rows:
-                raise DepthError(
-                    f"'{path}' holds '{full}', whose rows are not its output's units: it is more "
-                    "than one layer deep. Choose a layer inside."
-                )
+            if -1 in rows:  # a layer before the last: it hands on what the block put out before
+                if len(rows) != len(place):
+                    raise DepthError(
+                        f"'{path}' is {len(place)} wide, and '{full}' in it {len(rows)}, so a copy "
+                        "of it cannot hand all features on. Choose a layer inside."
+                    )
+                rows = list(range(len(rows)))
             layers[full] = rows
         elif isinstance(part, _BatchNorm):
-            norm = full
-    return Insertion(path, layers, count, block=True, norm=norm)
+            norms.append(full)
+    return Insertion(path, layers, count, block=True, norms=norms)
 
 
 @torch.no_grad()
@@ -301,8 +304,8 @@ def _check_block(model: nn.Module, insertion: Insertion, inputs: Inputs) -> None
     if not same:
         raise DepthError(
             f"a copy of '{insertion.at}' with identity weights does not return its input: its "
-            "activation is not idempotent (paper, section 2.4), it normalises per sample, or it is "
-            "more than one layer deep. Choose a layer inside that ReLU or no activation follows."
+            "activation is not idempotent (paper, section 2.4), it normalises per sample, or it "
+            "adds its input. Choose a layer inside that ReLU or no activation follows."
         )
 
 

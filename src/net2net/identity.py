@@ -34,10 +34,11 @@ class Insertion:
         layers: weight layer to imitate → for each of its rows, the input feature it repeats
             (empty: row j repeats feature j).
         count: how many identity layers.
-        block: the new layer is a copy of all of ``at``, activation included (a maxout module).
+        block: the new layers are a copy of all of ``at``, activations included (a maxout module, a
+            pair of convolutions).
         activation: module path, or the name and arguments of a functional one, or nothing.
-        norm: the batch norm to imitate, or "".
-        mean, variance: what that norm undoes, per feature; empty: 0 and 1.
+        norms: the batch norms to imitate.
+        mean, variance: what each norm undoes, per feature; empty: 0 and 1.
     """
 
     at: str
@@ -45,7 +46,7 @@ class Insertion:
     count: int
     block: bool = False
     activation: str | tuple[str, dict[str, float]] = ""
-    norm: str = ""
+    norms: list[str] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     variance: list[float] = field(default_factory=list)
 
@@ -107,8 +108,8 @@ def insert(student: nn.Module, insertion: Insertion) -> None:
         if insertion.activation:
             parts.append(activation_module(student, insertion.activation))
         parts.append(_identity_layer(layer, list(range(width)), width))
-        if insertion.norm:
-            parts.append(_identity_norm(student.get_submodule(insertion.norm), insertion))
+        for norm in insertion.norms:
+            parts.append(_identity_norm(student.get_submodule(norm), insertion))
     wrapped = nn.Sequential(*parts)
     wrapped.training = original.training
     parent, _, name = insertion.at.rpartition(".")
@@ -182,8 +183,8 @@ def identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:
         inner = path.removeprefix(insertion.at).removeprefix(".")
         layer = _identity_layer(original.get_submodule(inner), rows, max(rows) + 1)
         new = _replaced(new, inner, layer)
-    if insertion.norm:
-        inner = insertion.norm.removeprefix(insertion.at).removeprefix(".")
+    for norm in insertion.norms:
+        inner = norm.removeprefix(insertion.at).removeprefix(".")
         new = _replaced(new, inner, _identity_norm(original.get_submodule(inner), insertion))
     return new
 
