@@ -421,3 +421,20 @@ def test_a_stride_of_as_many_as_there_are_groups_stays() -> None:
     growth = widen(randomise(nn.Sequential(*convolutions)), 2.0, noise(2, 3, 6, 6))
     grown = growth.model.get_submodule("1")
     assert (grown.groups, grown.stride) == (4, (2, 2))
+
+
+class Memory(Attention):
+    """A state of features × features for every head, which the code starts with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, dim = x.shape
+        size = dim // self.num_heads
+        q, k, v = self.cut(x)
+        state = torch.zeros(batch, self.num_heads, size, size, dtype=x.dtype)
+        state = state + k.transpose(-2, -1) @ v
+        out: Tensor = self.proj((q @ state).transpose(1, 2).reshape(x.shape))
+        return out
+
+
+def test_a_state_for_every_head_starts_with_zeros() -> None:
+    assert grows_whole(Memory(8, 4)).num_heads == 8

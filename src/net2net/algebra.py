@@ -189,8 +189,8 @@ class Site:
             for b in group[number + 1 :]:
                 shared = [axis for axis in a.axes if axis in b.axes]
                 outer = len(shared)
-                nested = outer in (len(a.axes), len(b.axes))
-                if nested or not a.axes[:outer] == b.axes[:outer] == tuple(shared):
+                apart_or_nested = outer in (0, len(a.axes), len(b.axes))
+                if apart_or_nested or not a.axes[:outer] == b.axes[:outer] == tuple(shared):
                     continue
                 rest = [part for part in group if part is not a and part is not b]
                 return self._uncrossed([*rest, self._product(a, b, outer)])
