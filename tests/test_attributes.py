@@ -438,3 +438,25 @@ class Memory(Attention):
 
 def test_a_state_for_every_head_starts_with_zeros() -> None:
     assert grows_whole(Memory(8, 4)).num_heads == 8
+
+
+class Patched(nn.Module):
+    """Rows of one sequence go to places of another that a mask names."""
+
+    def __init__(self, *, spread: bool) -> None:
+        super().__init__()
+        self.spread = spread
+        self.a, self.b, self.head = nn.Linear(3, 8), nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+        x, mask = self.a(x), mask.unsqueeze(-1)
+        mask = mask.expand_as(x).to(torch.bool) if self.spread else mask
+        return self.head(x.masked_scatter(mask, self.b(rows)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_rows_are_put_where_a_mask_says(spread: bool) -> None:
+    mask = torch.tensor([[True, False, True], [False, True, False]])
+    inputs = noise(2, 3, 3), noise(3, 4), mask
+    growth = widen(randomise(Patched(spread=spread)), 1.5, inputs)
+    assert growth.model.get_submodule("b").weight.shape == (12, 4)

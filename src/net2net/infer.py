@@ -290,6 +290,15 @@ UNIFORM = frozenset(map(rules.canonical, rules.pointwise.FACTORIES.split()))
 """Operations whose output holds one value everywhere, so that it fits any width."""
 
 
+EVEN = frozenset(
+    map(
+        rules.canonical,
+        "expand expand_as broadcast_to to _to_copy clone alias logical_not bitwise_not".split(),
+    )
+)
+"""What masks pass: of these it matters over which axes they were expanded."""
+
+
 def _first(said: Sequence[tuple[Labels, str]], numbers: Labels) -> str | None:
     """The reason of the first component that has one."""
     known = numbers[numbers != NONE]
@@ -376,7 +385,8 @@ def _needed(trace: Trace) -> set[int]:
         told = not outputs  # a number that code branches on
         if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
             needed.add(position)
-            read |= inputs
+            if rules.canonical(op.name) not in UNIFORM:  # it reads a shape, and no value
+                read |= inputs
     return needed
 
 
@@ -439,7 +449,7 @@ class Walk:
         inputs = [self.value(ref) for ref in op.reads]
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
-        if not any(value.parts for value in inputs):
+        if not any(value.parts for value in inputs) and rules.canonical(op.name) not in EVEN:
             uniform = rules.canonical(op.name) in UNIFORM or (
                 bool(inputs) and all(value.uniform for value in inputs)
             )

@@ -33,7 +33,8 @@ class Value:
 
     ``leaves[axis]``: the parameter axes that run along this axis, for tensors made of parameters
     alone; empty for activations, which are ``live``: they depend on the model's input.
-    ``uniform``: all elements are equal (zeros, ones).
+    ``uniform``: all elements are equal (zeros, ones). ``even``: axes along which they are, for the
+    tensor was expanded over them.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +42,7 @@ class Value:
     leaves: Mapping[int, frozenset[int]] = field(default_factory=dict)
     uniform: bool = False
     live: bool = False
+    even: frozenset[int] = frozenset()
 
     @property
     def ndim(self) -> int:

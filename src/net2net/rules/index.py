@@ -120,7 +120,31 @@ def index_put(site: Site) -> Value:
     return Value(shape, tuple(site.align(operands, shape)))
 
 
-@rule("masked_select", "nonzero", "masked_scatter", "unique", "_unique2", "histc", "bincount")
+@rule("masked_scatter")
+def put_by_mask(site: Site) -> Value:
+    """Rows of the source go where the mask says. Along axes at the end over which one mask is
+    spread, whole rows are put, so there features meet features."""
+    value, mask, source = site["self"], site["mask"], site["source"]
+    wide = 0
+    for size, own in zip(reversed(value.shape), reversed(source.shape), strict=False):
+        axis = mask.ndim - 1 - wide
+        if axis < 0 or size != own or not (mask.shape[axis] == 1 or axis in mask.even):
+            break
+        wide += 1
+    why = "orders it by its values"
+    value = site.confine(value, range(value.ndim - wide), why)
+    source = site.confine(source, range(source.ndim - wide), why)
+    rows = Value(source.shape[source.ndim - wide :], _behind(source, wide))
+    return site.pointwise([value, rows], value.shape)
+
+
+def _behind(value: Value, wide: int) -> tuple[Part, ...]:
+    """The parts on the last axes."""
+    first = value.ndim - wide
+    return tuple(p.moved(lambda axis: axis - first) for p in value.parts if min(p.axes) >= first)
+
+
+@rule("masked_select", "nonzero", "unique", "_unique2", "histc", "bincount")
 def scramble(site: Site) -> list[Value]:
     """The output's order depends on values, so nothing can be said of its units."""
     for value in site.args.values():

@@ -128,7 +128,11 @@ def squeeze(site: Site) -> Value:
 
 @rule("expand", "expand_as", "broadcast_to")
 def expand(site: Site) -> Value:
-    return site.pointwise([site["self"]], site.shape)
+    value: Value = site["self"]
+    new = len(site.shape) - value.ndim
+    longer = (axis for axis in range(value.ndim) if value.shape[axis] < site.shape[axis + new])
+    even = frozenset([*range(new), *(axis + new for axis in longer)])
+    return replace(site.pointwise([value], site.shape), even=even)
 
 
 @rule("repeat", "tile")
