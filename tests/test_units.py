@@ -1,0 +1,54 @@
+"""The arithmetic of labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from net2net.units import NONE, Units, distinct, occurrence
+
+LABELS = st.one_of(
+    st.lists(st.integers(NONE, 8)), st.lists(st.sampled_from([NONE, 0, 5, 10**6, 10**9]))
+)
+
+
+@given(LABELS)
+def test_distinct_labels_are_those_of_numpy(labels: list[int]) -> None:
+    array = np.array(labels, dtype=np.int64)
+    values, places = distinct(array)
+    want, where = np.unique(array, return_inverse=True)
+    assert values.tolist() == want.tolist()
+    assert places.tolist() == where.tolist()
+
+
+@given(LABELS)
+def test_occurrence_counts_the_same_label_before(labels: list[int]) -> None:
+    found = occurrence(np.array(labels, dtype=np.int64)).tolist()
+    assert found == [labels[:place].count(label) for place, label in enumerate(labels)]
+
+
+@given(st.lists(st.tuples(*[st.integers(NONE, 3)] * 3), min_size=1))
+def test_units_combined_with_different_ones_get_different_names(
+    rows: list[tuple[int, int, int]],
+) -> None:
+    units = Units()
+    units.new("weight", 0, 4)
+    labels = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+    renamed = units.renamed(*labels).tolist()
+    for row, one in zip(rows, renamed, strict=True):
+        assert (one == NONE) == (row[0] == NONE)
+        for other, two in zip(rows, renamed, strict=True):
+            if NONE not in (row[0], other[0]):
+                assert (one == two) == (row == other)
+
+
+def test_tied_units_are_one_component_through_any_number_of_names() -> None:
+    units = Units()
+    _, a = units.new("a", 0, 3)
+    _, b = units.new("b", 0, 3)
+    later = units.passed_on(units.passed_on(b[::-1]))
+    units.tie(later, a, "add", "", "")
+    assert units.components()[b].tolist() == [2, 1, 0]
+    assert units.sames()[b].tolist() == b.tolist()
+    assert units.sames()[later].tolist() == a.tolist()
