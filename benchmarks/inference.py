@@ -63,14 +63,15 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Inputs]]] = {
 
 
 def timed(functions: dict[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns, so that what else the machine does meets all."""
+    """Median seconds of each, of this process alone and taken in turns, so that what else the
+    machine does meets all."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeat + 1):
         for name, function in functions.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             function()
             if turn:  # the first warms up
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(time.process_time() - begin)
     return {name: median(found) for name, found in times.items()}
 
 
