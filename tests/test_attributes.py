@@ -460,3 +460,26 @@ def test_rows_are_put_where_a_mask_says(spread: bool) -> None:
     inputs = noise(2, 3, 3), noise(3, 4), mask
     growth = widen(randomise(Patched(spread=spread)), 1.5, inputs)
     assert growth.model.get_submodule("b").weight.shape == (12, 4)
+
+
+class Windows(Attention):
+    """Attention within windows of one position: the code's sizes of 1 count no heads."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.window = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, dim = x.shape
+        size = self.window
+        x = x.transpose(1, 2).reshape(batch, dim, time // size, size).permute(0, 2, 3, 1)
+        x = x.reshape(batch * time // size, size * self.window, dim)
+        q, k, v = self.cut(x)
+        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, time, dim))
+        return out
+
+
+def test_windows_of_one_position_stay() -> None:
+    layer = grows_whole(Windows(8, 4))
+    assert (layer.num_heads, layer.window) == (8, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -128,6 +129,19 @@ def factor_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int
     return groups
 
 
+def kept_ones(old: Sequence[int], new: Sequence[int]) -> dict[int, int]:
+    """Axes of size 1 that a reshape keeps: old → new, where as many elements come before."""
+    places: dict[int, list[int]] = {}
+    for axis, size in enumerate(new):
+        if size == 1:
+            places.setdefault(prod(new[:axis]), []).append(axis)
+    kept = {}
+    for axis, size in enumerate(old):
+        if size == 1 and (found := places.get(prod(old[:axis]))):
+            kept[axis] = found.pop(0)
+    return kept
+
+
 def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -> Value:
     """``value`` under another shape with the same elements in the same order.
 
@@ -137,7 +151,7 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -
     shape = tuple(shape)
     if 0 in shape:
         return Value(shape)
-    groups = factor_groups(value.shape, shape)
+    groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
     merged: set[int] = set()
     parts: list[Part] = []
     for part in sorted(value.parts, key=lambda part: min(part.axes)):
@@ -150,7 +164,7 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -
             pin(part.labels)
             continue
         merged |= merging
-        parts += simplify(_regroup(part, value.shape, touched, shape))
+        parts += simplify(_regroup(part, value.shape, touched, shape, ones))
     leaves: dict[int, frozenset[int]] = {}
     for left, right in groups:
         found = frozenset[int]().union(*(value.leaves.get(axis, frozenset()) for axis in left))
@@ -164,10 +178,11 @@ def _regroup(
     sizes: Sequence[int],
     groups: Sequence[tuple[list[int], list[int]]],
     shape: Sequence[int],
+    ones: Mapping[int, int],
 ) -> Part:
     """The block over old axes, rewritten as one over the new axes of the groups it lies in."""
     if all(len(left) == len(right) == 1 for left, right in groups):
-        place = {left[0]: right[0] for left, right in groups}
+        place = {**{left[0]: right[0] for left, right in groups}, **ones}
         axes = tuple(place[axis] for axis in part.axes if axis in place)
         return Part(axes, part.labels.reshape([shape[axis] for axis in axes]))
     old = [axis for left, _ in groups for axis in left]
@@ -177,6 +192,7 @@ def _regroup(
     block = np.transpose(part.labels, [part.axes.index(axis) for axis in alone + order])
     block = block.reshape([sizes[axis] if axis in part.axes else 1 for axis in old])
     block = np.broadcast_to(block, [sizes[axis] for axis in old])
+    new = sorted([*new, *(ones[axis] for axis in alone if axis in ones)])
     return Part(tuple(new), block.reshape([shape[axis] for axis in new]))
 
 
@@ -184,7 +200,7 @@ def simplify(part: Part) -> list[Part]:
     """Drop axes along which the label is constant: they are positions inside one unit."""
     axes, labels = list(part.axes), part.labels
     for dim in reversed(range(labels.ndim)):
-        if labels.ndim > 1 and (labels == np.take(labels, [0], axis=dim)).all():
+        if labels.ndim > 1 < labels.shape[dim] and (labels == np.take(labels, [0], axis=dim)).all():
             labels = np.take(labels, 0, axis=dim)
             del axes[dim]
     return [] if (labels == NONE).all() else [Part(tuple(axes), labels)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
 from net2net.algebra import Site
 from net2net.rules import rule
 from net2net.units import Labels
-from net2net.values import Part, Value, reshape
+from net2net.values import Part, Value, kept_ones, reshape
 
 
 @rule(*"view reshape flatten unflatten view_as reshape_as _unsafe_view".split())
@@ -28,29 +27,17 @@ def view(site: Site) -> Value:
 
 
 def _counted(site: Site) -> list[int]:
-    """Axes of size 1 whose size the code does not write out: one head, of maybe more. A −1 counts
-    only where the tensor had no such axis before (a batch of one)."""
+    """New axes of size 1 whose size the code does not write out: one head, of maybe more."""
     value: Value = site["self"]
     first = {"size": 0, "shape": 0, "sizes": value.dim(site.args.get("dim", 0))}
-    sizes = [
-        (begin + index, (name, index) in site.op.named, size)
+    axes = [
+        begin + index
         for name, begin in first.items()
         for index, size in enumerate(site.args.get(name, []))
+        if size == -1 or (name, index) in site.op.named
     ]
-    return [
-        axis
-        for axis, named, size in sizes
-        if site.shape[axis] == 1
-        and (named or (size == -1 and _is_new(value.shape, site.shape, axis)))
-    ]
-
-
-def _is_new(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> bool:
-    """Whether a reshape adds the axis of size 1, rather than keep one at the same place."""
-    elements = prod(new[:axis])
-    kept = [a for a, size in enumerate(old) if size == 1 and prod(old[:a]) == elements]
-    ones = [a for a, size in enumerate(new) if size == 1 and prod(new[:a]) == elements]
-    return ones.index(axis) >= len(kept)
+    kept = kept_ones(value.shape, site.shape).values()
+    return [axis for axis in axes if site.shape[axis] == 1 and axis not in kept]
 
 
 def _with_outer(value: Value, axis: int) -> Value:
