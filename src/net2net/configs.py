@@ -106,11 +106,16 @@ class _Search:
         self, kind: type[nn.Module], config: Any, wanted: Sizes, read: set[tuple[str, str]]
     ) -> None:
         self.kind, self.config, self.wanted, self.read = kind, config, wanted, read
+        self._tried: dict[frozenset[tuple[str, int]], Sizes | None] = {}
 
     def sizes(self, values: Mapping[str, int]) -> Sizes | None:
         """The sizes that the class is built with; None if it is not, or has other tensors."""
-        sizes = _sizes(_build(self.kind, self.config, values), self.read)
-        return sizes if sizes is not None and sizes.keys() == self.wanted.keys() else None
+        key = frozenset(values.items())
+        if key not in self._tried:  # building a class takes longer than all else here
+            sizes = _sizes(_build(self.kind, self.config, values), self.read)
+            same = sizes is not None and sizes.keys() == self.wanted.keys()
+            self._tried[key] = sizes if same else None
+        return self._tried[key]
 
     def run(self, names: Sequence[str]) -> dict[str, int]:
         values: dict[str, int] = {}
