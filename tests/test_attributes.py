@@ -483,3 +483,18 @@ class Windows(Attention):
 def test_windows_of_one_position_stay() -> None:
     layer = grows_whole(Windows(8, 4))
     assert (layer.num_heads, layer.window) == (8, 1)
+
+
+def test_a_fourier_transform_leaves_the_axes_beside_it() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(3, 8), nn.Linear(8, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.fft.fft(self.a(x), dim=1).real
+            x = torch.fft.fftn(self.b(x)).real
+            return self.head(x)  # type: ignore[no-any-return]
+
+    growth = widen(randomise(Mixer()), 2.0, noise(2, 5, 3))
+    assert [(row.name, row.new) for row in growth.report.rows] == [("a", 16)]

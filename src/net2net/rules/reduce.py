@@ -28,3 +28,16 @@ def reduction(site: Site) -> list[Value]:
     kind = "sum" if site.name.startswith("arg") else KINDS[site.name]
     result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
     return [Value(shape, result.parts) for shape in site.outputs]
+
+
+@rule(*(f"fft_{name}" for name in
+        "fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn".split()),
+      "_fft_c2c", "_fft_r2c", "_fft_c2r")  # fmt: skip
+def fourier(site: Site) -> Value:
+    """Every output position is a sum over all input positions of the axes that are transformed."""
+    value: Value = site["self"]
+    dims = site.args.get("dim")
+    if dims is None:
+        dims = range(value.ndim)
+    inner = site.confine(value, [dims] if isinstance(dims, int) else dims, "transforms it")
+    return Value(site.shape, inner.parts)
