@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from net2net.infer import Inference
+from net2net.inference import Inference
 from net2net.provenance import Named, Origin, axis_of
 from net2net.rules import canonical
 from net2net.trace import Op, Trace

@@ -23,7 +23,7 @@ from net2net.flops import flops
 from net2net.growth import Growth, analyse, check, count_parameters
 from net2net.hollow import copied, named_tensors, skeleton
 from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion, identity_block
-from net2net.infer import Inference
+from net2net.inference import Inference
 from net2net.report import Report, Row
 from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs, trace
 from net2net.widths import matching

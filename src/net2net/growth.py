@@ -23,7 +23,8 @@ from net2net.errors import (
 )
 from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
-from net2net.infer import Inference, infer
+from net2net.infer import infer
+from net2net.inference import Inference
 from net2net.literals import Exported, GraphModel, checksum, graph_of
 from net2net.maps import PRESERVING, method_named
 from net2net.match import match

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
-from net2net.infer import Group, Inference, mixed
+from net2net.inference import Group, Inference, mixed
 from net2net.maps import FRESH, Map, generator, method_named
 from net2net.units import SHARE, Axis, Labels, occurrence
 

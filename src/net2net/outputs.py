@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from net2net.errors import GraphMismatchError
-from net2net.infer import Inference
+from net2net.inference import Inference
 from net2net.maps import FRESH
 from net2net.match import ABSENT, AxisMap, positions
 from net2net.units import NONE, Axis, Labels

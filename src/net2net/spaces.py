@@ -10,7 +10,7 @@ import numpy as np
 
 from net2net.attributes import Reading, by_attribute, readings
 from net2net.errors import UnknownModuleError
-from net2net.infer import Group, Inference
+from net2net.inference import Group, Inference
 from net2net.provenance import Origin, axis_of
 from net2net.units import MAKE, NONE, SHARE, Axis, Labels
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from net2net.apply import AxisStep, grow_tensor, with_tensors
 from net2net.hollow import named_tensors
-from net2net.infer import Inference
+from net2net.inference import Inference
 from net2net.units import Labels
 from net2net.widths import Grown
 

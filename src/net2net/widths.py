@@ -16,7 +16,7 @@ from torch import nn
 
 from net2net.attributes import new_values
 from net2net.errors import GraphMismatchError, NotGrowableError, UnknownModuleError, WidthError
-from net2net.infer import Inference
+from net2net.inference import Inference
 from net2net.spaces import Space, Spaces
 from net2net.units import NONE, Labels
 
