@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
 from net2net import cli, growth
+from net2net.errors import VerificationError
 from net2net.zoo import families, run
 from net2net.zoo.environment import sources_hash, versions
 from net2net.zoo.families import MissingLibraryError, family
@@ -54,6 +56,25 @@ def test_a_model_that_counts(name: str, model: str) -> None:
     assert found.parameters is not None and found.parameters[1] > 2 * found.parameters[0]
     assert found.spaces and found.seconds and found.export_seconds and found.operations
     assert any("model's output" in fixed for fixed in found.fixed)
+    assert found.deepened
+
+
+def test_a_layer_that_an_activation_follows_is_deepened_first() -> None:
+    model = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU())
+    assert measure(Subject(nn.Sequential(model, nn.Linear(8, 2)), images())).deepened == "0.3"
+
+
+def test_where_no_layer_can_stand_none_is_named() -> None:
+    layers = nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2), nn.Tanh()
+    assert measure(Subject(nn.Sequential(*layers), images())).deepened == ""
+
+
+def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise VerificationError("it differs.", SimpleNamespace(exact=False))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(import_module("net2net.deepen"), "check", refuse)
+    assert measure(Subject(mlp(), images())).verdict.startswith("failed, depth: ")
 
 
 class Raises(nn.Module):

@@ -16,8 +16,9 @@ from net2net.apply import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
 from net2net.hollow import named_tensors, skeleton
 from net2net.spaces import Spaces
-from net2net.trace import Inputs, split_inputs, tensors_of, trace
+from net2net.trace import Inputs, Trace, split_inputs, tensors_of, trace
 from net2net.verify import verify
+from net2net.zoo.depth import deepened
 from net2net.zoo.randomise import randomise
 from net2net.zoo.records import OK, Measurement
 from net2net.zoo.subject import NotBuiltError, Subject, private, run
@@ -61,7 +62,8 @@ def _measure(subject: Subject, found: Measurement) -> None:
     teacher, inputs = _precise(randomise(subject.model.eval()), subject.inputs)
     _warm_up()
     found.export_seconds = _export_seconds(teacher, inputs)
-    found.operations = len(trace(skeleton(teacher), inputs).ops)
+    done = trace(skeleton(teacher), inputs)
+    found.operations = len(done.ops)
     begin = time.perf_counter()
     grown = growth.widen(teacher, FACTOR, inputs, verify=False)
     found.seconds = round(time.perf_counter() - begin, 3)
@@ -73,6 +75,8 @@ def _measure(subject: Subject, found: Measurement) -> None:
     _check_size(table, grown, found)
     _check_classes(teacher, loaded)
     _check_gradients(teacher, loaded, inputs)
+    del loaded, grown  # memory
+    _check_depth(teacher, inputs, done, found)
 
 
 def _precise(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
@@ -182,6 +186,13 @@ def _check_classes(teacher: nn.Module, student: nn.Module) -> None:
     if before != after:
         changed = sorted(path for path, _ in before.items() ^ after.items())
         raise _Failure("class", f"modules of another class: {', '.join(changed)}")
+
+
+def _check_depth(teacher: nn.Module, inputs: Inputs, done: Trace, found: Measurement) -> None:
+    try:
+        found.deepened = deepened(teacher, inputs, done)
+    except VerificationError as error:
+        raise _Failure("depth", describe(error)) from error
 
 
 def _check_gradients(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> None:

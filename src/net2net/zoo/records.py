@@ -27,7 +27,8 @@ class Measurement:
 
     Attributes:
         status: ``ok``, ``failed``, or ``not run`` where not even the teacher could be made.
-        stage: where it failed: build, widen, function, size, class, state, gradient, limit.
+        stage: where it failed: build, widen, function, size, class, state, gradient, depth,
+            limit.
         reason: in one sentence: which operation or constraint.
         spaces: spaces that grew.
         fixed: hidden spaces that cannot grow, each with the reason that the graph gives.
@@ -37,6 +38,8 @@ class Measurement:
         export_seconds: of one ``torch.export.export(strict=False)``; None if that refuses.
         operations: in the trace.
         note: what was changed so that the model fits.
+        deepened: the layer that an identity layer was put after, the function kept; empty if no
+            layer that was tried admits one; None if it was not tried.
     """
 
     status: str = FAILED
@@ -51,6 +54,7 @@ class Measurement:
     export_seconds: float | None = None
     operations: int | None = None
     note: str = ""
+    deepened: str | None = None
 
     def fail(self, stage: str, reason: str) -> Measurement:
         self.status = NOT_RUN if stage == "build" else FAILED

@@ -16,7 +16,8 @@ model is *ok* if all of this holds: the student has at least twice the parameter
 that can grow did; the outputs differ by at most 1e-9 relatively in float64 (1e-5 in float32, where
 a kernel has no float64); every parameter has a finite gradient that has one in the teacher; the
 class is the same; the state dict loads. Models that end in features are measured with a linear
-read-out on them.
+read-out on them. Then `deepen` puts one layer into the teacher, after one of the first that admit
+it, and the outputs are compared again.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.
@@ -81,6 +82,9 @@ def summary(records: Sequence[Record]) -> str:
     ]
     if ratios:
         text += f" `widen` takes {median(ratios):.2f} × the time of `torch.export` (median)."
+    tried = [m.deepened for m in (record.measured for record in records) if m.deepened is not None]
+    if tried:
+        text += f" `deepen` put a layer into {sum(map(bool, tried))} of the {len(tried)} tried."
     versions = sorted(
         {
             ", ".join(f"{library} {version}" for library, version in record.versions.items())

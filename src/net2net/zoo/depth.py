@@ -1,0 +1,46 @@
+"""One layer more: where in a model `deepen` is tried, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from net2net.deepen import LAYERS, deepen
+from net2net.errors import DepthError, UnknownModuleError
+from net2net.rules import canonical
+from net2net.trace import Inputs, Trace
+
+ACTIVATIONS = frozenset({"aten::relu", "aten::relu6", "aten::hardtanh"})
+"""Those that an identity layer can stand before (paper, section 2.4)."""
+
+NEAR, TRIES = 3, 2
+"""How many operations behind a layer its activation may be, and how many layers are tried of those
+that such an activation follows, and of the others."""
+
+
+def deepened(teacher: nn.Module, inputs: Inputs, trace: Trace) -> str:
+    """The first layer after which an identity layer stood, the function kept; empty if none of
+    those tried admits one.
+
+    Raises:
+        VerificationError: a layer was inserted, and the function is another.
+    """
+    for path in _candidates(teacher, trace):
+        try:
+            deepen(teacher, {path: 1}, inputs)
+        except (DepthError, UnknownModuleError):
+            continue
+        return path
+    return ""
+
+
+def _candidates(model: nn.Module, trace: Trace) -> Iterator[str]:
+    modules = dict(model.named_modules())
+    before: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for position, op in enumerate(trace.ops):
+        if isinstance(modules.get(op.path), LAYERS):
+            following = (canonical(x.name) for x in trace.ops[position + 1 : position + 1 + NEAR])
+            (before if ACTIVATIONS & set(following) else others)[op.path] = None
+    yield from [*list(before)[:TRIES], *list(others)[:TRIES]]
