@@ -74,7 +74,8 @@ def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) ->
         raise VerificationError("it differs.", SimpleNamespace(exact=False))  # type: ignore[arg-type]
 
     monkeypatch.setattr(import_module("net2net.deepen"), "check", refuse)
-    assert measure(Subject(mlp(), images())).verdict.startswith("failed, depth: ")
+    subject = Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images())
+    assert measure(subject).verdict.startswith("failed, depth: ")
 
 
 class Raises(nn.Module):
