@@ -360,6 +360,17 @@ def test_functional_relu_is_copied_as_a_module() -> None:
     assert [type(part) for part in growth.model.a] == [nn.Linear, nn.ReLU, nn.Linear]
 
 
+class SquaredReLU(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
+
+
+def test_of_a_module_that_does_more_only_the_activation_is_copied() -> None:
+    """The square of a ReLU is not idempotent; the ReLU in it is, and the square comes once."""
+    growth = deepen(mlp(SquaredReLU()), {"0": 1}, noise(4, 6))
+    assert [type(part) for part in growth.model[0]] == [nn.Linear, nn.ReLU, nn.Linear]
+
+
 class Reused(nn.Module):
     """A layer called twice."""
 

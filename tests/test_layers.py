@@ -75,6 +75,14 @@ def _check_divided(build: Any, inputs: Tensor) -> None:
     assert 0 < net2net.verify(teacher, noisy.model, inputs).max_rel < 1
 
 
+def test_lengths_of_a_weight_norm_are_no_units_of_the_input() -> None:
+    """Both are 1 wide where the input has one channel, which is all that they have in common."""
+    first, second = (parametrizations.weight_norm(nn.Conv1d(i, 8, 3)) for i in (1, 8))
+    teacher = randomise(Seq(first, nn.ReLU(), second))
+    table = net2net.spaces(teacher, noise(2, 1, 9))
+    assert [space.name for space in table.growable] == ["0.parametrizations.weight"]
+
+
 def test_a_weight_norm_of_what_is_computed_stays() -> None:
     class Computed(nn.Module):
         def __init__(self) -> None:

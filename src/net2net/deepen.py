@@ -223,7 +223,13 @@ def _follow(
         return at, norm, none, skipped
     name = op.name.split("::")[1].rstrip("_")
     part = model.get_submodule(op.path)
-    alone = not list(part.children()) and not list(part.parameters()) and op.path != ""
+    alone = (  # a module that computes this and nothing more: it is copied as it is
+        op.path != ""
+        and not list(part.children())
+        and not list(part.parameters())
+        and sum(one.path == op.path for one in trace.ops)
+        == sum(call.path == op.path for call in trace.calls)
+    )
     scalars = tuple(
         (key, float(value)) for key, value in op.args.items() if isinstance(value, (int, float))
         and not isinstance(value, bool)

@@ -56,7 +56,8 @@ def weight_norm(site: Site) -> Value:
     direction: Value = site["v"]
     scale, dim = site["g"], site["dim"]
     if dim != -1:
-        site.align([(direction, range(direction.ndim)), (scale, range(scale.ndim))], site.shape)
+        lengths = scale.without([axis for axis in range(scale.ndim) if axis != dim])
+        site.align([(direction, range(direction.ndim)), (lengths, [dim])], site.shape)
     site.divide_by_norm("v", "g", dim)
     return direction
 
