@@ -126,6 +126,19 @@ def test_a_student_that_hardly_grows_fails_and_names_the_constraint() -> None:
     assert "(8): softmax in '1'" in found.reason
 
 
+def test_parameters_that_the_inputs_do_not_reach_are_counted_apart() -> None:
+    """Nothing is known of a part that does not run: not that it could grow."""
+    body = nn.Sequential(*(nn.Linear(16, 16) for _ in range(3)))
+    teacher = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), body, nn.Linear(16, 2))
+    teacher[1].other = nn.Linear(50, 50)
+    found = measure(Subject(teacher, images()))
+    assert (found.status, found.reason) == ("ok", None)
+    assert found.parameters is not None and found.reached is not None
+    assert [whole - read for whole, read in zip(found.parameters, found.reached, strict=True)] == [
+        50 * 50 + 50
+    ] * 2
+
+
 def test_an_error_of_the_library_is_the_reason_and_a_crash_says_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -332,14 +345,16 @@ def test_tables() -> None:
     text = render([
         record("b", status="failed", stage="widen", reason="no rule for a|b " + "x" * 400),
         record(
-            "a", status="ok", spaces=3, parameters=(1000, 4000), difference=2e-16,
-            dtype="float32", seconds=0.5, export_seconds=0.25, note="first 2 of 9 blocks",
+            "a", status="ok", spaces=3, parameters=(1000, 4000), reached=(900, 3900),
+            difference=2e-16, dtype="float32", seconds=0.5, export_seconds=0.25,
+            note="first 2 of 9 blocks",
         ),
         record("c", status="not run", stage="build", reason="needs natten"),
     ])  # fmt: skip
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert rows[1] == (
-        "| a | 3 | 1,000 → 4,000 | 2.0e-16 (float32) | 0.50 (0.25) | ok (first 2 of 9 blocks) |"
+        "| a | 3 | 1,000 → 4,000 (read: 900 → 3,900) | 2.0e-16 (float32) | 0.50 (0.25) "
+        "| ok (first 2 of 9 blocks) |"
     )
     assert rows[2].startswith("| b |  |  |  |  | **failed**, widen: no rule for a\\|b xxx")
     assert rows[2].endswith("…" + " |") and len(rows[2]) < 400

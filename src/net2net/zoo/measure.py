@@ -72,7 +72,8 @@ def _measure(subject: Subject, found: Measurement) -> None:
     found.fixed = _fixed(table)
     loaded = _loaded(teacher, grown)
     _check_function(teacher, loaded, inputs, found)
-    _check_size(table, grown, found)
+    found.reached = reached = _reached(teacher, grown, done)
+    _check_size(table, grown, reached, found)
     _check_classes(teacher, loaded)
     _check_gradients(teacher, loaded, inputs)
     del loaded, grown  # memory
@@ -142,14 +143,27 @@ def _check_function(
         raise _Failure("function", f"the student's output {parity.worst or '0'} differs: {parity}")
 
 
-def _check_size(table: Spaces, grown: growth.Growth, found: Measurement) -> None:
+def _reached(teacher: nn.Module, grown: growth.Growth, done: Trace) -> tuple[int, int]:
+    """Parameters, before and after, that the model reads on these inputs: of a part that they do
+    not reach (what sees images, where they are text) the graph says nothing."""
+    read = {done.names.get(ref.id) for op in done.ops for ref in op.reads}
+    before, after = [
+        sum(p.numel() for name, p in model.named_parameters() if name in read)
+        for model in (teacher, grown.model)
+    ]
+    return before, after
+
+
+def _check_size(
+    table: Spaces, grown: growth.Growth, reached: tuple[int, int], found: Measurement
+) -> None:
     names = {row.name for row in grown.report.rows if row.new > row.old}
     stayed = [space.name for space in table.growable if space.name not in names]
     if stayed:
         noted = [note for note in grown.report.notes if any(f"'{name}'" in note for name in stayed)]
         why = "; ".join(noted or stayed)
         raise _Failure("size", f"{len(stayed)} spaces could grow and did not: {why}")
-    before, after = grown.report.parameters
+    before, after = reached
     if after < LEAST_GROWTH * before:
         fixed = "; ".join(found.fixed) or "none is fixed"
         raise _Failure("size", f"parameters × {after / before:.2f} only. Fixed spaces: {fixed}")

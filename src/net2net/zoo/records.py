@@ -33,6 +33,7 @@ class Measurement:
         spaces: spaces that grew.
         fixed: hidden spaces that cannot grow, each with the reason that the graph gives.
         parameters: of teacher and student.
+        reached: of these, the ones that the model reads on its inputs.
         difference: largest relative difference of the outputs, computed in ``dtype``.
         seconds: of ``widen(verify=False)``.
         export_seconds: of one ``torch.export.export(strict=False)``; None if that refuses.
@@ -48,6 +49,7 @@ class Measurement:
     spaces: int | None = None
     fixed: list[str] = field(default_factory=list)
     parameters: tuple[int, int] | None = None
+    reached: tuple[int, int] | None = None
     difference: float | None = None
     dtype: str | None = None
     seconds: float | None = None
@@ -97,9 +99,9 @@ class Record:
     def of(cls, data: dict[str, Any]) -> Record:
         known = {one.name for one in fields(Measurement)}
         measured = Measurement(**{name: data[name] for name in known & data.keys()})
-        if measured.parameters is not None:
-            before, after = measured.parameters
-            measured.parameters = (before, after)
+        for pair in ("parameters", "reached"):
+            if (counts := getattr(measured, pair)) is not None:
+                setattr(measured, pair, tuple(counts))
         return cls(
             Key(data["family"], data["group"], data["name"]), measured, dict(data["versions"])
         )

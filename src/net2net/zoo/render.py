@@ -12,12 +12,13 @@ HEAD = """# The zoo: what grows, and what does not
 
 Drawn by `net2net zoo` from what it measured: `widen(model, 2.0, inputs)` on models with random
 weights, whose normalisation statistics, affine parameters and biases are randomised as well. A
-model is *ok* if all of this holds: the student has at least twice the parameters, and every space
-that can grow did; the outputs differ by at most 1e-9 relatively in float64 (1e-5 in float32, where
-a kernel has no float64); every parameter has a finite gradient that has one in the teacher; the
-class is the same; the state dict loads. Models that end in features are measured with a linear
-read-out on them. Then `deepen` puts one layer into the teacher, after one of the first that admit
-it, and the outputs are compared again.
+model is *ok* if all of this holds: every space that can grow did, and the student has at least
+twice the parameters, of those that the model reads on its inputs (of a part that they do not reach
+the graph says nothing; where there is one, the table says how many are read); the outputs differ by
+at most 1e-9 relatively in float64 (1e-5 in float32, where a kernel has no float64); every parameter
+has a finite gradient that has one in the teacher; the class is the same; the state dict loads.
+Models that end in features are measured with a linear read-out on them. Then `deepen` puts one
+layer into the teacher, after one of the first that admit it, and the outputs are compared again.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.
@@ -97,7 +98,9 @@ def summary(records: Sequence[Record]) -> str:
 def _row(record: Record, grouped: bool) -> str:
     m = record.measured
     name = f"{record.key.group}: {record.key.name}" if grouped else record.key.name
-    parameters = " → ".join(f"{count:,}" for count in m.parameters) if m.parameters else ""
+    parameters = _counts(m.parameters)
+    if m.reached and m.reached != m.parameters:
+        parameters += f" (read: {_counts(m.reached)})"
     difference = "" if m.difference is None else f"{m.difference:.1e}"
     if m.dtype not in (None, "float64"):
         difference += f" ({m.dtype})"
@@ -110,6 +113,10 @@ def _row(record: Record, grouped: bool) -> str:
         remark += f" ({m.note})"
     cells = [name, spaces, parameters, difference, seconds, remark]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _counts(parameters: tuple[int, int] | None) -> str:
+    return " → ".join(f"{count:,}" for count in parameters) if parameters else ""
 
 
 def _short(reason: str) -> str:
