@@ -101,6 +101,24 @@ def test_a_model_that_does_not_run_was_not_measured() -> None:
     assert found.reason == "it does not run: ValueError: no such axis"
 
 
+class Overwriting(nn.Module):
+    """Autograd needs what the sigmoid put out, and finds something else there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = mlp(nn.Linear(8, 32), nn.Sigmoid(), nn.Linear(32, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.sigmoid(self.layers[:3](x))
+        return self.layers[4:](x.mul_(2.0))  # type: ignore[no-any-return]
+
+
+def test_a_teacher_that_cannot_be_trained_was_not_measured() -> None:
+    found = measure(Subject(Overwriting(), images()))
+    assert (found.status, found.stage) == ("not run", "build")
+    assert (found.reason or "").startswith("the teacher itself cannot be trained: RuntimeError")
+
+
 def test_a_model_that_computes_nothing_was_not_measured() -> None:
     nothing = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 2), nn.Threshold(1e9, 0.0))
     found = measure(Subject(nothing, images()))

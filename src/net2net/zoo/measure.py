@@ -211,7 +211,13 @@ def _check_depth(teacher: nn.Module, inputs: Inputs, done: Trace, found: Measure
 
 def _check_gradients(teacher: nn.Module, student: nn.Module, inputs: Inputs) -> None:
     try:
-        expected, reached = _gradients(teacher, inputs), _gradients(student, inputs)
+        expected = _gradients(teacher, inputs)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise NotBuiltError(f"the teacher itself cannot be trained: {describe(error)}") from error
+    try:
+        reached = _gradients(student, inputs)
     except Exception as error:
         if out_of_memory(error):
             raise
