@@ -17,22 +17,23 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
+from net2net.attach import Block, attached
+from net2net.blocks import ACTIVATIONS, LAYERS
 from net2net.calibrate import calibrated
 from net2net.errors import DepthError, InputError
 from net2net.flops import flops
 from net2net.growth import Growth, analyse, check, count_parameters
 from net2net.hollow import copied, named_tensors, skeleton
-from net2net.identity import ACTIVATIONS, DeepenPlan, Insertion, identity_block
+from net2net.identity import DeepenPlan, Insertion, identity_block
 from net2net.inference import Inference
+from net2net.ranges import scalars
 from net2net.report import Report, Row
 from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs, trace
 from net2net.widths import matching
 
 log = logging.getLogger(__name__)
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-Depths = Mapping[str, int]
+Depths = Mapping[str, int | tuple[int, Block]]
 
 
 def deepen(
@@ -74,13 +75,18 @@ def deepen(
             f"depths is a {type(depths).__name__}. "
             "Give a dict from module globs to how many identity layers to insert."
         )
-    for glob, count in depths.items():
+    for glob, asked in depths.items():
+        count, block = asked if isinstance(asked, tuple) and len(asked) == 2 else (asked, None)
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise DepthError(
-                f"the depth of '{glob}' is {count!r}. Give a number of layers, 0 or more."
+                f"the depth of '{glob}' is {asked!r}. Give a number of layers, 0 or more, or a "
+                "pair of such a number and a function that builds a new block."
             )
-        for path in _targets(model, glob):
-            one, note = _locate(model, teacher, path, count)
+        for path in _targets(model, glob) if block is None else _outermost(model, glob):
+            if block is None:
+                one, note = _locate(model, teacher, path, count)
+            else:
+                one, note = attached(teacher, _calls(teacher, path), count, block), []
             if one.at in insertions:
                 raise DepthError(
                     f"'{glob}' asks for layers after '{one.at}' that another glob asks for too. "
@@ -89,7 +95,8 @@ def deepen(
             if count:
                 insertions[one.at] = one
                 notes += note
-    found = list(insertions.values())
+    # from the inside outwards: what is inside a module that was wrapped has another path
+    found = sorted(insertions.values(), key=lambda one: -one.at.count("."))
     for one in found:
         if one.block:
             _check_block(model, one, inputs)
@@ -108,7 +115,10 @@ def deepen(
     parity = check(model, result, inputs, must_match=True) if verify else None
     report = Report(
         action=f"deepened {type(model).__name__}",
-        rows=tuple(Row(one.at, 1, 1 + one.count, "identity layers") for one in found),
+        rows=tuple(
+            Row(one.at, 1, 1 + one.count, "new blocks" if one.new else "identity layers")
+            for one in found
+        ),
         parameters=(count_parameters(model), count_parameters(result)),
         flops=(flops(teacher.traces[0]), after),
         parity=parity,
@@ -132,6 +142,15 @@ def _targets(model: nn.Module, glob: str) -> list[str]:
             "convolution layers, or modules that contain them. Choose one of those."
         )
     return layers or around
+
+
+def _outermost(model: nn.Module, glob: str) -> list[str]:
+    """Modules that match and are in no other that does."""
+    matched = set(matching(model, glob))
+    paths = [path for path, _ in model.named_modules() if path in matched]
+    if not paths:
+        raise DepthError(f"'{glob}' matches no module. Choose one for the new block to follow.")
+    return [path for path in paths if not any(path.startswith(f"{one}.") for one in paths)]
 
 
 # -- where, and what follows ----------------------------------------------------------------------
@@ -230,24 +249,20 @@ def _follow(
         and sum(one.path == op.path for one in trace.ops)
         == sum(call.path == op.path for call in trace.calls)
     )
-    scalars = tuple(
-        (key, float(value)) for key, value in op.args.items() if isinstance(value, (int, float))
-        and not isinstance(value, bool)
-    )  # fmt: skip
-    return at, norm, (name, op.path if alone else "", scalars), skipped
+    return at, norm, (name, op.path if alone else "", tuple(scalars(op).items())), skipped
 
 
 def _check_activation(path: str, activation: Activation) -> None:
     """Net2DeeperNet needs φ(φ(v)) = φ(v): tried on numbers, not looked up in a list."""
-    name, _, scalars = activation
+    name, _, numbers = activation
     if not name:
         return
     idempotent = False
     if name != "prelu":
         grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
         function = getattr(torch.ops.aten, name)
-        once = function(grid, **dict(scalars))
-        idempotent = bool(torch.equal(function(once, **dict(scalars)), once))
+        once = function(grid, **dict(numbers))
+        idempotent = bool(torch.equal(function(once, **dict(numbers)), once))
     if not idempotent:
         raise DepthError(
             f"'{path}' is followed by {name}, and {name}({name}(v)) is not {name}(v), so no "

@@ -8,21 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from net2net.blocks import ACTIVATIONS, LAYERS, NORMS, built
 from net2net.errors import PlanError
 from net2net.hollow import copied
 from net2net.plan import Plan
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh, "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU,
-    "selu": nn.SELU, "celu": nn.CELU, "softplus": nn.Softplus, "mish": nn.Mish,
-    "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "log_sigmoid": nn.LogSigmoid,
-    "softsign": nn.Softsign, "threshold": nn.Threshold, "rrelu": nn.RReLU, "prelu": nn.PReLU,
-}  # fmt: skip
-"""Elementwise activations by operation, and the module that computes them by default."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,8 @@ class Insertion:
         block: the new layers are a copy of all of ``at``, activations included (a maxout module, a
             pair of convolutions).
         activation: module path, or the name and arguments of a functional one, or nothing.
-        norms: the batch norms to imitate.
+        new: a block of its own, as data, in place of one that imitates.
+        norms: the batch norms to imitate, or those in the new block.
         mean, variance: what each norm undoes, per feature; empty: 0 and 1.
     """
 
@@ -49,6 +42,7 @@ class Insertion:
     norms: list[str] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     variance: list[float] = field(default_factory=list)
+    new: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -64,7 +58,7 @@ class DeepenPlan(Plan):
         student = copied(teacher)
         for insertion in self.insertions:
             try:
-                insert(student, insertion)
+                insert(student, teacher, insertion)
             except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
                 raise PlanError(
                     f"the plan's layers do not fit after '{insertion.at}': {error}. "
@@ -87,39 +81,48 @@ class DeepenPlan(Plan):
 
     def __str__(self) -> str:
         lines = [f"deepen by {sum(one.count for one in self.insertions)} identity layers"]
-        lines += [f"  {one.count} after {one.at}" for one in self.insertions]
+        for one in self.insertions:
+            what = "new blocks " if one.new else ""
+            lines.append(f"  {one.count} {what}after {one.at}")
         return "\n".join(lines)
 
 
 @torch.no_grad()
-def insert(student: nn.Module, insertion: Insertion) -> None:
-    """Replace ``insertion.at`` by a ``Sequential`` of itself and identity layers."""
-    if not isinstance(insertion.count, int) or insertion.count < 1 or not insertion.layers:
+def insert(student: nn.Module, teacher: nn.Module, insertion: Insertion) -> None:
+    """Replace ``insertion.at`` by a ``Sequential`` of itself and identity layers, which imitate
+    the teacher's."""
+    imitates = bool(insertion.layers) != bool(insertion.new)
+    if not isinstance(insertion.count, int) or insertion.count < 1 or not imitates:
         raise ValueError(f"{insertion.count!r} layers like {list(insertion.layers)}")
     original = student.get_submodule(insertion.at)
     parts = [original]
     for _ in range(insertion.count):
+        if insertion.new:
+            floats = (p for p in teacher.parameters() if p.is_floating_point())
+            new = new_block(insertion, next(floats, torch.empty(0)))
+            parts.append(new.train(original.training))
+            continue
         if insertion.block:
-            parts.append(identity_block(original, insertion))
+            parts.append(identity_block(teacher.get_submodule(insertion.at), insertion))
             continue
         (path,) = insertion.layers
-        layer: Any = student.get_submodule(path)
+        layer: Any = teacher.get_submodule(path)
         width = layer.weight.shape[0]
         if insertion.activation:
-            parts.append(activation_module(student, insertion.activation))
+            parts.append(activation_module(teacher, insertion.activation))
         parts.append(_identity_layer(layer, list(range(width)), width))
         for norm in insertion.norms:
-            parts.append(_identity_norm(student.get_submodule(norm), insertion))
+            parts.append(_identity_norm(teacher.get_submodule(norm), insertion))
     wrapped = nn.Sequential(*parts)
     wrapped.training = original.training
     parent, _, name = insertion.at.rpartition(".")
     student.get_submodule(parent).register_module(name, wrapped)
 
 
-def activation_module(student: nn.Module, kind: str | tuple[str, dict[str, float]]) -> nn.Module:
+def activation_module(teacher: nn.Module, kind: str | tuple[str, dict[str, float]]) -> nn.Module:
     """A copy of the activation module, or a module for the functional one."""
     if isinstance(kind, str):
-        return copy.deepcopy(student.get_submodule(kind))
+        return copy.deepcopy(teacher.get_submodule(kind))
     name, scalars = kind
     return ACTIVATIONS[name](**scalars)
 
@@ -133,20 +136,13 @@ def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
     build: Any = skip_init  # draws no random numbers
     if isinstance(layer, nn.Linear):
         new: Any = build(nn.Linear, width, len(rows), **options)
-        centre: tuple[int, ...] = ()
     else:
         kernel = layer.kernel_size
         # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
         new = build(
             type(layer), width, len(rows), kernel, padding="same", groups=layer.groups, **options
         )
-        centre = tuple((size - 1) // 2 for size in kernel)
-    new.weight.zero_()
-    per_group = new.weight.shape[1]
-    for row, feature in enumerate(rows):
-        new.weight[(row, feature % per_group, *centre)] = 1
-    if new.bias is not None:
-        new.bias.zero_()
+    _repeat(new, rows)
     new.train(layer.training)
     for own, old in ((new.weight, weight), (new.bias, layer.bias)):
         if own is not None and old is not None:
@@ -155,25 +151,80 @@ def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
     return built
 
 
-def _identity_norm(norm: Any, insertion: Insertion) -> nn.Module:
-    """A batch norm that undoes itself: γ = √(σ² + ε), β = μ (paper, section 2.4)."""
-    new: Any = copy.deepcopy(norm)
-    new.num_batches_tracked.zero_()
-    new.running_mean.zero_()
-    new.running_var.fill_(1)
-    if not new.affine:
-        new.running_var.fill_(1 - new.eps)  # nothing to undo it with, so nothing is done
+def _repeat(layer: Any, rows: Sequence[int]) -> None:
+    """Set a layer's weights so that its row j repeats feature ``rows[j]``."""
+    centre = _centre(layer)
+    layer.weight.zero_()
+    per_group = layer.weight.shape[1]
+    for row, feature in enumerate(rows):
+        layer.weight[(row, feature % per_group, *centre)] = 1
+    if layer.bias is not None:
+        layer.bias.zero_()
+
+
+def _centre(layer: Any) -> tuple[int, ...]:
+    """The tap of a kernel that reads where the layer writes.
+
+    Raises:
+        ValueError: the layer changes the map's size, or no tap does.
+    """
+    if isinstance(layer, nn.Linear):
+        return ()
+    centre = []
+    for axis, (size, step) in enumerate(zip(layer.kernel_size, layer.dilation, strict=True)):
+        around = step * (size - 1)
+        named = {"same": around // 2, "valid": 0}
+        before = named[layer.padding] if isinstance(layer.padding, str) else layer.padding[axis]
+        keeps_size = layer.stride[axis] == 1 and (layer.padding == "same" or 2 * before == around)
+        if not keeps_size or before % step:
+            raise ValueError(f"no tap of {layer} reads the position that it writes")
+        centre.append(before // step)
+    return tuple(centre)
+
+
+def _identity_norm(norm: nn.Module, insertion: Insertion) -> nn.Module:
+    new = copy.deepcopy(norm)
+    _undo(new, insertion)
+    return new
+
+
+def _undo(norm: Any, insertion: Insertion) -> None:
+    """Make a batch norm undo itself: γ = √(σ² + ε), β = μ (paper, section 2.4)."""
+    norm.num_batches_tracked.zero_()
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1)
+    if not norm.affine:
+        norm.running_var.fill_(1 - norm.eps)  # nothing to undo it with, so nothing is done
     measured = (len(insertion.mean), len(insertion.variance))
-    if measured not in {(0, 0), (new.num_features, new.num_features)}:
-        raise ValueError(f"statistics of {measured} features for {new.num_features}")
-    if new.affine and insertion.mean:
-        new.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
-        new.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
-    if new.affine:
-        new.weight.copy_((new.running_var + new.eps).sqrt())
-        new.bias.copy_(new.running_mean)
-    norm_of_same_kind: nn.Module = new
-    return norm_of_same_kind
+    if measured not in {(0, 0), (norm.num_features, norm.num_features)}:
+        raise ValueError(f"statistics of {measured} features for {norm.num_features}")
+    if norm.affine and insertion.mean:
+        norm.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
+        norm.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
+    if norm.affine:
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.copy_(norm.running_mean)
+
+
+@torch.no_grad()
+def new_block(insertion: Insertion, like: Tensor) -> nn.Module:
+    """The insertion's own block, every layer an identity, where ``like`` is and of its type.
+
+    Raises:
+        ValueError: one of its layers cannot be an identity.
+    """
+    with torch.device("meta"):  # draws no random numbers
+        block = built(insertion.new).to(like.dtype)
+    block.to_empty(device=like.device)
+    for part in block.modules():
+        if isinstance(part, LAYERS):
+            width = part.weight.shape[0]
+            if width != part.weight.shape[1] * getattr(part, "groups", 1):
+                raise ValueError(f"{part} puts out another number of features than it takes")
+            _repeat(part, range(width))
+        elif isinstance(part, NORMS):
+            _undo(part, insertion)
+    return block
 
 
 def identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:

@@ -68,11 +68,13 @@ class Op:
 
 @dataclass
 class Call:
-    """One call of a module: the tensors that went in and came out."""
+    """One call of a module: the tensors that went in and came out, and how many operations of the
+    trace had run when it returned."""
 
     path: str
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
+    end: int = 0
 
 
 @dataclass
@@ -341,6 +343,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if output is None and self.failed_in is None:
                 self.failed_in = call.path  # the innermost module that returned nothing
             call.outputs = [self.number(tensor) for _, tensor in tensors_of(output)]
+            call.end = len(self.trace.ops)
             self.trace.calls.append(call)
 
         handles = [

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from net2net.deepen import LAYERS, deepen
+from net2net.blocks import LAYERS
+from net2net.deepen import deepen
 from net2net.errors import DepthError, UnknownModuleError
 from net2net.rules import canonical
 from net2net.trace import Inputs, Trace
