@@ -38,7 +38,8 @@ def described(part: nn.Module, where: str) -> dict[str, Any]:
     """
     kind = type(part)
     if isinstance(part, nn.Sequential) and kind.forward is nn.Sequential.forward:
-        rows = {name: described(inner, where) for name, inner in part._modules.items() if inner}
+        # not named_children, which leaves out a module that stands there twice
+        rows = {name: described(one, where) for name, one in zip(part._modules, part, strict=True)}
         return {"kind": "Sequential", "parts": rows}
     if KINDS.get(kind.__name__) is not kind:
         raise DepthError(

@@ -198,11 +198,12 @@ def _undo(norm: Any, insertion: Insertion) -> None:
     measured = (len(insertion.mean), len(insertion.variance))
     if measured not in {(0, 0), (norm.num_features, norm.num_features)}:
         raise ValueError(f"statistics of {measured} features for {norm.num_features}")
-    if norm.affine and insertion.mean:
+    if norm.bias is not None and insertion.mean:  # without a bias, nothing undoes a mean
         norm.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
         norm.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
     if norm.affine:
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+    if norm.bias is not None:
         norm.bias.copy_(norm.running_mean)
 
 
