@@ -2,8 +2,10 @@
 
 h = φ(W x) becomes φ(U φ(W x)) with U = I, which is the same if φ(φ(v)) = φ(v). The new layer stands
 *before* the teacher's own activation, behind a copy of it: W, [φ, U, norm], φ. So it does not
-matter how the model calls its activation. The layer that is followed is replaced by a
-``Sequential`` of itself and the new ones; no other name in the state dict changes.
+matter how the model calls its activation. On top of a module that ends in no layer (a
+concatenation, a sum), a block of the caller's own stands: see ``attach``. What is followed is
+replaced by a ``Sequential`` of itself and the new ones: the names of ``trunk.3`` in the state dict
+then start with ``trunk.3.0``, those of the first new one with ``trunk.3.1``, and no others change.
 """
 
 from __future__ import annotations
@@ -52,7 +54,12 @@ def deepen(
         depths: globs over module paths → how many identity layers to insert after each match. A
             match is a linear or convolution layer, or a module around such layers (a
             convolution–norm–activation block, a maxout). The new layer is of the same kind, with
-            the kernel size, norm and activation of the one it follows.
+            the kernel size, norm and activation of the one it follows. Or → a pair of how many
+            and a function from a number of channels to a new block (linear or convolution layers
+            that keep it, batch norms and activations in a ``Sequential``): these follow any
+            module, whatever it ends in; of nested matches the outermost. Its weights are set to
+            identities, and its activations have to keep what the module puts out, as ReLU does
+            what comes from a ReLU.
         inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
         seed: of random numbers that the model draws while calibrating.
         calibrate: batches, each like ``inputs``, on which mean and variance for a new batch norm
@@ -63,7 +70,8 @@ def deepen(
     Raises:
         UnsupportedModelError, InputError: the model cannot be traced.
         UnknownModuleError: a glob matches no module.
-        DepthError: no identity can stand there (a sigmoid, tanh or GELU follows).
+        DepthError: no identity can stand there (a sigmoid, tanh or GELU follows; the new block's
+            activation would change what it gets).
         VerificationError: the student's outputs differ.
     """
     check_model(model)
