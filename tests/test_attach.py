@@ -112,6 +112,13 @@ def test_on_top_of_a_module_and_inside_it() -> None:
         assert len(growth.model.stages[0][0]) == len(growth.model.stages[0][0][0].middle[0]) == 2
 
 
+def test_what_is_imitated_is_the_teachers_own_whatever_was_put_on_top_of_it() -> None:
+    teacher = randomise(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1)))
+    growth = deepen(teacher, {"1": (1, pair), "0": 1}, X)
+    assert [type(part) for part in growth.model[0]] == [nn.Conv2d, nn.ReLU, nn.Conv2d]
+    assert [type(part) for part in growth.model[1]] == [nn.ReLU, nn.Sequential]
+
+
 def test_the_outermost_of_nested_matches_is_followed() -> None:
     growth = deepen(inception(), {"stages.?.*": (1, pair)}, X)
     assert [row.name for row in growth.report.rows] == ["stages.0.0", "stages.1.0"]
