@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import InputError
 
-from .helpers import noise, randomise, refused, widen
+from .helpers import deepen, noise, randomise, refused, widen
 
 
 class Experts(nn.Module):
@@ -106,3 +106,9 @@ def test_buffers_of_the_teacher_stay() -> None:
     before = teacher.calls.clone()
     net2net.spaces(teacher, noise(2, 4))
     assert torch.equal(teacher.calls, before)
+
+
+def test_it_deepens_as_well() -> None:
+    teacher = randomise(Experts())
+    growth = deepen(teacher, {"experts.0.0": 1}, noise(50, 4))
+    assert growth.report.flops[1] > growth.report.flops[0]

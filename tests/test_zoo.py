@@ -59,6 +59,23 @@ def test_a_model_that_counts(name: str, model: str) -> None:
     assert found.deepened
 
 
+class Chooses(nn.Module):
+    """Its code branches on hidden values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = mlp(nn.Linear(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers(x)
+        return x if x.amax() > 0 else -x
+
+
+def test_a_model_that_runs_with_values_only() -> None:
+    found = measure(Subject(Chooses(), images()))
+    assert (found.status, found.reason, found.deepened) == ("ok", None, "layers.0")
+
+
 def test_a_layer_that_an_activation_follows_is_deepened_first() -> None:
     model = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU())
     assert measure(Subject(nn.Sequential(model, nn.Linear(8, 2)), images())).deepened == "0.3"

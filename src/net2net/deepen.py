@@ -24,13 +24,13 @@ from net2net.blocks import ACTIVATIONS, LAYERS
 from net2net.calibrate import calibrated
 from net2net.errors import DepthError, InputError
 from net2net.flops import flops
-from net2net.growth import Growth, analyse, check, count_parameters
-from net2net.hollow import copied, named_tensors, skeleton
+from net2net.growth import Growth, analyse, check, count_parameters, traced
+from net2net.hollow import copied, named_tensors
 from net2net.identity import DeepenPlan, Insertion, identity_block
 from net2net.inference import Inference
 from net2net.ranges import scalars
 from net2net.report import Report, Row
-from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs, trace
+from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
 from net2net.widths import matching
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def deepen(
     plan = DeepenPlan({name: list(tensor.shape) for name, tensor in named_tensors(model)}, found)
     result = plan.apply(model)
     try:
-        after = flops(trace(skeleton(result), inputs))
+        _, after, _ = traced(result, inputs)
     except InputError as error:
         raise DepthError(
             f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
@@ -128,7 +128,7 @@ def deepen(
             for one in found
         ),
         parameters=(count_parameters(model), count_parameters(result)),
-        flops=(flops(teacher.traces[0]), after),
+        flops=(flops(teacher.traces[0]), flops(after)),
         parity=parity,
         notes=tuple(notes),
     )

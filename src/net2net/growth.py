@@ -33,7 +33,7 @@ from net2net.plan import Plan, WidenPlan
 from net2net.report import Report, Row
 from net2net.spaces import Spaces, spaces_of
 from net2net.stand_in import stand_in, with_values
-from net2net.trace import Inputs, check_model, trace
+from net2net.trace import Inputs, Trace, check_model, trace
 from net2net.verify import Parity, verify
 from net2net.widths import (
     Grown,
@@ -74,16 +74,24 @@ def analyse(
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
     is run with them."""
-    hollow = skeleton(model)
-    try:
-        found = infer([trace(hollow, inputs)], on_unknown=on_unknown, grow_outputs=grow_outputs)
-    except InputError as error:
-        log.info("traced with values, for without them: %s", error)
-        hollow = with_values(model)
-        found = infer([trace(hollow, inputs)], on_unknown=on_unknown, grow_outputs=grow_outputs)
+    hollow, done, valued = traced(model, inputs)
+    found = infer([done], on_unknown=on_unknown, grow_outputs=grow_outputs)
+    if valued:
         _check_reached(found)
         return replace(found, valued=True)
     return _with_training(hollow, inputs, found, on_unknown, grow_outputs)
+
+
+def traced(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Trace, bool]:
+    """The copy of the model that was traced, its trace, and whether it has values: a skeleton has
+    not, and where code branches on hidden values it does not run."""
+    hollow = skeleton(model)
+    try:
+        return hollow, trace(hollow, inputs), False
+    except InputError as error:
+        log.info("traced with values, for without them: %s", error)
+        whole = with_values(model)
+        return whole, trace(whole, inputs), True
 
 
 def _with_training(

@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_map
 from net2net import growth
 from net2net.apply import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
-from net2net.hollow import named_tensors, skeleton
+from net2net.hollow import named_tensors
 from net2net.spaces import Spaces
-from net2net.trace import Inputs, Trace, split_inputs, tensors_of, trace
+from net2net.trace import Inputs, Trace, split_inputs, tensors_of
 from net2net.verify import verify
 from net2net.zoo.depth import deepened
 from net2net.zoo.randomise import randomise
@@ -62,7 +62,7 @@ def _measure(subject: Subject, found: Measurement) -> None:
     teacher, inputs = _precise(randomise(subject.model.eval()), subject.inputs)
     _warm_up()
     found.export_seconds = _export_seconds(teacher, inputs)
-    done = trace(skeleton(teacher), inputs)
+    _, done, _ = growth.traced(teacher, inputs)
     found.operations = len(done.ops)
     begin = time.perf_counter()
     grown = growth.widen(teacher, FACTOR, inputs, verify=False)
