@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError
+from net2net.errors import NotGrowableError, PlanError
 from tests.helpers import noise, randomise, refused, widen
 
 
@@ -498,3 +498,47 @@ def test_a_fourier_transform_leaves_the_axes_beside_it() -> None:
 
     growth = widen(randomise(Mixer()), 2.0, noise(2, 5, 3))
     assert [(row.name, row.new) for row in growth.report.rows] == [("a", 16)]
+
+
+class HeadNorm(nn.LayerNorm):
+    """A scale for every head; what torch's layer has as the shape of its weight is another here."""
+
+    def __init__(self, heads: int, size: int) -> None:
+        super().__init__((heads, size))
+        self.normalized_shape = (size,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.layer_norm(x, self.normalized_shape) * self.weight + self.bias
+
+
+class NormedAttention(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, HeadNorm(heads, dim // heads)
+        self.inner, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.inner(x).unflatten(-1, (self.heads, -1)))
+        out: Tensor = self.out(x.flatten(-2))
+        return out
+
+
+def test_attributes_that_mean_something_else_in_a_class_of_the_user() -> None:
+    grown = grows_whole(NormedAttention(8, 2))
+    assert (grown.heads, grown.norm.weight.shape, grown.norm.normalized_shape) == (4, (4, 4), (4,))
+
+
+def test_a_plan_for_longer_lists_of_sizes_is_refused() -> None:
+    class Listed(nn.Module):
+        def __init__(self, *sizes: int) -> None:
+            super().__init__()
+            self.sizes = sizes
+            self.inner, self.out = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.out(self.inner(x).view(-1, self.sizes[-1]))
+            return out
+
+    plan = widen(randomise(Listed(4, 8)), 2.0, noise(2, 3)).plan
+    with pytest.raises(PlanError, match="the model has no such size"):
+        plan.apply(randomise(Listed(8)))

@@ -11,6 +11,7 @@ from net2net.zoo.measure import measure
 from net2net.zoo.subject import NotBuiltError, Readout, Subject, first_output
 from net2net.zoo.transformers_configs import tiny
 from net2net.zoo.transformers_inputs import runnable
+from net2net.zoo.transformers_sizes import SPECIAL_TOKENS
 
 transformers = pytest.importorskip("transformers")
 
@@ -41,18 +42,23 @@ def test_words_for_pictures_are_in_the_vocabulary() -> None:
     assert small.text_config.rope_parameters["mrope_section"] == [2, 1, 1]  # half of a head
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "audioflamingo3"])
-def test_text_has_as_many_places_as_there_are_features(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "token", "places"),
+    [
+        ("llava", "image_token_index", 16),
+        ("qwen2_5_vl", "image_token_id", 4),
+        ("audioflamingo3", "audio_token_id", 16),
+        ("chameleon", "image_token_id", 256),
+    ],
+)
+def test_text_has_as_many_places_as_there_are_features(name: str, token: str, places: int) -> None:
     torch.manual_seed(0)
     subject = family("transformers").build(name)
-    small: Any = subject.model.body.config  # type: ignore[union-attr]
-    token = small.audio_token_id if name == "audioflamingo3" else small.image_token_id
     inputs: Any = subject.inputs
     assert subject.note == ""
     assert {"pixel_values", "input_features"} & inputs.keys()
-    assert (inputs["input_ids"] == token).sum(1).tolist() == 2 * [
-        {"llava": 16, "qwen2_5_vl": 4, "audioflamingo3": 16}[name]
-    ]
+    word = SPECIAL_TOKENS[token]
+    assert (inputs["input_ids"] == word).sum(1).tolist() == 2 * [places]
 
 
 class Body(nn.Module):

@@ -34,13 +34,16 @@ def edits(
     names = {id(tensor): name for name, tensor in named_tensors(model)}
     for path, part in modules.items():
         own = {
-            key: tuple(shapes.get(names[id(t)], t.shape))
+            key: t
             for key, t in [*part._parameters.items(), *part._buffers.items()]
             if t is not None and id(t) in names
         }
-        for attribute, value in _sizes(part, own, grouped.get(path)).items():
-            if getattr(part, attribute) != value:
-                result.append((path, attribute, value))
+        old = _sizes(part, {key: tuple(t.shape) for key, t in own.items()}, None)
+        wider = {key: tuple(shapes.get(names[id(t)], t.shape)) for key, t in own.items()}
+        for attribute, new in _sizes(part, wider, grouped.get(path)).items():
+            # classes derived from torch's give some of their attributes another meaning
+            if getattr(part, attribute) == old[attribute] != new:
+                result.append((path, attribute, new))
     return list(dict.fromkeys(result))
 
 
@@ -104,7 +107,10 @@ def get_attribute(holder: Any, attribute: str) -> Any:
         if holder is None:
             return None
         # Its own dictionary: configurations exist that refuse to be asked for what varies by layer.
-        holder = holder[int(name)] if name.isdigit() else vars(holder).get(name)
+        if name.isdigit():
+            holder = holder[int(name)] if int(name) < len(holder) else None
+        else:
+            holder = vars(holder).get(name)
     return holder
 
 

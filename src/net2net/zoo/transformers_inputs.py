@@ -92,10 +92,10 @@ def _wanted(model: Any, arguments: Mapping[str, inspect.Parameter]) -> list[str]
 def _media(config: Any, arguments: Collection[str]) -> list[str]:
     """What is not text, and what goes along with it, if the model has text and something else."""
     parts = sub_configs(config)
-    if "text_config" not in parts and "decoder_config" not in parts:
+    if not parts.keys() & {"text_config", "decoder_config", "vq_config"}:
         return []
     found: list[str] = []
-    if any("vision" in part or "backbone" in part for part in parts):
+    if any(word in part for part in parts for word in ("vision", "backbone", "vq_config")):
         found += WITH_PICTURES
     if any("audio" in part for part in parts):
         found += WITH_SOUND

@@ -23,9 +23,10 @@ _SECTIONED = "qwen2_vl", "qwen2_5_vl", "glm4v", "glm4v_moe", "glm_ocr", "glm_ima
 
 _EFFICIENT = {"width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 320}
 
-_PICTURE_WORDS = {"<image>": SPECIAL_TOKENS["image_token_id"], "<|extra_200|>": 80} | {
-    f"IMGIMGBS{letter}Z": number for number, letter in enumerate("ABCDEFGH", start=3)
-}
+_PICTURE = {"<image>": SPECIAL_TOKENS["image_token_id"]}
+_BY_LETTER = {f"IMGIMG{letter}Z": word for word, letter in enumerate("ABCDEFGH", start=3)}
+_BY_NUMBER = {f"<|visual token {code:06}|>": word for code, word in enumerate(range(3, 11))}
+"""Words that stand for what a picture is coded in, and how their names say which code."""
 
 _FULL_MROPE = {"rope_parameters": {"full_attention": _MROPE["rope_parameters"]}}
 
@@ -91,7 +92,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "bros": {
         "dim_bbox_sinusoid_emb_2d": 32, "dim_bbox_sinusoid_emb_1d": 4, "dim_bbox_projection": 8,
     },
-    "chameleon": {"vocabulary_map": _PICTURE_WORDS, "vq_config": {**_VQ, "num_embeddings": 8}},
+    "chameleon": {"vocabulary_map": _PICTURE | _BY_LETTER, "vq_config": {**_VQ, "num_embeddings": 8}},
     "clap": {"audio_config": {
         "spec_size": 64, "patch_embeds_hidden_size": 32, "depths": [1, 1],
         "num_attention_heads": [2, 4], "hidden_size": 64,
@@ -126,7 +127,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 8, "num_key_value_heads": 8,
     },
     "efficientnet": _EFFICIENT,
-    "emu3": {"vocabulary_map": _PICTURE_WORDS, "vq_config": {**_VQ, "codebook_size": 8}},
+    "emu3": {
+        "vocabulary_map": {**_PICTURE, "<|extra_200|>": 80, **_BY_NUMBER},
+        "vq_config": {**_VQ, "codebook_size": 8},
+    },
     "ernie4_5_vl_moe": {"text_config": {"rope_parameters": {
         "rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2],
     }}},
