@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from net2net.algebra import Site
 from net2net.rules import rule
-from net2net.units import Labels
-from net2net.values import Part, Value, kept_ones, reshape
+from net2net.units import NONE, Labels
+from net2net.values import Part, Value, kept_ones, reshape, simplify
 
 
 @rule(*"view reshape flatten unflatten view_as reshape_as _unsafe_view".split())
@@ -115,7 +116,16 @@ def squeeze(site: Site) -> Value:
 
 @rule("expand", "expand_as", "broadcast_to")
 def expand(site: Site) -> Value:
-    value: Value = site["self"]
+    return _expanded(site, site["self"])
+
+
+@rule("broadcast_tensors")
+def broadcast(site: Site) -> list[Value]:
+    """Each gets the shape of all; they do not meet."""
+    return [_expanded(site, value) for value in site["tensors"]]
+
+
+def _expanded(site: Site, value: Value) -> Value:
     new = len(site.shape) - value.ndim
     longer = (axis for axis in range(value.ndim) if value.shape[axis] < site.shape[axis + new])
     even = frozenset([*range(new), *(axis + new for axis in longer)])
@@ -178,6 +188,44 @@ def unfold(site: Site) -> Value:
         site.pin(value, axis, "takes windows of it")
     parts = tuple(p for p in value.parts if value.dim(axis) not in p.axes)
     return Value(site.shape, parts)
+
+
+@rule("as_strided")
+def as_strided(site: Site) -> Value:
+    """Any look at the memory of a tensor, such as windows that overlap. Units that are looked at
+    whole, and nothing else with them, stay what they are."""
+    value: Value = site["self"]
+    strides, first = site["memory"]
+    begin = first if site["storage_offset"] is None else site["storage_offset"]
+    size = 1 + max(
+        _last(value.shape, strides, first), _last(site.shape, site["stride"], begin)
+    )
+    parts = []
+    for part in value.parts:
+        memory = np.full(size, NONE)
+        order = np.argsort(part.axes)
+        labels = np.transpose(part.labels, order)
+        sizes = [n if axis in part.axes else 1 for axis, n in enumerate(value.shape)]
+        _look(memory, value.shape, strides, first)[...] = labels.reshape(sizes)
+        axes = tuple(range(len(site.shape)))
+        found = simplify(Part(axes, _look(memory, site.shape, site["stride"], begin)))
+        if found and np.array_equal(found[0].labels, labels):
+            place = dict(zip(order.tolist(), found[0].axes, strict=True))
+            parts.append(Part(tuple(place[dim] for dim in range(len(order))), part.labels))
+        else:
+            site.fix(part.labels, "takes windows of it")
+    return Value(site.shape, tuple(parts))
+
+
+def _last(shape: Sequence[int], strides: Sequence[int], first: int) -> int:
+    """The last place in memory of a tensor that lies so."""
+    return first + sum(max(n - 1, 0) * step for n, step in zip(shape, strides, strict=True))
+
+
+def _look(memory: Labels, shape: Sequence[int], strides: Sequence[int], first: int) -> Labels:
+    """What a tensor that lies so in memory holds."""
+    steps = [stride * memory.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(memory[first:], shape, steps)
 
 
 @rule("im2col")
