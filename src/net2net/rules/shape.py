@@ -207,8 +207,9 @@ def as_strided(site: Site) -> Value:
         labels = np.transpose(part.labels, order)
         sizes = [n if axis in part.axes else 1 for axis, n in enumerate(value.shape)]
         _look(memory, value.shape, strides, first)[...] = labels.reshape(sizes)
-        axes = tuple(range(len(site.shape)))
-        found = simplify(Part(axes, _look(memory, site.shape, site["stride"], begin)))
+        axes = tuple(axis for axis, n in enumerate(site.shape) if n != 1)
+        seen = _look(memory, site.shape, site["stride"], begin)
+        found = simplify(Part(axes, seen.reshape([site.shape[axis] for axis in axes])))
         if found and np.array_equal(found[0].labels, labels):
             place = dict(zip(order.tolist(), found[0].axes, strict=True))
             parts.append(Part(tuple(place[dim] for dim in range(len(order))), part.labels))
