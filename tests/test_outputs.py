@@ -98,3 +98,22 @@ def test_fresh_units_repeat_nothing() -> None:
 def test_another_word_is_refused() -> None:
     with refused(WidthError, "'wider'", teacher=(teacher := features())):
         net2net.widen(teacher, 2, noise(5, 4), outputs="wider")
+
+
+class Scores(nn.Module):
+    """The first of four scores is thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x).relu())[:, 1:]  # type: ignore[no-any-return]
+
+
+def test_what_nothing_reads_does_not_grow() -> None:
+    teacher, inputs = randomise(Scores()), noise(4, 6)
+    assert [space.name for space in net2net.spaces(teacher, inputs).growable] == ["a"]
+    assert "nothing reads these units" in str(net2net.spaces(teacher, inputs))
+    grown = net2net.widen(teacher, 2.0, inputs).model
+    assert grown.b.weight.shape == (4, 16)

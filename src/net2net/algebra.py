@@ -337,7 +337,9 @@ class Site:
                 parts.append(_first_along(part, gone))
             elif kind == "mean":
                 self.units.require_uniform(part.labels, f"{self.where} averages over it")
-            elif kind != "max":
+            elif kind == "max":
+                self.units.read.append(part.labels.reshape(-1))
+            else:
                 self.fix(part.labels, f"reduces it ({kind})")
         shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
         result = Value(shape, tuple(parts))

@@ -59,9 +59,10 @@ def infer(
             walk.step(op)
         units.idle = False
         for where, tensor in trace.outputs.items():
-            if grow_outputs and tensor in values and values[tensor].live:
-                continue
             for part in values[tensor].parts if tensor in values else ():
+                if grow_outputs and values[tensor].live:
+                    units.read.append(part.labels.reshape(-1))
+                    continue
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
     _share_before(units, reads, leaves)

@@ -180,10 +180,17 @@ def spaces_of(inference: Inference) -> Spaces:
         return {find(n) for block in blocks for n in inference.groups_on(block[block != NONE])}
 
     cut, split = leaders(inference.cuts), leaders(inference.units.coupled)
+    read = leaders(inference.units.read)
     stays = {find(number): why for number, why in held.items()}
     found = [
         _space(
-            inference, gathered, tuple(ties.get(key, ())), key in cut, key in split, stays.get(key)
+            inference,
+            gathered,
+            tuple(ties.get(key, ())),
+            key in cut,
+            key in split,
+            key in read,
+            stays.get(key),
         )
         for key, gathered in members.items()
     ]
@@ -214,7 +221,7 @@ def _distinct(spaces: list[Space]) -> list[Space]:
 
 def _space(
     inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool,
-    stays: str | None,
+    read: bool, stays: str | None,
 ) -> Space | None:  # fmt: skip
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
@@ -232,6 +239,8 @@ def _space(
     if reason is None and not makers and all(role == SHARE for role in roles.values()):
         reason = "no weight makes these units"
     uniform = next((group.uniform for group in groups if group.uniform), None)
+    if reason is None and not (read or uniform or SHARE in roles.values()):
+        reason = "nothing reads these units"
     parts = 1 if uniform else gcd(*units.values())
     gates = {
         axis: inference.units.gates[inference.numbers[axis]]

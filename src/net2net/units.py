@@ -82,6 +82,9 @@ class Units:
         self.passed: list[tuple[Labels, Labels]] = []
         """For every part of every operation's output, in order of execution: its units, and how
         many positions each has."""
+        self.read: list[Labels] = []
+        """Units that are read whatever their number, though by no weight: by a maximum, or by who
+        calls the model."""
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 

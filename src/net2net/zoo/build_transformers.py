@@ -11,6 +11,12 @@ LIBRARIES = ("transformers",)
 FEATURES = ("last_hidden_state", "logits_per_image", "logits")
 """Outputs that are read first, if there are any of that name."""
 
+PREDICTIONS = ("logits", "scores")
+"""Words in the names of outputs that are no features."""
+
+CHANNEL_AXIS = {4: 1, 5: 2}
+"""Of pictures, and of pairs of them; else features are the last axis."""
+
 
 def entries() -> list[Entry]:
     """All types that ``AutoModel`` knows."""
@@ -33,7 +39,7 @@ def build(name: str) -> Subject:
         ((key, output[key]) for key in FEATURES if isinstance(output, dict) and key in output),
         None,
     ) or first_output(output)
-    if isinstance(key, str) and key.startswith("logits"):
+    if isinstance(key, str) and any(word in key for word in PREDICTIONS):
         return Subject(Readout(model, [(key, -1, 0)]), inputs, note)
-    axis = 1 if tensor.ndim == 4 else tensor.ndim - 1
+    axis = CHANNEL_AXIS.get(tensor.ndim, tensor.ndim - 1)
     return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, note)
