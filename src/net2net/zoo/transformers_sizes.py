@@ -85,7 +85,9 @@ _BY_SIZE: tuple[tuple[Any, str], ...] = (
     (32, "image_size crop_size"),
     (8, "patch_size"),
     # words and codes
-    (WORDS, "vocab_size vocab_size_per_layer_input entity_vocab_size"),
+    (WORDS, """
+        vocab_size vocab_size_per_layer_input entity_vocab_size num_bpe_labels num_wordpiece_labels
+    """),
     (16, "num_embeddings"),
     (4, "num_quantizers num_codebooks num_groups"),
     (2, "type_vocab_size eos_token_id"),
