@@ -17,7 +17,7 @@ from torch import nn
 
 from net2net.errors import UnsupportedModelError
 from net2net.experiments.arms import ARMS, Origin, Role
-from net2net.experiments.data import digits
+from net2net.experiments.data import InMemory, digits
 from net2net.experiments.findings import findings, percent, steps
 from net2net.experiments.models import ConvNet, reinitialised, seeded
 from net2net.experiments.plan import TEACHER, Experiment, Key
@@ -92,6 +92,19 @@ def test_an_epoch_shows_every_image_at_most_once_in_an_order_of_the_seed() -> No
     assert first == batches(0) != batches(1)
     assert len(set(first[0] + first[1])) == 8
     assert len(set(first[2] + first[3])) == 8
+
+
+def test_a_text_is_evaluated_at_every_position() -> None:
+    """Against a computation by hand, over validation batches of different sizes."""
+    torch.manual_seed(1)
+    x, y = torch.randint(0, 5, (2, 300, 4))
+    data = InMemory(x[:3], y[:3], x, y, classes=5)
+    model = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 5))
+    found = next(iter(train(model, data, Schedule(steps=1), lr=0.1, seed=0)))
+    chances = model(x).softmax(-1).detach().double()
+    assert found.val_accuracy == (chances.max(-1).indices == y).sum().item() / 1200
+    loss = -chances.gather(-1, y[..., None]).log().mean().item()
+    assert found.val_loss == pytest.approx(loss, rel=1e-5)
 
 
 def test_reinitialised_models_differ_by_seed_only() -> None:

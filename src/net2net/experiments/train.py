@@ -51,11 +51,16 @@ def _evaluate(
     model: nn.Module, data: Data, step: int, train_loss: float | None, lr: float
 ) -> Evaluation:
     model.eval()
-    logits = torch.cat([model(x) for x in torch.split(data.val_x, 1024)])
+    loss, correct, count = 0.0, 0, 0
+    for x, y in data.validation(256):
+        logits = model(x)
+        loss += _loss(logits, y).item() * y.numel()
+        correct += int((logits.argmax(-1) == y).sum())
+        count += y.numel()
     return Evaluation(
         step=step,
-        val_accuracy=(logits.argmax(-1) == data.val_y).double().mean().item(),
-        val_loss=_loss(logits, data.val_y).item(),
+        val_accuracy=correct / count,
+        val_loss=loss / count,
         train_loss=train_loss,
         lr=lr,
     )
