@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from net2net import cli
-from net2net.experiments import run
+from net2net.experiments import commands
+from net2net.experiments.train import Training
 
 
 def demo(out: Path, *options: str) -> Result:
@@ -32,7 +33,8 @@ def test_demo_trains_prints_a_table_and_writes_its_files(tmp_path: Path) -> None
         assert word in result.stdout
     assert "net2deeper-seed1" in result.stderr  # no bar without a terminal, but a line for each run
     names = {path.name for path in (tmp_path / "new" / "demo").iterdir()}
-    assert names == {"experiment.json", "runs", "wider.png", "deeper.png", "report.html"}
+    plots = {f"{name}.{kind}" for name in ("wider", "deeper") for kind in ("png", "svg")}
+    assert names == {"experiment.json", "runs", *plots, "report.html"}
 
 
 def test_json_is_all_that_goes_to_stdout_and_renders_again(finished: Path) -> None:
@@ -58,17 +60,17 @@ def test_rendering_what_was_never_run_is_one_sentence(tmp_path: Path) -> None:
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train, calls = run.train, 0
+    evaluations, calls = Training.evaluations, 0
 
-    def interrupted(*args: object, **options: object) -> object:
+    def interrupted(self: Training, measured: bool = False) -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return train(*args, **options)
+        return evaluations(self, measured)
 
     options = ("--seeds", "1", "--steps", "12")
-    monkeypatch.setattr(run, "train", interrupted)
+    monkeypatch.setattr(Training, "evaluations", interrupted)
     result = demo(tmp_path, *options)
     assert result.exit_code == 130
     assert result.stderr.endswith("Interrupted. The same command goes on from here.\n")
@@ -81,7 +83,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
 
 
 def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "jinja2" else object())
+    monkeypatch.setattr(commands, "find_spec", lambda name: None if name == "jinja2" else object())
     result = demo(tmp_path)
     assert result.exit_code == 1
     assert result.output == (

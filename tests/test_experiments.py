@@ -16,29 +16,28 @@ import torch
 from torch import nn
 
 from net2net.errors import UnsupportedModelError
-from net2net.experiments.arms import ARMS, Origin, Role
 from net2net.experiments.data import InMemory, digits
 from net2net.experiments.findings import findings, percent, steps
+from net2net.experiments.methods import Origin, Role
 from net2net.experiments.models import ConvNet, reinitialised, seeded
-from net2net.experiments.plan import TEACHER, Experiment, Key
+from net2net.experiments.plan import DEMO, TEACHER, Key
 from net2net.experiments.records import (
     BrokenRunError,
-    End,
     Evaluation,
     Run,
     Start,
     read_run,
-    recording,
+    write_run,
 )
 from net2net.experiments.report import render
 from net2net.experiments.results import NoResultsError, Results, load_results, save_experiment
 from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import Schedule
 from net2net.experiments.summary import StepsTo, checkpoints, summarise
-from net2net.experiments.tasks import TASKS
-from net2net.experiments.train import train
+from net2net.experiments.train import Training
 
-TINY = Experiment(seeds=(0, 1), schedule=Schedule(steps=4, every=2, batch_size=16))
+ARMS = DEMO.arms
+TINY = replace(DEMO, seeds=(0, 1), schedule=Schedule(steps=4, every=2, batch_size=16))
 
 
 def ignore(key: Key, steps: int) -> None:
@@ -100,7 +99,7 @@ def test_a_text_is_evaluated_at_every_position() -> None:
     x, y = torch.randint(0, 5, (2, 300, 4))
     data = InMemory(x[:3], y[:3], x, y, classes=5)
     model = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 5))
-    found = next(iter(train(model, data, Schedule(steps=1), lr=0.1, seed=0)))
+    found = next(Training(model, data, Schedule(steps=1), lr=0.1, seed=0).evaluations())
     chances = model(x).softmax(-1).detach().double()
     assert found.val_accuracy == (chances.max(-1).indices == y).sum().item() / 1200
     loss = -chances.gather(-1, y[..., None]).log().mean().item()
@@ -133,11 +132,10 @@ def test_reinitialising_needs_a_way_to() -> None:
 
 def test_arms_of_a_question_train_one_architecture_and_start_as_they_say() -> None:
     data = digits()
-    teacher = seeded(TASKS["digits"].build, 0)
-    for _ in train(teacher, data, Schedule(steps=20, every=20), lr=0.1, seed=0):
-        pass
+    teacher = DEMO.teacher(0)
+    list(Training(teacher, data, Schedule(steps=20, every=20), lr=0.1, seed=0).evaluations())
     teacher.eval()
-    origin = Origin(TASKS["digits"], teacher, data, 0)
+    origin = Origin(DEMO.network, teacher, data, 0)
     students = {name: arm.student(origin).eval() for name, arm in ARMS.items()}
     shapes: dict[str, set[tuple[torch.Size, ...]]] = {}
     for name, student in students.items():
@@ -164,7 +162,8 @@ def test_training_is_measured_from_step_0_and_repeats_exactly() -> None:
     data, schedule = digits(), Schedule(steps=5, every=2, batch_size=16)
 
     def once() -> list[Evaluation]:
-        return list(train(seeded(lambda: ConvNet((2, 3)), 3), data, schedule, lr=0.1, seed=3))
+        model = seeded(lambda: ConvNet((2, 3)), 3)
+        return list(Training(model, data, schedule, lr=0.1, seed=3).evaluations())
 
     found = once()
     assert [one.step for one in found] == [0, 2, 4, 5]
@@ -173,23 +172,15 @@ def test_training_is_measured_from_step_0_and_repeats_exactly() -> None:
 
 
 def make_run(arm: str, seed: int, accuracies: dict[int, float], lr: float = 0.1) -> Run:
-    config = {"schedule": {}, "versions": {}, "teacher": "Teacher()", "growth": {}}
-    start = Start(arm=arm, seed=seed, lr=lr, parameters=7, config=config)
+    config = {"schedule": {}, "machine": {}, "versions": {}, "teacher": "Teacher()"}
+    start = Start(arm=arm, seed=seed, lr=lr, parameters=7, config=config, flops_per_step=1000)
     found = tuple(Evaluation(step, value, 1.0, None, lr) for step, value in accuracies.items())
     return Run(start, found, 1.0)
 
 
-def write(path: Path, run: Run) -> None:
-    with recording(path) as recorder:
-        recorder.add(run.start)
-        for evaluation in run.evaluations:
-            recorder.add(evaluation)
-        recorder.add(End(len(run.evaluations), run.seconds))
-
-
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     run = make_run("net2wider", 0, {0: 0.5, 10: 0.75})
-    write(tmp_path / "run.jsonl", run)
+    write_run(tmp_path / "run.jsonl", run)
     assert read_run(tmp_path / "run.jsonl") == run
     assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
 
@@ -209,7 +200,7 @@ def test_a_broken_file_is_not_a_run(
     tmp_path: Path, spoil: Callable[[list[str]], list[str]], message: str
 ) -> None:
     path = tmp_path / "run.jsonl"
-    write(path, make_run("net2wider", 0, {0: 0.5, 10: 0.75}))
+    write_run(path, make_run("net2wider", 0, {0: 0.5, 10: 0.75}))
     path.write_text("\n".join(spoil(path.read_text().splitlines())))
     with pytest.raises(BrokenRunError, match=message):
         read_run(path)
@@ -358,9 +349,7 @@ def test_the_summary_is_what_the_records_say(finished: Path) -> None:
 def small_results(net2net: list[dict[int, float]], scratch: list[dict[int, float]]) -> Results:
     """The wider question, with teachers that end at 80 %."""
     seeds = tuple(range(len(net2net)))
-    plan = replace(
-        TINY, seeds=seeds, arms=("net2wider", "scratch_wide"), schedule=Schedule(steps=20, every=10)
-    )
+    plan = replace(TINY, seeds=seeds, schedule=Schedule(steps=20, every=10))
     runs = {}
     for seed in seeds:
         runs[Key(TEACHER, seed)] = make_run(TEACHER, seed, {0: 0.1, 10: 0.9, 20: 0.8})

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -41,8 +42,9 @@ class Data(Protocol):
     def example(self) -> Tensor:
         """A few training inputs, for tracing and verifying a model."""
 
-    def epochs(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Training batches without end, in an order that only the seed determines."""
+    def epochs(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training batches without end, in an order that only the seed determines; without the
+        first few, for who goes on."""
 
     def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The whole validation part, once, always in the same order."""
@@ -67,8 +69,8 @@ class InMemory:
     def example(self) -> Tensor:
         return self.train_x[:EXAMPLES]
 
-    def epochs(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for index in shuffled(self.size, batch_size, seed):
+    def epochs(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        for index in islice(shuffled(self.size, batch_size, seed), skip, None):
             yield self.train_x[index], self.train_y[index]
 
     def validation(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from net2net.experiments.arms import ARMS, Role
 from net2net.experiments.plan import TEACHER
-from net2net.experiments.summary import Question, Stat, StepsTo, Summary
+from net2net.experiments.summary import Question, Row, Saving, Stat, StepsTo, Summary
 
 
 def percent(stat: Stat) -> str:
@@ -30,6 +29,37 @@ def steps(to: StepsTo | None) -> str:
     return text if to.reached == to.seeds else f"{text} ({to.reached}/{to.seeds})"
 
 
+def flops(value: float) -> str:
+    """A number of operations with three digits."""
+    for prefix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if value >= unit:
+            return f"{value / unit:.3g} {prefix}"
+    return f"{value:.3g}"
+
+
+def flops_to(to: StepsTo | None, row: Row, before: int = 0) -> str:
+    """Operations to an accuracy, if need be with those that were spent before."""
+    if to is None or to.steps is None:
+        return steps(to)
+    text = flops(to.steps.mean * row.flops_per_step + before)
+    return text if to.reached == to.seeds else f"{text} ({to.reached}/{to.seeds})"
+
+
+def saved(stat: Stat | None) -> str:
+    """Part of the compute that was saved, in percent; negative if more was spent."""
+    if stat is None:
+        return "–"
+    text = f"{100 * stat.mean:.0f} %"
+    return text if stat.deviation is None else f"{text[:-2]} ± {100 * stat.deviation:.0f} %"
+
+
+def probability(p: float | None) -> str:
+    """A p-value."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def findings(summary: Summary) -> dict[str, list[str]]:
     """For every question, what was found."""
     return {question.name: list(_of(summary, question)) for question in summary.questions}
@@ -48,14 +78,27 @@ def _of(summary: Summary, question: Question) -> Iterator[str]:
     for arm, others in question.final_leads.items():
         for other, leads in others.items():
             if leads:
-                yield _verdict(ARMS[arm].label, _called(other), leads)
+                other = "its teacher" if other == TEACHER else _called(question.label(other))
+                yield _verdict(question.label(arm), other, leads)
+    for row in question.rows:
+        if row.saving is not None and row.to_scratch is not None:
+            yield from _compute(row, row.to_scratch, row.saving)
 
 
-def _called(other: str) -> str:
-    if other == TEACHER:
-        return "its teacher"
-    arm = ARMS[other]
-    return "the student from scratch" if arm.role is Role.SCRATCH else arm.label
+def _compute(row: Row, to: StepsTo, saving: Saving) -> Iterator[str]:
+    if to.reached == 0:
+        yield f"{row.label} never reached the best accuracy of the student from scratch."
+    elif saving.without_teacher is not None:
+        reached = "" if to.reached == to.seeds else f" in {to.reached} of {to.seeds} seeds"
+        yield (
+            f"{row.label} reached the best accuracy of the student from scratch{reached}; that "
+            f"saved {saved(saving.without_teacher)} of its compute, or "
+            f"{saved(saving.with_teacher)} if the teacher's training counts."
+        )
+
+
+def _called(label: str) -> str:
+    return "the student from scratch" if label == "from scratch" else label
 
 
 def _verdict(label: str, other: str, leads: list[float]) -> str:

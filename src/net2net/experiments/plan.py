@@ -1,19 +1,25 @@
-"""The plan of an experiment: which arms, which seeds, which schedule, and the runs these make."""
+"""The plan of an experiment: which figure, data, network and seeds, and the runs these make."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch import nn
 
 import net2net
-from net2net.experiments.arms import ARMS
+from net2net.experiments.data import Data
+from net2net.experiments.figures import FIGURES, Arm, Figure
+from net2net.experiments.machine import Machine
 from net2net.experiments.models import seeded
+from net2net.experiments.networks import Network, network
 from net2net.experiments.schedule import Schedule
-from net2net.experiments.tasks import TASKS
+from net2net.experiments.tasks import load
 
 TEACHER = "teacher"
 
@@ -31,20 +37,30 @@ class Key:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that determines what is run."""
+    """Everything that determines what is run; all of it plain data."""
 
-    name: str = "demo"
-    task: str = "digits"
-    arms: tuple[str, ...] = tuple(ARMS)
+    figure: str
+    task: str
+    model: str
     seeds: tuple[int, ...] = (0, 1, 2)
     schedule: Schedule = field(default_factory=Schedule)
+    machine: Machine = field(default_factory=Machine)
+    data_dir: str | None = None
+
+    @property
+    def entry(self) -> Figure:
+        return FIGURES[self.figure]
+
+    @property
+    def arms(self) -> Mapping[str, Arm]:
+        return self.entry.arms
 
     @property
     def questions(self) -> list[str]:
-        return list(dict.fromkeys(ARMS[name].question for name in self.arms))
+        return list(dict.fromkeys(arm.question for arm in self.arms.values()))
 
     def arms_of(self, question: str) -> list[str]:
-        return [name for name in self.arms if ARMS[name].question == question]
+        return [name for name, arm in self.arms.items() if arm.question == question]
 
     @property
     def keys(self) -> list[Key]:
@@ -56,26 +72,49 @@ class Experiment:
         """Training steps of all runs together."""
         return len(self.keys) * self.schedule.steps
 
+    @property
+    def data(self) -> Data:
+        return load(self.task, self.data_dir)
+
+    @property
+    def network(self) -> Network:
+        return network(self.model)
+
+    def teacher(self, seed: int) -> nn.Module:
+        """The teacher, untrained."""
+        return seeded(lambda: self.network.build(self.data, self.entry.teacher), seed)
+
+    @cached_property
+    def _architecture(self) -> str:
+        return str(self.teacher(0))
+
     def lr(self, arm: str) -> float:
-        return self.schedule.lr * (1.0 if arm == TEACHER else ARMS[arm].lr_scale)
+        return self.schedule.lr * (1.0 if arm == TEACHER else self.arms[arm].lr_scale)
 
     def config(self, key: Key) -> dict[str, Any]:
         """All that the numbers of a run depend on, as plain data."""
-        task = TASKS[self.task]
         config: dict[str, Any] = {
             "task": self.task,
-            "teacher": str(seeded(task.build, 0)),
+            "examples": [self.data.size, *self.data.example.shape[1:]],
+            "model": self.model,
+            "teacher": self._architecture,
             "arm": key.arm,
             "seed": key.seed,
             "lr": self.lr(key.arm),
             "schedule": asdict(self.schedule),
+            "machine": asdict(self.machine),
             "versions": {"net2net": net2net.__version__, "torch": torch.__version__},
         }
         if key.arm != TEACHER:
-            config["growth"] = task.growth
+            config["figure"] = self.figure
+            config["noise"] = self.network.noise
         return config
 
     def file_name(self, key: Key) -> str:
         """Name of the run's records. A changed configuration is another file, so is run anew."""
         text = json.dumps(self.config(key), sort_keys=True)
         return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.jsonl"
+
+
+DEMO = Experiment(figure="demo", task="digits", model="convnet")
+"""What ``net2net demo`` runs."""

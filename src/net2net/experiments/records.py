@@ -1,19 +1,16 @@
-"""Records of runs as JSON lines: written as they are measured, and read back.
-
-A run is written under a temporary name and renamed when it is complete, so that a file with the
-final name is a whole run.
-"""
+"""Records of runs as JSON lines: a file is a whole run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from net2net.errors import Net2NetError
+from net2net.plan import write_whole
 
 
 class BrokenRunError(Net2NetError):
@@ -30,6 +27,10 @@ class Start:
     parameters: int
     config: dict[str, Any]
     """All that the run's numbers depend on."""
+    flops_per_step: int = 0
+    """Floating-point operations of a training step."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Where it ran: versions, commit, hardware."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,18 @@ class Evaluation:
     train_loss: float | None
     """Mean over the batches since the evaluation before; None before training."""
     lr: float
+    train_accuracy: float | None = None
+    """On the same batches."""
 
 
 @dataclass(frozen=True)
 class End:
-    """The run is complete."""
+    """The run is complete, or has stopped for good."""
 
     evaluations: int
     seconds: float
+    fault: str | None = None
+    """Why it stopped before its last step, if it did."""
 
 
 Record = Start | Evaluation | End
@@ -58,16 +63,34 @@ KINDS: dict[str, type[Record]] = {"start": Start, "evaluation": Evaluation, "end
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run."""
+    """A run that need not be run again."""
 
     start: Start
     evaluations: tuple[Evaluation, ...]
     seconds: float
+    fault: str | None = None
 
     @property
     def final(self) -> float:
         """Validation accuracy after the last step (not the best one on the way)."""
         return self.evaluations[-1].val_accuracy
+
+    @property
+    def best(self) -> float:
+        return max(e.val_accuracy for e in self.evaluations)
+
+    @property
+    def area(self) -> float:
+        """Mean validation accuracy over all of training: the area under its curve."""
+        steps = [e.step for e in self.evaluations]
+        heights = [e.val_accuracy for e in self.evaluations]
+        pieces = zip(pairwise(steps), pairwise(heights), strict=True)
+        return sum((b - a) * (low + high) / 2 for (a, b), (low, high) in pieces) / steps[-1]
+
+    @property
+    def flops(self) -> int:
+        """Of the whole training."""
+        return self.evaluations[-1].step * self.start.flops_per_step
 
     def accuracy_at(self, step: int) -> float:
         return next(e.val_accuracy for e in self.evaluations if e.step == step)
@@ -77,29 +100,19 @@ class Run:
         return next((e.step for e in self.evaluations if e.val_accuracy >= accuracy), None)
 
 
-class Recorder:
-    """Appends records to an open file, each one on the disk before the next is measured."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def add(self, record: Record) -> None:
-        kind = type(record).__name__.lower()
-        self._file.write(json.dumps({"kind": kind, **asdict(record)}) + "\n")
-        self._file.flush()
+def write_run(path: Path, run: Run) -> None:
+    """Write a run's records, all or none."""
+    end = End(len(run.evaluations), run.seconds, run.fault)
+    records: Iterable[Record] = (run.start, *run.evaluations, end)
+    write_whole(path, "".join(_line(record) + "\n" for record in records))
 
 
-@contextmanager
-def recording(path: Path) -> Iterator[Recorder]:
-    """A recorder whose file gets its final name if nothing goes wrong."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        yield Recorder(file)
-    part.replace(path)
+def _line(record: Record) -> str:
+    return json.dumps({"kind": type(record).__name__.lower(), **asdict(record)})
 
 
 def read_run(path: Path) -> Run:
-    """Read a complete run, or raise ``BrokenRunError``."""
+    """Read a run, or raise ``BrokenRunError``."""
     records = []
     text = path.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -110,8 +123,8 @@ def read_run(path: Path) -> Run:
             raise BrokenRunError(f"Line {number} of {path.name} is not a record.") from error
     evaluations = tuple(record for record in records if isinstance(record, Evaluation))
     match records:
-        case [Start() as start, *between, End(count, seconds)] if (
+        case [Start() as start, *between, End(count, seconds, fault)] if (
             len(evaluations) == len(between) == count
         ):
-            return Run(start, evaluations, seconds)
+            return Run(start, evaluations, seconds, fault)
     raise BrokenRunError(f"{path.name} is not a complete run: it has lost some of its lines.")

@@ -8,13 +8,22 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from net2net.experiments.arms import ARMS
-from net2net.experiments.findings import findings, percent, steps
+from net2net.experiments.faults import disk_told
+from net2net.experiments.findings import (
+    findings,
+    flops,
+    flops_to,
+    percent,
+    probability,
+    saved,
+    steps,
+)
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.plots import plot_question
 from net2net.experiments.results import Results
 from net2net.experiments.summary import Summary, summarise
-from net2net.experiments.tasks import TASKS
+from net2net.experiments.tasks import task_named
+from net2net.plan import write_whole
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,7 @@ class Rendered:
 
     summary: Summary
     plots: list[Path]
+    """As PNG; beside each lies the same as SVG."""
     report: Path
 
 
@@ -30,11 +40,12 @@ def render(results: Results, out: Path) -> Rendered:
     """Draw the plots and the report of an experiment into its directory."""
     summary = summarise(results)
     plots = {}
-    for question in summary.questions:
-        plots[question.name] = out / f"{question.name}.png"
-        plot_question(results, question.name, plots[question.name])
     path = out / "report.html"
-    path.write_text(_html(results, summary, plots), encoding="utf-8")
+    with disk_told():
+        for question in summary.questions:
+            plots[question.name] = out / f"{question.name}.png"
+            plot_question(results, question.name, plots[question.name])
+        write_whole(path, _html(results, summary, plots))
     return Rendered(summary, list(plots.values()), path)
 
 
@@ -46,16 +57,17 @@ def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "steps": steps}
+    tools = (percent, steps, flops, flops_to, saved, probability)
+    environment.filters |= {tool.__name__: tool for tool in tools}
     experiment = results.experiment
     return environment.get_template("report.html").render(
-        title=TASKS[experiment.task].title,
+        title=f"{experiment.entry.title}, {task_named(experiment.task).title}",
         experiment=experiment,
         summary=summary,
         findings=findings(summary),
         images={name: _data_uri(path) for name, path in plots.items()},
-        runs=[run for arm in (TEACHER, *experiment.arms) for run in results.of(arm)],
-        labels={TEACHER: "teacher"} | {name: arm.label for name, arm in ARMS.items()},
+        runs=list(results.runs.values()),
+        labels={TEACHER: "teacher"} | {name: arm.label for name, arm in experiment.arms.items()},
         teacher=results.of(TEACHER)[0],
         config=_config(results),
     )
@@ -63,16 +75,18 @@ def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
 
 def _config(results: Results) -> dict[str, object]:
     """What the runs recorded of their configuration."""
-    start = next(iter(results.runs.values())).start
-    arms = [run for arm in results.experiment.arms for run in results.of(arm)]
-    grown = arms[0].start.config["growth"] if arms else {}
+    start = results.of(TEACHER)[0].start
     rates = {arm: results.experiment.lr(arm) for arm in (TEACHER, *results.experiment.arms)}
+    environments = [run.start.environment for run in results.runs.values()]
+    names = list(dict.fromkeys(name for found in environments for name in found))
     return {
+        "data": results.experiment.task,
+        "network": results.experiment.model,
         **start.config["schedule"],
+        **start.config["machine"],
         "initial learning rates": ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items()),
-        **grown,
         "seeds": ", ".join(map(str, results.experiment.seeds)),
-        **{f"version of {name}": text for name, text in start.config["versions"].items()},
+        **{name: ", ".join(sorted({found[name] for found in environments})) for name in names},
     }
 
 

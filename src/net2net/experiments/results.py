@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from net2net.errors import Net2NetError
+from net2net.experiments.machine import Machine
 from net2net.experiments.plan import TEACHER, Experiment, Key
 from net2net.experiments.records import BrokenRunError, Run, read_run
 from net2net.experiments.schedule import Schedule
+from net2net.plan import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -34,32 +36,37 @@ class Results:
     def missing(self) -> list[Key]:
         return [key for key in self.experiment.keys if key not in self.runs]
 
+    @property
+    def faults(self) -> dict[Key, str]:
+        """Runs that were stopped, and why."""
+        return {key: run.fault for key, run in self.runs.items() if run.fault}
+
     def of(self, arm: str) -> list[Run]:
-        """The complete runs of an arm whose teacher's run is complete too."""
+        """The runs of an arm that went to their end, if their teacher's did too."""
         return [
             self.runs[Key(arm, seed)]
             for seed in self.experiment.seeds
-            if Key(arm, seed) in self.runs and Key(TEACHER, seed) in self.runs
+            if self._usable(Key(arm, seed)) and self._usable(Key(TEACHER, seed))
         ]
+
+    def _usable(self, key: Key) -> bool:
+        return key in self.runs and self.runs[key].fault is None
 
     def teacher(self, run: Run) -> Run:
         """The run of the teacher that this run's student was made from."""
         return self.runs[Key(TEACHER, run.start.seed)]
 
 
-def save_experiment(experiment: Experiment, out: Path) -> dict[Key, Path]:
-    """Write down what is run in this directory, and return which files hold its runs."""
+def save_experiment(experiment: Experiment, out: Path) -> None:
+    """Write down what is run in this directory, and which files hold its runs."""
     files = [experiment.file_name(key) for key in experiment.keys]
-    path = out / "experiment.json"
-    part = path.with_name(path.name + ".part")
     saved = {"experiment": asdict(experiment), "files": files}
-    part.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
-    return _paths(experiment, files, out)
+    write_whole(out / "experiment.json", json.dumps(saved, indent=2) + "\n")
 
 
-def _paths(experiment: Experiment, files: list[str], out: Path) -> dict[Key, Path]:
-    return {key: out / RUNS / name for key, name in zip(experiment.keys, files, strict=True)}
+def run_paths(experiment: Experiment, out: Path) -> dict[Key, Path]:
+    """Which files hold the runs of an experiment."""
+    return {key: out / RUNS / experiment.file_name(key) for key in experiment.keys}
 
 
 def load_results(out: Path) -> Results:
@@ -68,7 +75,10 @@ def load_results(out: Path) -> Results:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         experiment = _experiment(saved["experiment"])
-        paths = _paths(experiment, saved["files"], out)
+        paths = {
+            key: out / RUNS / name
+            for key, name in zip(experiment.keys, saved["files"], strict=True)
+        }
     except FileNotFoundError:
         raise NoResultsError(
             f"There is no experiment in '{out}'. Run it first, without rendering only."
@@ -94,9 +104,10 @@ def complete_run(path: Path) -> Run | None:
 
 def _experiment(fields: dict[str, Any]) -> Experiment:
     return Experiment(
-        name=fields["name"],
-        task=fields["task"],
-        arms=tuple(fields["arms"]),
-        seeds=tuple(fields["seeds"]),
-        schedule=Schedule(**fields["schedule"]),
+        **{
+            **fields,
+            "seeds": tuple(fields["seeds"]),
+            "schedule": Schedule(**fields["schedule"]),
+            "machine": Machine(**fields["machine"]),
+        }
     )

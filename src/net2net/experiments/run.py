@@ -1,26 +1,33 @@
-"""Carry out an experiment: the runs that are not complete yet, one after the other."""
+"""Carry out an experiment: the runs that are not complete yet, here or in other processes."""
 
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from net2net.experiments.arms import ARMS, Origin
-from net2net.experiments.data import Data
-from net2net.experiments.models import seeded
+from net2net.experiments import checkpoint
+from net2net.experiments.faults import disk_told, memory_told
+from net2net.experiments.machine import environment
+from net2net.experiments.methods import Origin
 from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.records import End, Recorder, Run, Start, read_run, recording
-from net2net.experiments.results import RUNS, Results, complete_run, save_experiment
-from net2net.experiments.tasks import TASKS
-from net2net.experiments.train import train
+from net2net.experiments.records import Evaluation, Run, Start, write_run
+from net2net.experiments.results import (
+    RUNS,
+    Results,
+    complete_run,
+    load_results,
+    run_paths,
+    save_experiment,
+)
+from net2net.experiments.train import DivergedError, Training
+from net2net.experiments.waiting import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +35,50 @@ Progress = Callable[[Key, int], None]
 """Called with the run and how many more of its training steps are done."""
 
 
-def run_experiment(experiment: Experiment, out: Path, progress: Progress) -> Results:
-    """Do what is missing of an experiment, and return all of its runs."""
-    (out / RUNS).mkdir(parents=True, exist_ok=True)
-    paths = save_experiment(experiment, out)
-    runner = _Runner(experiment, paths, TASKS[experiment.task].load(), progress)
-    with _threads(experiment.schedule.threads):
-        return Results(experiment, {key: runner.complete(key) for key in experiment.keys})
+def run_experiment(
+    experiment: Experiment, out: Path, progress: Progress, workers: int = 1
+) -> Results:
+    """Do what is missing of an experiment, and return all of its runs.
+
+    Args:
+        workers: processes that runs are spread over; with one, all is done in this process.
+    """
+    experiment.machine.check()
+    with disk_told():
+        (out / RUNS).mkdir(parents=True, exist_ok=True)
+        for left in (out / RUNS).glob("*.tmp"):  # of a process that was killed while it wrote
+            left.unlink()
+        save_experiment(experiment, out)
+    runner = Runner(experiment, out)
+    todo = [key for key in experiment.keys if not runner.is_complete(key)]
+    for key in experiment.keys:
+        if key not in todo:
+            progress(key, experiment.schedule.steps)
+    queue = Queue(todo)
+    if workers > 1 and len(todo) > 1:
+        from net2net.experiments.workers import run_in_processes
+
+        run_in_processes(runner, queue, progress, min(workers, len(todo)))
+    else:
+        with _threads(experiment.schedule.threads):
+            while (next_key := queue.take()) is not None:
+                runner.carry_out(next_key, progress)
+                finish(runner, queue, next_key, progress)
+    return load_results(out)
+
+
+def finish(runner: Runner, queue: Queue, key: Key, progress: Progress) -> None:
+    """Take note of a run that has ended, for good or ill."""
+    run = complete_run(runner.paths[key])
+    assert run is not None, "it was written a moment ago"
+    if run.fault:
+        logger.warning("%s was stopped: %s. The other runs go on.", key, run.fault)
+    else:
+        last = run.evaluations[-1]
+        logger.info("%s: %.2f %% after %d steps", key, 100 * run.final, last.step)
+    for dropped in queue.finished(key, usable=run.fault is None):
+        logger.warning("%s is left out: its teacher was stopped.", dropped)
+        progress(dropped, runner.experiment.schedule.steps)
 
 
 @contextmanager
@@ -48,66 +92,90 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @dataclass
-class _Runner:
+class Runner:
+    """What carries out single runs of an experiment."""
+
     experiment: Experiment
-    paths: dict[Key, Path]
-    data: Data
-    progress: Progress
+    out: Path
+    paths: dict[Key, Path] = field(init=False)
 
-    def weights_path(self, seed: int) -> Path:
-        return self.paths[Key(TEACHER, seed)].with_suffix(".pt")
+    def __post_init__(self) -> None:
+        self.paths = run_paths(self.experiment, self.out)
 
-    def complete(self, key: Key) -> Run:
-        """The run, from its file if that is complete."""
+    def is_complete(self, key: Key) -> bool:
+        """Whether the run need not be done again."""
         run = complete_run(self.paths[key])
-        if run is not None and key.arm == TEACHER and self.load_teacher(key.seed) is None:
+        if run is None:
+            return False
+        if key.arm == TEACHER and run.fault is None and self._teacher(key.seed) is None:
             logger.warning("The weights of %s cannot be read: it is trained again.", key)
-            run = None
-        if run is not None:
-            self.progress(key, self.experiment.schedule.steps)
-            return run
-        model = self.model(key)
-        with recording(self.paths[key]) as recorder:
-            self.record(key, model, recorder)
-            if key.arm == TEACHER:
-                self.save_teacher(key.seed, model)
-        run = read_run(self.paths[key])
-        logger.info("%s: %.2f %% after %d steps", key, 100 * run.final, run.evaluations[-1].step)
-        return run
+            return False
+        return True
 
-    def record(self, key: Key, model: nn.Module, recorder: Recorder) -> None:
-        """Train the model and record it."""
-        lr = self.experiment.lr(key.arm)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        recorder.add(Start(key.arm, key.seed, lr, parameters, self.experiment.config(key)))
-        begin, steps = time.perf_counter(), [0]
-        for evaluation in train(model, self.data, self.experiment.schedule, lr=lr, seed=key.seed):
-            recorder.add(evaluation)
-            self.progress(key, evaluation.step - steps[-1])
-            steps.append(evaluation.step)
-        recorder.add(End(len(steps) - 1, time.perf_counter() - begin))
+    def carry_out(self, key: Key, progress: Progress) -> None:
+        """Train what the run trains, from where it was left, and record it."""
+        schedule, machine = self.experiment.schedule, self.experiment.machine
+        with disk_told(), memory_told(f"run {key}", schedule.batch_size), machine.random(key.seed):
+            model = self._model(key).to(machine.device)
+            training = Training(
+                model, self.experiment.data, schedule, self.experiment.lr(key.arm), key.seed,
+                machine,
+            )  # fmt: skip
+            run = self._recorded(key, training, progress)
+            if key.arm == TEACHER and run.fault is None:
+                checkpoint.save(self._weights(key.seed), model.state_dict())
+            write_run(self.paths[key], run)
+            self._progress(key).unlink(missing_ok=True)
 
-    def model(self, key: Key) -> nn.Module:
-        """What the run trains."""
-        task = TASKS[self.experiment.task]
-        if key.arm == TEACHER:
-            return seeded(task.build, key.seed)
-        teacher = self.load_teacher(key.seed)
-        assert teacher is not None, "the teacher's run is complete"
-        return ARMS[key.arm].student(Origin(task, teacher, self.data, key.seed))
-
-    def save_teacher(self, seed: int, model: nn.Module) -> None:
-        """Keep the trained weights, for the students of a resumed experiment."""
-        path = self.weights_path(seed)
-        part = path.with_name(path.name + ".part")
-        torch.save(model.state_dict(), part)
-        part.replace(path)
-
-    def load_teacher(self, seed: int) -> nn.Module | None:
-        """The trained teacher; None if its weights cannot be read."""
-        teacher = seeded(TASKS[self.experiment.task].build, seed)
+    def _recorded(self, key: Key, training: Training, progress: Progress) -> Run:
+        start = Start(
+            arm=key.arm,
+            seed=key.seed,
+            lr=training.lr,
+            parameters=sum(one.numel() for one in training.model.parameters()),
+            config=self.experiment.config(key),
+            flops_per_step=training.flops_per_step(),
+            environment=environment(self.experiment.machine.device),
+        )
+        done: list[Evaluation] = []
+        seconds, fault = 0.0, None
+        kept = checkpoint.load_progress(self._progress(key))
+        if kept is not None:
+            state, done, seconds = kept
+            training.restore(state)
+            progress(key, training.step)
+        begin = time.perf_counter() - seconds
         try:
-            teacher.load_state_dict(torch.load(self.weights_path(seed), weights_only=True))
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+            for one in training.evaluations(measured=kept is not None):
+                progress(key, one.step - (done[-1].step if done else 0))
+                done.append(one)
+                spent = time.perf_counter() - begin
+                checkpoint.save_progress(self._progress(key), training.state(), done, spent)
+        except DivergedError as error:
+            fault = str(error)
+            progress(key, training.schedule.steps - (done[-1].step if done else 0))
+        return Run(start, tuple(done), time.perf_counter() - begin, fault)
+
+    def _model(self, key: Key) -> nn.Module:
+        if key.arm == TEACHER:
+            return self.experiment.teacher(key.seed)
+        teacher = self._teacher(key.seed)
+        assert teacher is not None, "the teacher's run is complete"
+        origin = Origin(self.experiment.network, teacher, self.experiment.data, key.seed)
+        return self.experiment.arms[key.arm].student(origin)
+
+    def _teacher(self, seed: int) -> nn.Module | None:
+        """The trained teacher; None if its weights cannot be read."""
+        teacher = self.experiment.teacher(seed)
+        state = checkpoint.load(self._weights(seed))
+        try:
+            teacher.load_state_dict(state or {})
+        except RuntimeError:
             return None
         return teacher.eval()
+
+    def _weights(self, seed: int) -> Path:
+        return self.paths[Key(TEACHER, seed)].with_suffix(".pt")
+
+    def _progress(self, key: Key) -> Path:
+        return self.paths[key].with_suffix(".part.pt")

@@ -1,66 +1,147 @@
-"""One training run: a model, its data, a schedule → evaluations."""
+"""One training run: a model, its data, a schedule → evaluations. It can stop at any of them and go
+on from there, to the same numbers."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from net2net.errors import Net2NetError
 from net2net.experiments.data import Data
+from net2net.experiments.machine import Machine, random_state, set_random_state
 from net2net.experiments.records import Evaluation
-from net2net.experiments.schedule import Schedule
+from net2net.experiments.schedule import OPTIMISERS, Schedule
 
 
-def train(
-    model: nn.Module, data: Data, schedule: Schedule, *, lr: float, seed: int
-) -> Iterator[Evaluation]:
-    """Train the model in place. Yields what is measured before training and on the way.
+class DivergedError(Net2NetError):
+    """The loss is no number any more."""
+
+
+@dataclass
+class Training:
+    """The training of a model, in place.
 
     The seed determines the order of the batches, so all models of one seed see the same batches.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=schedule.momentum)
-    yield _evaluate(model, data, 0, None, lr)
-    losses: list[Tensor] = []
-    batches = islice(data.epochs(schedule.batch_size, seed), schedule.steps)
-    for step, (x, y) in enumerate(batches, start=1):
-        rate = lr * (1 + math.cos(math.pi * (step - 1) / schedule.steps)) / 2
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        model.train()
-        loss = _loss(model(x), y)
-        optimizer.zero_grad()
+
+    model: nn.Module
+    data: Data
+    schedule: Schedule
+    lr: float
+    seed: int
+    machine: Machine = field(default_factory=Machine)
+
+    def __post_init__(self) -> None:
+        self.model.to(self.machine.device)
+        trained = [one for one in self.model.parameters() if one.requires_grad]
+        self.optimizer = OPTIMISERS[self.schedule.optimizer].make(trained, self.lr)
+        self.step = 0
+        """The last evaluation's; before the first, 0 as well."""
+
+    def state(self) -> dict[str, Any]:
+        """All that going on needs: of this moment, an evaluation."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "random": random_state(self.machine.device),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        set_random_state(self.machine.device, state["random"])
+
+    def evaluations(self, measured: bool = False) -> Iterator[Evaluation]:
+        """Train, and yield what is measured before training and on the way.
+
+        Args:
+            measured: the evaluation of the state is known: it was restored.
+
+        Raises:
+            DivergedError: the loss is no finite number.
+        """
+        run = self.model
+        if self.machine.compile:
+            run = cast(nn.Module, torch.compile(self.model))
+        if not measured:
+            yield self._evaluation(run, None, None, self.lr)
+        sums: list[Tensor] = []
+        batches = self.data.epochs(self.schedule.batch_size, self.seed, skip=self.step)
+        todo = islice(batches, self.schedule.steps - self.step)
+        for step, (x, y) in enumerate(todo, start=self.step + 1):
+            rate = self.schedule.rate(self.lr, step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.model.train()
+            sums.append(self._gradients(run, x, y))
+            self.optimizer.step()
+            if self.schedule.evaluates(step):
+                loss, accuracy = torch.stack(sums).double().mean(0).tolist()
+                sums.clear()
+                self.step = step
+                self._check_finite(loss)
+                yield self._evaluation(run, loss, accuracy, rate)
+
+    def flops_per_step(self) -> int:
+        """Floating-point operations of one step, forward and backward, two for each multiply-add of
+        a contraction; those of optimiser and evaluations are not counted."""
+        x, y = next(self.data.epochs(self.schedule.batch_size, self.seed))
+        counter = FlopCounterMode(display=False)
+        with self.machine.random(0), counter:
+            self._gradients(copy.deepcopy(self.model).train(), x, y)
+        return counter.get_total_flops()
+
+    def _gradients(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Set the gradients of one batch. Returns its loss and accuracy."""
+        x, y = x.to(self.machine.device), y.to(self.machine.device)
+        with self.machine.arithmetic():
+            logits = model(x)
+            loss = _loss(logits, y)
+        model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.detach())
-        if schedule.evaluates(step):
-            yield _evaluate(model, data, step, torch.stack(losses).mean().item(), rate)
-            losses.clear()
+        correct = (logits.argmax(-1) == y).float().mean()
+        return torch.stack([loss.detach().float(), correct])
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} at step {self.step}")
+
+    @torch.no_grad()
+    def _evaluation(
+        self, model: nn.Module, train_loss: float | None, train_accuracy: float | None, lr: float
+    ) -> Evaluation:
+        model.eval()
+        loss, correct, count = 0.0, 0, 0
+        for x, y in self.data.validation(256):
+            x, y = x.to(self.machine.device), y.to(self.machine.device)
+            with self.machine.arithmetic():
+                logits = model(x)
+                loss += _loss(logits, y).item() * y.numel()
+            correct += int((logits.argmax(-1) == y).sum())
+            count += y.numel()
+        self._check_finite(loss)
+        return Evaluation(
+            step=self.step,
+            val_accuracy=correct / count,
+            val_loss=loss / count,
+            train_loss=train_loss,
+            lr=lr,
+            train_accuracy=train_accuracy,
+        )
 
 
 def _loss(logits: Tensor, classes: Tensor) -> Tensor:
     """Cross entropy over every position that is classified (one for each image)."""
     return F.cross_entropy(logits.flatten(0, -2), classes.flatten())
-
-
-@torch.no_grad()
-def _evaluate(
-    model: nn.Module, data: Data, step: int, train_loss: float | None, lr: float
-) -> Evaluation:
-    model.eval()
-    loss, correct, count = 0.0, 0, 0
-    for x, y in data.validation(256):
-        logits = model(x)
-        loss += _loss(logits, y).item() * y.numel()
-        correct += int((logits.argmax(-1) == y).sum())
-        count += y.numel()
-    return Evaluation(
-        step=step,
-        val_accuracy=correct / count,
-        val_loss=loss / count,
-        train_loss=train_loss,
-        lr=lr,
-    )

@@ -1,0 +1,276 @@
+"""The commands of the experiments: ``net2net demo`` and ``net2net reproduce``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from net2net.terminal import ended_like_ctrl_c, logging_to
+
+if TYPE_CHECKING:
+    from net2net.experiments.plan import Experiment, Key
+    from net2net.experiments.results import Results
+
+logger = logging.getLogger(__name__)
+
+EVALUATIONS = 28
+"""About as many points are on each curve."""
+
+Function = Callable[..., Any]
+
+
+def _out(default: Path | None) -> Callable[[Function], Function]:
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=default,
+        show_default=str(default) if default else "net2net-FIGURE-DATA",
+        help="Directory for records, plots and report.",
+    )
+
+
+_render_only = click.option(
+    "--render-only", is_flag=True, help="Draw again what was recorded; train nothing."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+_seeds = click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+
+
+@click.command()
+@_out(Path("net2net-demo"))
+@_seeds
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Training steps of every model.  [default: 300]"
+)
+@_render_only
+@_json
+def demo(out: Path, seeds: int, steps: int | None, render_only: bool, as_json: bool) -> None:
+    """Grow a small network on handwritten digits, and compare with other starts.
+
+    Complete runs are kept: after an interruption the same command goes on where it was.
+    """
+    _require("The demo", "sklearn", "matplotlib", "jinja2")
+    from net2net.experiments.plan import DEMO
+    from net2net.experiments.results import load_results
+
+    with _console() as console:
+        if render_only:
+            results = load_results(out)
+        else:
+            schedule = replace(DEMO.schedule, steps=steps or DEMO.schedule.steps)
+            experiment = replace(DEMO, seeds=tuple(range(seeds)), schedule=schedule)
+            results = _run(experiment, out, console, workers=1)
+        _show(results, out, as_json)
+
+
+@click.group()
+def reproduce() -> None:
+    """The paper's experiments, on data and a network of your choice.
+
+    Interrupted or killed, the same command goes on where it was.
+    """
+
+
+FIGURES = {
+    "wider": "Figure 4: from a narrow network to the standard one, by Net2WiderNet, by random pad "
+    "and from scratch.",
+    "deeper": "Figure 5: two more pairs of layers wherever one stands, as identities and from "
+    "scratch.",
+    "explore": "Figure 6: the standard network grows beyond itself; beside it the original, "
+    "trained on.",
+}
+
+
+def _figure(name: str, text: str) -> None:
+    @reproduce.command(name, help=text)
+    @click.option(
+        "--data",
+        "task",
+        default="fashion-mnist",
+        show_default=True,
+        help="digits, mnist5k or fashion-mnist.",
+    )
+    @click.option("--data-dir", type=click.Path(), help="Where the files of the data are.")
+    @click.option(
+        "--model", help="A network, or module:attribute of your own.  [default: by the data]"
+    )
+    @_seeds
+    @click.option("--steps", type=click.IntRange(min=1), help="Of every model.")
+    @click.option(
+        "--epochs", type=click.FloatRange(min=0, min_open=True), help="In place of steps."
+    )
+    @click.option("--batch-size", type=click.IntRange(min=1))
+    @click.option(
+        "--optimizer",
+        type=click.Choice(["rmsprop", "sgd", "adamw"]),
+        default="rmsprop",
+        show_default=True,
+    )
+    @click.option(
+        "--lr",
+        type=click.FloatRange(min=0, min_open=True),
+        help="The teacher's; students have parts of it.  [default: by the optimizer]",
+    )
+    @click.option(
+        "--schedule",
+        "decay",
+        type=click.Choice(["cosine", "constant"]),
+        default="cosine",
+        show_default=True,
+        help="Of the learning rate.",
+    )
+    @click.option("--device", default="cpu", show_default=True)
+    @click.option(
+        "--autocast", type=click.Choice(["bf16"]), help="Compute in bfloat16 where that is safe."
+    )
+    @click.option("--compile", is_flag=True, help="Use torch.compile.")
+    @click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes.  [default: one for each core; on an accelerator 1]",
+    )
+    @_out(None)
+    @_render_only
+    @_json
+    def command(
+        out: Path | None, render_only: bool, as_json: bool, workers: int | None, task: str,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        _require("Experiments", "sklearn", "matplotlib", "jinja2")
+        from net2net.experiments.results import load_results
+
+        place = out or Path(f"net2net-{name}-{Path(task).stem}")
+        with _console() as console:
+            if render_only:
+                results = load_results(place)
+            else:
+                experiment = _experiment(name, task, **options)
+                if workers is None:
+                    workers = _cores() if experiment.machine.device == "cpu" else 1
+                results = _run(experiment, place, console, workers)
+            _show(results, place, as_json)
+
+
+for _name, _text in FIGURES.items():
+    _figure(_name, _text)
+
+
+@reproduce.command()
+@click.argument(
+    "directories", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path)
+)
+@_json
+def render(directories: tuple[Path, ...], as_json: bool) -> None:
+    """Draw plots and reports of these directories again, from their records alone."""
+    _require("Experiments", "sklearn", "matplotlib", "jinja2")
+    from net2net.experiments.results import load_results
+
+    with _console():
+        for out in directories:
+            _show(load_results(out), out, as_json)
+
+
+def _experiment(
+    figure: str, task: str, *, data_dir: str | None, model: str | None, seeds: int,
+    steps: int | None, epochs: float | None, batch_size: int | None, optimizer: str,
+    lr: float | None, decay: str, device: str, autocast: str | None, compile: bool,
+) -> Experiment:  # fmt: skip
+    """What the options say; what they don't, the task's entry does."""
+    from net2net.experiments.machine import Machine
+    from net2net.experiments.plan import Experiment
+    from net2net.experiments.schedule import OPTIMISERS, Schedule
+    from net2net.experiments.tasks import load, task_named
+
+    if steps is not None and epochs is not None:
+        raise click.UsageError("Give --steps or --epochs, not both.")
+    entry = task_named(task)
+    batch_size = batch_size or entry.batch_size
+    if epochs is not None:
+        steps = max(1, round(epochs * (load(task, data_dir).size // batch_size)))
+    steps = steps or entry.steps
+    schedule = Schedule(
+        steps=steps,
+        every=max(1, steps // EVALUATIONS),
+        batch_size=batch_size,
+        lr=lr or OPTIMISERS[optimizer].lr,
+        optimizer=optimizer,
+        decay=decay,
+    )
+    return Experiment(
+        figure=figure,
+        task=task,
+        model=model or entry.network,
+        seeds=tuple(range(seeds)),
+        schedule=schedule,
+        machine=Machine(device, autocast is not None, compile),
+        data_dir=data_dir,
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _require(what: str, *modules: str) -> None:
+    """The experiments' libraries are an extra: growing a model needs none of them."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        verb = "needs" if what.startswith("The ") else "need"
+        raise click.ClickException(
+            f"{what} {verb} {', '.join(missing)}. Install them: pip install 'net2net[demo]'"
+        )
+
+
+@contextmanager
+def _console() -> Iterator[Console]:
+    console = Console(stderr=True)
+    with logging_to(console), ended_like_ctrl_c():
+        yield console
+
+
+def _run(experiment: Experiment, out: Path, console: Console, workers: int) -> Results:
+    from net2net.experiments.estimate import Estimate
+    from net2net.experiments.run import run_experiment
+
+    estimate = Estimate(experiment.keys, experiment.schedule.steps, workers)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"),
+        TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+        console=console, disable=not console.is_terminal, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=experiment.steps, left="")
+
+        def progress(key: Key, steps: int) -> None:
+            estimate.update(key, steps)
+            bar.update(task, advance=steps, description=f"{key!s:<22}", left=str(estimate))
+            if steps and estimate.is_done(key):
+                logger.info("%d of %d runs, %s", *estimate.runs(), estimate)
+
+        return run_experiment(experiment, out, progress, workers)
+
+
+def _show(results: Results, out: Path, as_json: bool) -> None:
+    """Draw, and print what was found."""
+    from net2net.experiments.report import render
+    from net2net.experiments.tables import print_tables
+
+    rendered = render(results, out)
+    if as_json:
+        click.echo(json.dumps(asdict(rendered.summary), indent=2))
+        return
+    print_tables(rendered.summary)
+    for path in (*rendered.plots, rendered.report):
+        click.echo(path)

@@ -1,0 +1,104 @@
+"""Figures: which teacher, and which arms are compared, each one a small entry.
+
+Learning rates are relative to the teacher's. What is trained from scratch gets the teacher's. What
+continues from a trained teacher gets a lower one, or its first steps undo what was kept; the paper
+(section 3) takes a tenth. Tried in the demo on seeds 100 to 105: with three tenths, random pad and
+Net2DeeperNet end about a point higher than with a tenth, and Net2WiderNet as high; the full rate
+gets all of them higher still at the end, but first costs 5 to 20 points. Random pad gets the same
+as Net2WiderNet, so that the two differ in their initial weights only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from net2net.experiments.methods import METHODS, Origin, Role, Target, deeper, same, wider
+
+GROWN, SCRATCH = 0.3, 1.0
+"""Learning rates, relative to the teacher's."""
+
+RATES = (1.0, 0.3, 0.1)
+"""Those that the figure of wider students compares."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A student: how it is obtained, how large it is, and the learning rate it starts with."""
+
+    label: str
+    question: str
+    """Arms of one question are compared with each other, in one plot and one table."""
+    method: str
+    target: Target
+    lr_scale: float
+
+    @property
+    def role(self) -> Role:
+        return METHODS[self.method].role
+
+    def student(self, origin: Origin) -> nn.Module:
+        return METHODS[self.method].student(origin, self.target)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is compared."""
+
+    title: str
+    teacher: float
+    """The factor of the teacher's widths."""
+    arms: Mapping[str, Arm]
+
+
+def _at_rates(name: str, label: str, question: str, method: str, target: Target) -> dict[str, Arm]:
+    """One arm for each learning rate."""
+    return {
+        f"{name}-{rate:g}": Arm(f"{label}, rate × {rate:g}", question, method, target, rate)
+        for rate in RATES
+    }
+
+
+DOUBLE, STANDARD, WIDE = wider(2.0), wider(1.0), wider(2**0.5)
+
+FIGURES: dict[str, Figure] = {
+    "demo": Figure(
+        "Growing a trained network",
+        1.0,
+        {
+            "net2wider": Arm("Net2WiderNet", "wider", "net2net", DOUBLE, GROWN),
+            "random_pad": Arm("random pad", "wider", "random_pad", DOUBLE, GROWN),
+            "scratch_wide": Arm("from scratch", "wider", "scratch", DOUBLE, SCRATCH),
+            "net2deeper": Arm("Net2DeeperNet", "deeper", "net2net", deeper, GROWN),
+            "scratch_deep": Arm("from scratch", "deeper", "scratch", deeper, SCRATCH),
+        },
+    ),
+    "wider": Figure(
+        "Figure 4: the narrow network becomes the standard one",
+        0.3**0.5,
+        {
+            **_at_rates("net2wider", "Net2WiderNet", "wider", "net2net", STANDARD),
+            **_at_rates("random_pad", "random pad", "wider", "random_pad", STANDARD),
+            "scratch_wide": Arm("from scratch", "wider", "scratch", STANDARD, SCRATCH),
+        },
+    ),
+    "deeper": Figure(
+        "Figure 5: more layers in the standard network",
+        1.0,
+        {
+            **_at_rates("net2deeper", "Net2DeeperNet", "deeper", "net2net", deeper),
+            "scratch_deep": Arm("from scratch", "deeper", "scratch", deeper, SCRATCH),
+        },
+    ),
+    "explore": Figure(
+        "Figure 6: the standard network grows beyond itself",
+        1.0,
+        {
+            "net2wider": Arm("Net2WiderNet, width × √2", "explore", "net2net", WIDE, GROWN),
+            # Here goes the arm with four pairs on top of every module, once networks say how.
+            "original": Arm("the original, trained on", "explore", "going_on", same, GROWN),
+        },
+    ),
+}

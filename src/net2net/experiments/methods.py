@@ -1,0 +1,107 @@
+"""Methods: the ways to obtain a student, each one a small entry."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from torch import nn
+
+import net2net
+from net2net.experiments.data import Data
+from net2net.experiments.models import reinitialised, seeded
+from net2net.experiments.networks import Network, widths_towards
+
+SCRATCH_SEED = 1000
+"""Added to the seed for new weights, so that they are not those the teacher began with."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a student may be made of."""
+
+    network: Network
+    teacher: nn.Module
+    data: Data
+    seed: int
+
+
+Target = Callable[[Origin, str, float], nn.Module]
+"""How far the teacher is grown: from what there is, the way to widen and the size of the noise, to
+the student."""
+
+
+def wider(factor: float) -> Target:
+    """To the widths of the network that is built with this factor."""
+
+    def grow(origin: Origin, method: str, noise: float) -> nn.Module:
+        larger = seeded(lambda: origin.network.build(origin.data, factor), 0)
+        grown = net2net.widen(
+            origin.teacher,
+            widths_towards(origin.teacher, larger),
+            origin.data.example.to(next(origin.teacher.parameters()).device),
+            method=method,
+            noise=noise,
+            seed=origin.seed,
+        )
+        return grown.model
+
+    return grow
+
+
+def deeper(origin: Origin, method: str, noise: float) -> nn.Module:
+    """As deep as the network's entry says."""
+    return origin.network.deeper(origin.teacher, origin.data, origin.seed)
+
+
+def same(origin: Origin, method: str, noise: float) -> nn.Module:
+    """No larger than the teacher."""
+    return copy.deepcopy(origin.teacher)
+
+
+class Role(Enum):
+    """What a method is there for."""
+
+    NET2NET = "the method"
+    BASELINE = "another way to use the teacher's weights"
+    SCRATCH = "new weights"
+    TEACHER = "no growth"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to obtain a student of a target."""
+
+    role: Role
+    student: Callable[[Origin, Target], nn.Module]
+
+
+def _net2net(origin: Origin, target: Target) -> nn.Module:
+    """The same function: copies of the teacher's units, told apart by a little noise, or new layers
+    that are identities."""
+    return target(origin, "replicate", origin.network.noise)
+
+
+def _random_pad(origin: Origin, target: Target) -> nn.Module:
+    """The paper's baseline: the teacher's units, and new random ones beside them."""
+    return target(origin, "random_pad", 0.0)
+
+
+def _scratch(origin: Origin, target: Target) -> nn.Module:
+    """The same architecture with new weights."""
+    return reinitialised(target(origin, "replicate", 0.0), origin.seed + SCRATCH_SEED)
+
+
+def _going_on(origin: Origin, target: Target) -> nn.Module:
+    """The teacher itself, trained on."""
+    return target(origin, "replicate", 0.0)
+
+
+METHODS: dict[str, Method] = {
+    "net2net": Method(Role.NET2NET, _net2net),
+    "random_pad": Method(Role.BASELINE, _random_pad),
+    "scratch": Method(Role.SCRATCH, _scratch),
+    "going_on": Method(Role.TEACHER, _going_on),
+}
