@@ -1,0 +1,76 @@
+"""The example of Keras: its network grows exactly, and its baselines keep what they should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from net2net.experiments import keras_mnist
+from net2net.experiments.data import InMemory
+from net2net.experiments.models import seeded
+
+from .helpers import deepen, noise, randomise, widen
+
+
+@pytest.fixture
+def teacher() -> nn.Module:
+    return randomise(keras_mnist.network())
+
+
+def shapes(model: nn.Module) -> list[torch.Size]:
+    return [tensor.shape for tensor in model.state_dict().values()]
+
+
+def test_the_students_of_net2net_are_those_of_the_example(teacher: nn.Module) -> None:
+    inputs = noise(2, 1, 28, 28)
+    wider = widen(teacher, keras_mnist.WIDER, inputs).model
+    assert repr(wider) == repr(keras_mnist.network(128))
+    deeper = deepen(teacher, keras_mnist.DEEPER, inputs).model
+    assert shapes(deeper) == shapes(keras_mnist.network(deeper=True))
+
+
+def test_a_random_pad_keeps_the_teacher_beside_new_units() -> None:
+    teacher = seeded(keras_mnist.network, 0)
+    student = keras_mnist.random_pad(teacher, 1)
+    assert shapes(student) == shapes(keras_mnist.network(128))
+    old, new = teacher.state_dict(), student.state_dict()
+    assert torch.equal(new["conv1.weight"][:64], old["conv1.weight"])
+    assert torch.equal(new["conv2.weight"][:, :64], old["conv2.weight"])
+    assert torch.equal(new["conv2.bias"], old["conv2.bias"])
+    assert (new["conv1.bias"][64:] == 0.1).all() and (new["fc1.bias"][64:] == 0.1).all()
+    for name, pad in {
+        "conv1.weight": new["conv1.weight"][64:], "conv2.weight": new["conv2.weight"][:, 64:],
+        "fc1.weight": new["fc1.weight"][64:], "fc2.weight": new["fc2.weight"][:, 64:],
+    }.items():  # fmt: skip
+        assert pad.std() == pytest.approx(0.1, rel=0.15), name
+        assert pad.mean().abs() < 0.02, name
+    again, other = (keras_mnist.random_pad(teacher, seed).state_dict() for seed in (1, 2))
+    assert torch.equal(again["conv1.weight"], new["conv1.weight"])
+    assert not torch.equal(other["conv1.weight"], new["conv1.weight"])
+
+
+def test_new_layers_at_random_stand_between_the_teachers() -> None:
+    teacher = seeded(keras_mnist.network, 0)
+    student = keras_mnist.random_init(teacher, 1)
+    old, new = teacher.state_dict(), student.state_dict()
+    assert all(torch.equal(new[name], old[name]) for name in old)
+    assert new.keys() - old.keys() == {
+        f"{layer}.{kind}" for layer in ("conv2_deeper", "fc1_deeper") for kind in ("weight", "bias")
+    }
+    x = torch.randn(2, 1, 28, 28)
+    assert not torch.allclose(student(x), teacher(x), atol=0.1)
+
+
+def test_pixels_lie_between_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = torch.randint(0, 256, (30, 1, 28, 28)).float()
+    pixels[0, 0, 0, :2] = torch.tensor([0.0, 255.0])
+    y = torch.arange(30) % 10
+    x = (pixels - 33) / 78
+    monkeypatch.setattr(
+        keras_mnist, "mnist5k", lambda: InMemory(x[:20], y[:20], x[20:], y[20:], 10)
+    )
+    data = keras_mnist.data()
+    assert torch.allclose(data.train_x, pixels[:20] / 255, atol=1e-6)
+    assert torch.allclose(data.val_x, pixels[20:] / 255, atol=1e-6)
+    assert torch.equal(data.train_y, y[:20]) and data.classes == 10
