@@ -138,7 +138,7 @@ def _moments(raw: ImageFolder) -> tuple[Tensor, Tensor]:
     would take 300 MB."""
     some = torch.linspace(0, raw.size - 1, min(SAMPLE, raw.size)).long()
     sums = [
-        torch.stack([x.double().mean((0, 2, 3)), x.double().square().mean((0, 2, 3))]) * len(x)
+        torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))]).double() * len(x)
         for x, _ in raw._read(raw.train.at(index) for index in torch.split(some, 32))
     ]
     mean, square = torch.stack(sums).sum(0) / len(some)
@@ -173,7 +173,7 @@ def _parts(path: Path) -> tuple[list[str], Part, Part]:
 
 
 def _part(folder: Path, files: dict[str, list[str]]) -> Part:
-    paths = [f"{folder / name}/{file}" for name in files for file in files[name]]
+    paths = [f"{folder}/{name}/{file}" for name in files for file in files[name]]
     counts = torch.tensor([len(files[name]) for name in files])
     return Part(paths, torch.arange(len(files)).repeat_interleave(counts))
 
