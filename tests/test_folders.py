@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from net2net.experiments.data import DataError
 from net2net.experiments.folders import image_folder
 from net2net.experiments.models import ConvNet
-from net2net.experiments.schedule import Schedule
-from net2net.experiments.train import train
 
 RNG = np.random.default_rng(0)
 
@@ -232,9 +231,8 @@ def test_without_pillow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         image_folder(folder, 6)
 
 
-def test_a_model_trains_on_a_folder(whole: Path) -> None:
+def test_a_network_runs_on_a_folder(whole: Path) -> None:
     data = image_folder(whole, 8)
-    found = list(
-        train(ConvNet((4,), classes=3), data, Schedule(steps=2, batch_size=8), lr=0.1, seed=0)
-    )
-    assert [one.step for one in found] == [0, 2]
+    x, y = next(data.epochs(8, seed=0))
+    loss = nn.functional.cross_entropy(ConvNet((4,), x.shape[1], data.classes)(x), y)
+    assert loss.isfinite()
