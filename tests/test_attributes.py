@@ -542,3 +542,35 @@ def test_a_plan_for_longer_lists_of_sizes_is_refused() -> None:
     plan = widen(randomise(Listed(4, 8)), 2.0, noise(2, 3)).plan
     with pytest.raises(PlanError, match="the model has no such size"):
         plan.apply(randomise(Listed(8)))
+
+
+class Deformable(nn.Module):
+    """Every head samples the map at places of its own: heads are rows of what is sampled."""
+
+    def __init__(self, dim: int, heads: int, points: int) -> None:
+        super().__init__()
+        self.heads, self.points = heads, points
+        self.values, self.places = nn.Conv2d(dim, dim, 1), nn.Linear(dim, heads * points * 2)
+        self.weights, self.out = nn.Linear(dim, heads * points), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        rows = batch * self.heads
+        tokens = x.flatten(2).transpose(1, 2)
+        places = self.places(tokens).view(batch, -1, self.heads, self.points, 2).sigmoid()
+        weights = self.weights(tokens).view(batch, -1, self.heads, self.points).softmax(-1)
+        values = self.values(x).reshape(rows, channels // self.heads, height, width)
+        grid = (2 * places - 1).transpose(1, 2).flatten(0, 1)
+        found = nn.functional.grid_sample(values, grid, align_corners=False)
+        weights = weights.transpose(1, 2).reshape(rows, 1, height * width, self.points)
+        mixed = (found * weights).sum(-1).view(batch, channels, height * width)
+        out: Tensor = self.out(mixed.transpose(1, 2))
+        return out
+
+
+def test_heads_that_sample_a_map_grow() -> None:
+    layers = nn.Conv2d(3, 8, 1), Deformable(8, 4, points=3), nn.Linear(8, 2)
+    growth = widen(randomise(nn.Sequential(*layers)), 2.0, noise(2, 3, 4, 5))
+    grown = growth.model.get_submodule("1")
+    assert (grown.heads, grown.points, grown.places.out_features) == (8, 3, 48)
+    assert not growth.report.notes

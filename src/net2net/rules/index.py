@@ -163,10 +163,14 @@ def triangle(site: Site) -> Value:
 
 @rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
 def grid_sampler(site: Site) -> Value:
-    value: Value = site["input"]
-    for part in site["grid"].parts:
-        site.fix(part.labels, "samples at these places")
-    return Value(site.shape, tuple(p for p in value.parts if max(p.axes) < 2))
+    """Channels pass through. Rows of the first axis, in which heads may be, meet those of the
+    places; where in the map, and which of the places, stays."""
+    why = "samples at these places"
+    value = site.confine(site["input"], range(2, len(site.shape)), why)
+    grid = site.confine(site["grid"], range(1, len(site.shape)), why)
+    sampled = Value(site.shape, value.parts)
+    rows = Value(grid.shape[:1], grid.parts)
+    return site.pointwise([sampled, (rows, [0])])
 
 
 @rule("view_as_complex")
