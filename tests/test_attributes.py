@@ -574,3 +574,38 @@ def test_heads_that_sample_a_map_grow() -> None:
     grown = growth.model.get_submodule("1")
     assert (grown.heads, grown.points, grown.places.out_features) == (8, 3, 48)
     assert not growth.report.notes
+
+
+class Masked(Attention):
+    """A mask that code spreads over the heads before it meets them."""
+
+    mask: Tensor
+
+    def __init__(self, dim: int, heads: int, time: int) -> None:
+        super().__init__(dim, heads)
+        self.register_buffer("mask", torch.ones(time, time, dtype=torch.bool).tril())
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        scores = (q * self.scale) @ k.transpose(-2, -1)
+        hidden = self.mask.logical_not().expand_as(scores)
+        out: Tensor = self.proj(
+            (scores.masked_fill(hidden, -100.0).softmax(-1) @ v).transpose(1, 2).reshape(x.shape)
+        )
+        return out
+
+
+class MaskedHeads(Masked):
+    """The same, with the number of heads from an attribute."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        seen = self.mask.expand(len(x), self.num_heads, *self.mask.shape)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        return out
+
+
+@pytest.mark.parametrize("kind", [Masked, MaskedHeads])
+def test_a_mask_that_is_the_same_for_all_heads_fixes_none(kind: type[Masked]) -> None:
+    assert grows_whole(kind(8, 4, time=5)).num_heads == 8

@@ -146,8 +146,8 @@ class Site:
     ) -> list[Part]:
         """Elementwise product of operands whose axis ``i`` lies on axis ``to[i]`` of ``shape``.
 
-        Ties the operands' units where they meet; an operand that is constant along an axis, but
-        not uniform, pins it. Returns the parts of the product.
+        Ties the operands' units where they meet; an operand without units along an axis pins it,
+        unless it holds the same all along that. Returns the parts of the product.
         """
         parts: list[Part] = []
         pinned: set[int] = set()
@@ -162,7 +162,9 @@ class Site:
             if not value.uniform:
                 known = {axis for part in value.parts for axis in part.axes}
                 pinned |= {
-                    to[a] for a in range(value.ndim) if value.shape[a] > 1 and a not in known
+                    to[a]
+                    for a in range(value.ndim)
+                    if value.shape[a] > 1 and a not in known and a not in value.even
                 }
         result = []
         for group in map(self._uncrossed, _overlapping(parts)):

@@ -175,7 +175,8 @@ class Walk:
             results = self._apply(op, shapes, inputs, live)
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)
-            result = replace(result, parts=parts)
+            even = result.even if rules.canonical(op.name) in EVEN else frozenset[int]()
+            result = replace(result, parts=parts, even=even)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
             if ref.id in self.filled and ref.id not in self.values and not result.parts:
