@@ -119,6 +119,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "fov_model_config": {"image_size": 16, "patch_size": 4},
     },
     "dia": {"delay_pattern": [0, 1, 2], "decoder_config": {"num_channels": 3}},
+    "diffllama": {"num_key_value_heads": HEADS},
     "donut-swin": _SWIN,
     "edgetam": {"vision_config": _EDGETAM, "prompt_encoder_config": {"patch_size": 16}},
     "edgetam_vision_model": _EDGETAM,
