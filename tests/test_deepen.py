@@ -360,6 +360,22 @@ def test_functional_relu_is_copied_as_a_module() -> None:
     assert [type(part) for part in growth.model.a] == [nn.Linear, nn.ReLU, nn.Linear]
 
 
+class Causal(nn.Conv1d):
+    """Pads before its input alone."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (2, 0)))
+
+
+def test_after_a_layer_of_the_users_own_class_stands_one_of_torchs() -> None:
+    teacher = randomise(nn.Sequential(Causal(3, 8), nn.ReLU(), nn.Conv1d(8, 2, 1)))
+    growth = deepen(teacher, {"0": 1}, noise(2, 3, 9))
+    assert [type(part) for part in growth.model[0]] == [Causal, nn.ReLU, nn.Conv1d]
+
+
 class SquaredReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x).square()

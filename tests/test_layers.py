@@ -411,6 +411,34 @@ ACTIVATIONS = [
 ]
 
 
+class Filtered(nn.Module):
+    """Smooths every channel by a filter that is no parameter."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.stem, self.head = nn.Conv1d(3, 8, 3), nn.Conv1d(8, 2, 1)
+        self.register_buffer("filter", torch.tensor([[[0.25, 0.5, 0.25]]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        channels = x.shape[1]
+        own = torch.arange(3.0 * channels).to(x.dtype).view(channels, 1, 3)
+        filters = {"one": self.filter.expand(channels, -1, -1), "ones": own.new_ones(own.shape)}
+        return self.head(F.conv1d(x, filters.get(self.how, own), groups=channels))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("how", ["one", "ones"])
+def test_one_filter_for_all_channels(how: str) -> None:
+    assert widen(randomise(Filtered(how)), 1.5, noise(2, 3, 9)).model.stem.out_channels == 12
+
+
+def test_filters_that_differ_by_channel() -> None:
+    teacher = randomise(Filtered("own"))
+    with refused(NotGrowableError, "filters each channel in a way of its own", teacher=teacher):
+        net2net.widen(teacher, 2.0, noise(2, 3, 9))
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 def test_any_elementwise_activation(activation: nn.Module) -> None:
     def build(n: Width) -> nn.Module:

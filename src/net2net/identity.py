@@ -139,9 +139,8 @@ def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
     else:
         kernel = layer.kernel_size
         # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
-        new = build(
-            type(layer), width, len(rows), kernel, padding="same", groups=layer.groups, **options
-        )
+        kind = next(kind for kind in LAYERS if isinstance(layer, kind))  # not a class of a user's
+        new = build(kind, width, len(rows), kernel, padding="same", groups=layer.groups, **options)
     _repeat(new, rows)
     new.train(layer.training)
     for own, old in ((new.weight, weight), (new.bias, layer.bias)):

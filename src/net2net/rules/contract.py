@@ -152,6 +152,8 @@ def convolution(site: Site) -> Value:
         weight.shape,
         tuple(part for part in weight.parts if max(part.axes) < 2),
         {axis: leaf for axis, leaf in weight.leaves.items() if axis < 2},
+        weight.uniform,
+        even=weight.even,
     )
     reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
     groups = site["groups"]
@@ -183,7 +185,7 @@ def _grouped(
     """Whole groups are the units: all channels that one reads, and all that it makes."""
     rows = weight.labels(0)
     if rows is None:
-        raise ValueError("a grouped convolution needs a weight with channels on axis 0")
+        return _filtered(site, value, weight, channel, groups)
     rows = rows.reshape(groups, -1)
     site.units.bundle(rows, (1,))
     if (inner := weight.labels(1)) is not None:
@@ -202,6 +204,19 @@ def _grouped(
     labels = rows.reshape(-1) if making == 0 else np.repeat(rows[:, 0], weight.shape[1])
     count_sizes(site, {"out_channels": labels, "in_channels": read})
     return (*others, Part((channel,), labels))
+
+
+def _filtered(
+    site: Site, value: Value, weight: Value, channel: int, groups: int
+) -> tuple[Part, ...]:
+    """Filters that are no parameters: one for all channels lets them grow."""
+    read = value.labels(channel)
+    alike = weight.uniform or 0 in weight.even
+    if read is not None and alike and groups == read.size == weight.shape[0]:
+        site.count("groups", read)
+        return value.parts
+    site.pin(value, channel, "filters each channel in a way of its own")
+    return tuple(part for part in value.parts if channel not in part.axes)
 
 
 # -- attention ----------------------------------------------------------------------------------

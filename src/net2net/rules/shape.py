@@ -197,9 +197,7 @@ def as_strided(site: Site) -> Value:
     value: Value = site["self"]
     strides, first = site["memory"]
     begin = first if site["storage_offset"] is None else site["storage_offset"]
-    size = 1 + max(
-        _last(value.shape, strides, first), _last(site.shape, site["stride"], begin)
-    )
+    size = 1 + max(_last(value.shape, strides, first), _last(site.shape, site["stride"], begin))
     parts = []
     for part in value.parts:
         memory = np.full(size, NONE)
