@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import net2net
+from net2net.attributes import _along
 from net2net.errors import NotGrowableError, PlanError
+from net2net.growth import analyse
+from net2net.values import Part, Value
 from tests.helpers import noise, randomise, refused, widen
 
 
@@ -526,6 +530,13 @@ class NormedAttention(nn.Module):
 def test_attributes_that_mean_something_else_in_a_class_of_the_user() -> None:
     grown = grows_whole(NormedAttention(8, 2))
     assert (grown.heads, grown.norm.weight.shape, grown.norm.normalized_shape) == (4, (4, 4), (4,))
+
+
+def test_an_axis_without_positions_counts_nothing() -> None:
+    found = analyse(randomise(nn.Linear(3, 8)), noise(2, 3))
+    empty = Value((2, 0, 8), (Part((1,), np.empty(0, dtype=np.int64)),))
+    (units,) = _along(found, empty, 1)
+    assert not units.size
 
 
 def test_a_plan_for_longer_lists_of_sizes_is_refused() -> None:

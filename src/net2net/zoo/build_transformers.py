@@ -41,5 +41,7 @@ def build(name: str) -> Subject:
     ) or first_output(output)
     if isinstance(key, str) and any(word in key for word in PREDICTIONS):
         return Subject(Readout(model, [(key, -1, 0)]), inputs, note)
-    axis = CHANNEL_AXIS.get(tensor.ndim, tensor.ndim - 1)
+    axis = tensor.ndim - 1
+    if any("pixel" in name for name in inputs):
+        axis = CHANNEL_AXIS.get(tensor.ndim, axis)
     return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, note)
