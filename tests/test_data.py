@@ -45,6 +45,15 @@ def test_a_missing_file_is_named_with_what_to_do(folder: Path) -> None:
         fashion_mnist(folder)
 
 
+def test_a_class_without_images_is_named(folder: Path) -> None:
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.array([0, 1, 3, 3, 4, 5])))
+    with pytest.raises(DataError, match="Class 2 has no training images"):
+        fashion_mnist(folder)
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx(np.array([0, 1, 2, 2, 1, 0])))
+    with pytest.raises(DataError, match="Class 3 has no training images"):  # but it is validated
+        fashion_mnist(folder)
+
+
 @pytest.mark.parametrize("keep", [0, 3, 10, 100])
 def test_a_file_that_is_cut_off_is_refused(folder: Path, keep: int) -> None:
     path = folder / "t10k-images-idx3-ubyte"

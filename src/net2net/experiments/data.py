@@ -188,8 +188,18 @@ def _split(images: NDArray[np.float64], classes: NDArray[np.int64], part: float)
 
 
 def _standardised(*parts: NDArray[np.generic]) -> InMemory:
-    """Images in float32, by mean and deviation of the training part; classes as integers."""
+    """Images in float32, by mean and deviation of the training part; classes as integers.
+
+    Raises:
+        DataError: a class has no training images.
+    """
     train_x, train_y, val_x, val_y = (torch.from_numpy(np.array(part)) for part in parts)
+    counts = torch.bincount(train_y.long(), minlength=int(val_y.max()) + 1)
+    if not counts.all():
+        raise DataError(
+            f"Class {int(counts.argmin())} has no training images, so nothing can be learnt of it. "
+            "Number the classes from 0 without gaps, or add images of it."
+        )
     train_x, val_x = train_x.float(), val_x.float()
     mean, deviation = train_x.mean(), train_x.std()
     return InMemory(

@@ -94,7 +94,12 @@ def network(name: str) -> Network:
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)
-        found = getattr(importlib.import_module(module), attribute, None)
+        try:
+            found = getattr(importlib.import_module(module), attribute, None)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            found = None
         if isinstance(found, Network):
             return found
     raise UnknownNetworkError(

@@ -113,11 +113,12 @@ def _work(experiment: Experiment, out: Path, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     torch.set_num_threads(experiment.schedule.threads)
-    runner = Runner(experiment, out)
+    runner = None
     try:
         while True:
             key = pipe.recv()
             try:
+                runner = runner or Runner(experiment, out)
                 runner.carry_out(key, lambda _, steps: pipe.send(steps))
             except (EOFError, BrokenPipeError):
                 raise
