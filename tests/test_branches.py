@@ -788,6 +788,67 @@ def test_windows_over_units() -> None:
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 
 
+class Masked(nn.Module):
+    """A mask over time, spread over the heads, and one that is written piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 2
+        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        batch, time, _ = x.shape
+        heads = x.view(batch, time, self.heads, -1)
+        heads = heads * heads.amax(-1, keepdim=True)
+        late = torch.arange(time)[:, None, None] > 2
+        heads = torch.where(late.expand(batch, time, self.heads, 1), heads, -heads)
+        scale = x.new_ones(batch, time, 1).type_as(x)
+        scale[:, 1:] = 2
+        return self.head(heads.flatten(2) * scale)
+
+
+def test_masks_that_are_the_same_for_all_units() -> None:
+    growth = widen(randomise(Masked()), 2.0, noise(2, 5, 3))
+    assert (growth.model.heads, growth.model.stem.out_features) == (4, 16)
+
+
+@pytest.mark.parametrize("how", ["ones", "expanded"])
+def test_a_constant_that_is_written_to_differs_by_unit(how: str) -> None:
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            scale = torch.ones(x.shape[1], dtype=x.dtype)
+            if how == "expanded":
+                scale = torch.arange(2)[:1].expand(x.shape[1]).clone()
+            scale[:3] = 2
+            return self.head(x * scale)
+
+    teacher = randomise(Written())
+    with refused(NotGrowableError, "a constant", teacher=teacher):
+        net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
+
+
+class Narrowed(nn.Module):
+    """Cuts time at a place that data tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        start = (x > -9).all().long()
+        return self.head(self.stem(x).narrow(1, start, 2))
+
+
+def test_a_cut_where_data_tell() -> None:
+    assert widen(randomise(Narrowed()), 2.0, noise(2, 5, 3)).model.stem.out_features == 16
+
+
 @net("broadcast_together", image, {"stem": 4, "other": 6})
 class Broadcast(nn.Module):
     """They get one shape, and do not meet."""

@@ -24,6 +24,8 @@ from net2net.values import Part, Value
 UNIFORM = frozenset(map(rules.canonical, rules.pointwise.FACTORIES.split()))
 """Operations whose output holds one value everywhere, so that it fits any width."""
 
+TYPED = frozenset(map(rules.canonical, ("to", "type_as")))
+"""Operations of whose operands all but the first give a type alone."""
 
 EVEN = frozenset(
     map(
@@ -106,16 +108,30 @@ def _needed(trace: Trace) -> set[int]:
 
 
 def _filled(trace: Trace) -> set[int]:
-    """Tensors that code writes to through a view: ``out = zeros(…); out[:, t] = x``."""
+    """Tensors that code writes to through a view, and writes hidden values: ``out = zeros(…);
+    out[:, t] = x``. What is made of inputs alone (masks) has no units."""
     found = set()
+    hidden = set(trace.names)
     for op in trace.ops:
+        name = rules.canonical(op.name)
+        values = [] if name in UNIFORM else op.reads[: 1 if name in TYPED else None]
+        if not hidden.intersection(ref.id for ref in values):
+            continue
+        hidden.update(ref.id for ref in op.makes)
         target = next(iter(op.args.values()), None)
         if op.name.endswith("_") and isinstance(target, Ref):
-            base = target.id
-            while base in trace.bases:
-                base = trace.bases[base]
-            if base != target.id:
-                found.add(base)
+            bases = _bases(trace, target.id)
+            hidden.update(bases)
+            found.update(bases[-1:])
+    return found
+
+
+def _bases(trace: Trace, tensor: int) -> list[int]:
+    """What a view looks into, and what that looks into, and so on."""
+    found = []
+    while tensor in trace.bases:
+        tensor = trace.bases[tensor]
+        found.append(tensor)
     return found
 
 
@@ -184,6 +200,10 @@ class Walk:
             elif ref.id not in self.filled or ref.id not in self.values:
                 leaves = {} if live else result.leaves
                 self.values[ref.id] = replace(result, live=live, leaves=leaves)
+        if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
+            for base in _bases(self.trace, target.id):
+                written = self.value(Ref(base))
+                self.values[base] = replace(written, uniform=False, even=frozenset())
 
     def _sized(self, op: Op, value: Value) -> Value:
         """A constant tensor whose size code reads from an attribute: its positions are units, so

@@ -38,12 +38,12 @@ def edits(
             for key, t in [*part._parameters.items(), *part._buffers.items()]
             if t is not None and id(t) in names
         }
-        old = _sizes(part, {key: tuple(t.shape) for key, t in own.items()}, None)
+        before = _sizes(part, {key: tuple(t.shape) for key, t in own.items()}, None)
         wider = {key: tuple(shapes.get(names[id(t)], t.shape)) for key, t in own.items()}
-        for attribute, new in _sizes(part, wider, grouped.get(path)).items():
+        for attribute, value in _sizes(part, wider, grouped.get(path)).items():
             # classes derived from torch's give some of their attributes another meaning
-            if getattr(part, attribute) == old[attribute] != new:
-                result.append((path, attribute, new))
+            if getattr(part, attribute) == before[attribute] != value:
+                result.append((path, attribute, value))
     return list(dict.fromkeys(result))
 
 

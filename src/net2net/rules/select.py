@@ -23,6 +23,9 @@ def pieces(site: Site, value: Value, axis: int, sizes: Sequence[int]) -> list[Va
 def slice_(site: Site) -> Value:
     value: Value = site["self"]
     size = value.shape[site["dim"]]
+    if isinstance(site.args.get("start"), Value):
+        value = site.confine(value, [site["dim"]], "takes what data tell of it")
+        return Value(site.shape, value.parts)
     if site.name == "narrow":
         return value.take(site["dim"], range(size)[site["start"] :][: site["length"]])
     return value.take(site["dim"], range(size)[site["start"] : site["end"] : site["step"]])

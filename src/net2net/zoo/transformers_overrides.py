@@ -92,7 +92,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "bros": {
         "dim_bbox_sinusoid_emb_2d": 32, "dim_bbox_sinusoid_emb_1d": 4, "dim_bbox_projection": 8,
     },
-    "chameleon": {"vocabulary_map": _PICTURE | _BY_LETTER, "vq_config": {**_VQ, "num_embeddings": 8}},
+    "chameleon": {
+        "vocabulary_map": _PICTURE | _BY_LETTER, "vq_config": {**_VQ, "num_embeddings": 8},
+    },
     "clap": {"audio_config": {
         "spec_size": 64, "patch_embeds_hidden_size": 32, "depths": [1, 1],
         "num_attention_heads": [2, 4], "hidden_size": 64,
@@ -321,6 +323,13 @@ INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
         "image_embeds_position_mask": lambda: torch.tensor([[0, 1, 1, 1, 1] + [0] * 7] * 2),
     },
     "kyutai_speech_to_text": {"input_ids": lambda: torch.randint(3, 30, (2, 12, 4))},
+    **{
+        name: {
+            "attention_mask": lambda: torch.ones(2, 12, dtype=torch.long),
+            "global_attention_mask": lambda: torch.tensor([[1] + [0] * 11] * 2),
+        }
+        for name in ("led", "longformer")
+    },
     "lxmert": {
         "visual_feats": lambda: torch.randn(2, 4, 16),
         "visual_pos": lambda: torch.rand(2, 4, 4),
