@@ -483,6 +483,7 @@ BETWEEN: dict[str, tuple[int, nn.Module]] = {
     "avg1": (1, nn.AvgPool1d(2)),
     "avg2": (2, nn.AvgPool2d(3, 2, padding=1, count_include_pad=False)),
     "avg3": (3, nn.AvgPool3d(2, divisor_override=3)),
+    "avg_of_one": (1, nn.AvgPool2d((1, 2), stride=(1, 2))),
     "max1": (1, nn.MaxPool1d(2, ceil_mode=True)),
     "max2": (2, nn.MaxPool2d(2, stride=1, dilation=2)),
     "max3": (3, nn.MaxPool3d(2)),

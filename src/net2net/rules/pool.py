@@ -22,10 +22,16 @@ POOLS = """
 
 @rule(*POOLS.split())
 def pool(site: Site) -> list[Value]:
-    """Axes that keep their size and hold units pass through, pixels are pooled."""
+    """Channels pass through, and axes along which the window is 1; pixels are pooled."""
     value = next(x for x in site.args.values() if isinstance(x, Value))
     spatial = int(next(digit for digit in site.name if digit.isdigit()))
-    pixels = range(value.ndim - spatial, value.ndim)
+    first = value.ndim - spatial
+    windows = [*site.args.get("kernel_size", ())] * spatial  # one for all, or one each
+    pixels = [
+        axis
+        for axis, window in zip(range(first, value.ndim), windows or [0] * spatial, strict=False)
+        if window != 1 or site.shape[axis] != value.shape[axis]
+    ]
     parts = site.confine(value, pixels, "pools over it").parts
     return [Value(shape, parts) for shape in site.outputs]
 
