@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -35,7 +36,7 @@ class Value:
     ``leaves[axis]``: the parameter axes that run along this axis, for tensors made of parameters
     alone; empty for activations, which are ``live``: they depend on the model's input.
     ``uniform``: all elements are equal (zeros, ones). ``even``: axes along which they are, for the
-    tensor was expanded over them.
+    tensor was expanded over them, or repeated.
     """
 
     shape: tuple[int, ...]
@@ -142,6 +143,20 @@ def kept_ones(old: Sequence[int], new: Sequence[int]) -> dict[int, int]:
     return kept
 
 
+def cut_axes(old: Sequence[int], new: Sequence[int]) -> list[int]:
+    """The old axes, each cut where new ones begin inside it: ``(4,6)→(8,3)`` is ``(4,2,3)``. An
+    axis in which that comes out even nowhere stays whole."""
+    begins = {prod(new[:axis]) for axis in range(len(new))}
+    result, before = [], 1
+    for size in old:
+        end = before * size
+        marks = [before, *sorted(cut for cut in begins if before < cut < end), end]
+        even = all(b % a == 0 for a, b in pairwise(marks))
+        result += [b // a for a, b in pairwise(marks)] if even else [size]
+        before = end
+    return result
+
+
 def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -> Value:
     """``value`` under another shape with the same elements in the same order.
 
@@ -151,6 +166,12 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -
     shape = tuple(shape)
     if 0 in shape:
         return Value(shape)
+    if (cut := cut_axes(value.shape, shape)) != [*value.shape]:
+        value = _regrouped(value, tuple(cut), pin)  # parts that meet in no axis stay apart
+    return _regrouped(value, shape, pin)
+
+
+def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[Labels], None]) -> Value:
     groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
     merged: set[int] = set()
     parts: list[Part] = []
