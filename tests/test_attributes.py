@@ -617,6 +617,36 @@ class MaskedHeads(Masked):
         return out
 
 
-@pytest.mark.parametrize("kind", [Masked, MaskedHeads])
+class MaskedRows(Masked):
+    """One row of scores for each head of each input; the mask is repeated as often."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part.flatten(0, 1) for part in self.cut(x))
+        seen = self.mask[None].repeat(len(q), 1, 1)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        out: Tensor = self.proj(mixed.unflatten(0, (len(x), -1)).transpose(1, 2).reshape(x.shape))
+        return out
+
+
+@pytest.mark.parametrize("kind", [Masked, MaskedHeads, MaskedRows])
 def test_a_mask_that_is_the_same_for_all_heads_fixes_none(kind: type[Masked]) -> None:
     assert grows_whole(kind(8, 4, time=5)).num_heads == 8
+
+
+class Pooler(nn.Module):
+    """Queries of its own ask what comes in; torch's attention joins their number and the batch."""
+
+    def __init__(self, dim: int, heads: int, queries: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.empty(queries, 1, dim))
+        self.attention = nn.MultiheadAttention(dim, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(0, 1)
+        out: Tensor = self.attention(self.queries.expand(-1, x.shape[1], -1), x, x)[0]
+        return out.transpose(0, 1)
+
+
+def test_heads_grow_beside_queries_that_stay() -> None:
+    grown = grows_whole(Pooler(8, 4, queries=3))
+    assert (grown.attention.num_heads, tuple(grown.queries.shape)) == (8, (3, 1, 16))

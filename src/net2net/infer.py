@@ -30,10 +30,12 @@ TYPED = frozenset(map(rules.canonical, ("to", "type_as")))
 EVEN = frozenset(
     map(
         rules.canonical,
-        "expand expand_as broadcast_to to _to_copy clone alias logical_not bitwise_not".split(),
+        """
+        expand expand_as broadcast_to repeat tile to _to_copy clone alias logical_not bitwise_not
+        """.split(),
     )
 )
-"""What masks pass: of these it matters over which axes they were expanded."""
+"""What masks pass: of these it matters over which axes they were expanded or repeated."""
 
 
 def infer(

@@ -139,13 +139,14 @@ def repeat(site: Site) -> Value:
     shape = site.shape
     new = len(shape) - value.ndim
     value = value.moved([1] * new + list(value.shape), lambda axis: axis + new)
+    even = frozenset(axis for axis, size in enumerate(value.shape) if size == 1 < shape[axis])
     for axis, size in enumerate(shape):
         if value.shape[axis] == 1 < size:
             value = site.pointwise([value], [*value.shape[:axis], size, *value.shape[axis + 1 :]])
         elif size != value.shape[axis]:
             index = np.tile(np.arange(value.shape[axis]), size // value.shape[axis])
             value = value.take(axis, index)
-    return value
+    return replace(value, even=even)
 
 
 @rule("repeat_interleave")
