@@ -1,7 +1,9 @@
-"""Experiments that measure what growing is worth: the teacher, its students, and a report.
+"""Experiments that measure what growing is worth: a teacher, its students, and a report.
 
 One idea per file, so that new work is a small entry: a data set in ``data`` (text in ``texts``, a
-user's images in ``folders``), a model in ``models`` (or ``gpt``, ``keras_mnist``), a task in
-``tasks``, a way to obtain a student in ``arms``. ``run`` carries out a plan of runs and ``render``
-draws what was recorded.
+user's images in ``folders``), what is trained on it by default in ``tasks``, a network in
+``networks`` (``gpt``, ``keras_mnist``), a way to obtain a student in ``methods``, what is compared
+with what in ``figures``, an optimiser or a decay in ``schedule``. ``run`` carries out an experiment
+(``plan``), in several processes if there are cores (``workers``); ``report`` draws what was
+recorded, and ``commands`` has the options.
 """

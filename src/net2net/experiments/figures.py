@@ -96,9 +96,9 @@ FIGURES: dict[str, Figure] = {
         "Figure 6: the standard network grows beyond itself",
         1.0,
         {
-            "net2wider": Arm("Net2WiderNet, width × √2", "explore", "net2net", WIDE, GROWN),
+            "net2wider": Arm("Net2WiderNet, width × √2", "larger", "net2net", WIDE, GROWN),
             # Here goes the arm with four pairs on top of every module, once networks say how.
-            "original": Arm("the original, trained on", "explore", "going_on", same, GROWN),
+            "original": Arm("the original, trained on", "larger", "going_on", same, GROWN),
         },
     ),
 }

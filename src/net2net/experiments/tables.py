@@ -36,7 +36,8 @@ def print_tables(summary: Summary) -> None:
     found = findings(summary)
     for question in summary.questions:
         wide.print(_accuracies(question, summary))
-        wide.print(_compute(question, summary))
+        if any(row.to_scratch for row in question.rows):
+            wide.print(_compute(question, summary))
         if any(row.tests for row in question.rows):
             wide.print(_tests(question))
         for sentence in found[question.name]:
