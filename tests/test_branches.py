@@ -845,6 +845,23 @@ class Narrowed(nn.Module):
         return self.head(self.stem(x).narrow(1, start, 2))
 
 
+class Conjugated(nn.Module):
+    """The imaginary part of a conjugate is a view that is negated when it is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        out: Tensor = self.head(torch.complex(x, x.tanh()).conj().imag.resolve_neg())
+        return out
+
+
+def test_views_that_are_conjugated_or_negated() -> None:
+    assert widen(randomise(Conjugated()), 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
 def test_a_cut_where_data_tell() -> None:
     assert widen(randomise(Narrowed()), 2.0, noise(2, 5, 3)).model.stem.out_features == 16
 

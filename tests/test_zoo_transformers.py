@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from net2net.zoo.build_transformers import _features
 from net2net.zoo.families import family
 from net2net.zoo.measure import measure
 from net2net.zoo.subject import NotBuiltError, Readout, Subject, first_output
@@ -128,3 +129,17 @@ def test_a_model_that_is_finite_in_float32_alone_is_measured_in_that() -> None:
     found = measure(Subject(Masked(), torch.randn(2, 3)))
     assert (found.status, found.reason) == ("ok", None)
     assert not Masked().double()(torch.randn(2, 3).double()).isfinite().any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "of_pictures", "axis"),
+    [
+        ((2, 512, 1, 1), True, 1),
+        ((1, 2, 8, 16, 16), True, 2),
+        ((2, 4, 4, 32), True, 3),
+        ((2, 9, 32), True, 2),
+        ((2, 1, 32, 32), False, 3),
+    ],
+)
+def test_where_features_lie(shape: tuple[int, ...], of_pictures: bool, axis: int) -> None:
+    assert _features(shape, of_pictures) == axis

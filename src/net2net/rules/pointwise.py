@@ -17,7 +17,8 @@ UNARY = """
     log2 log_sigmoid logical_not logit log_normal mish nan_to_num native_dropout neg negative normal
     positive rad2deg random reciprocal relu relu6 round rrelu rsqrt selu sgn sigmoid sign silu sin
     sinc sinh softplus softshrink softsign sqrt square tan tanh threshold to trunc type_as uniform
-    _to_copy zero bfloat16 float double half real imag conj angle resolve_conj _conj
+    _to_copy zero bfloat16 float double half real imag conj angle resolve_conj resolve_neg _conj
+    _neg_view
 """
 BINARY = """
     add addcdiv addcmul atan2 complex bitwise_and bitwise_or bitwise_xor copy copysign div divide eq

@@ -14,9 +14,6 @@ FEATURES = ("last_hidden_state", "logits_per_image", "logits")
 PREDICTIONS = ("logits", "scores")
 """Words in the names of outputs that are no features."""
 
-CHANNEL_AXIS = {4: 1, 5: 2}
-"""Of pictures, and of pairs of them; else features are the last axis."""
-
 
 def entries() -> list[Entry]:
     """All types that ``AutoModel`` knows."""
@@ -41,7 +38,13 @@ def build(name: str) -> Subject:
     ) or first_output(output)
     if isinstance(key, str) and any(word in key for word in PREDICTIONS):
         return Subject(Readout(model, [(key, -1, 0)]), inputs, note)
-    axis = tensor.ndim - 1
-    if any("pixel" in name for name in inputs):
-        axis = CHANNEL_AXIS.get(tensor.ndim, axis)
+    axis = _features(tuple(tensor.shape), of_pictures=any("pixel" in name for name in inputs))
     return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, note)
+
+
+def _features(shape: tuple[int, ...], of_pictures: bool) -> int:
+    """The axis of an output's features: the last, or of maps the one before both sides, which are
+    equal here."""
+    last = len(shape) - 1
+    maps = of_pictures and last >= 3 and shape[-1] == shape[-2]
+    return last - 2 if maps else last
