@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.attributes import _along
 from net2net.errors import NotGrowableError, PlanError
-from net2net.growth import analyse
-from net2net.values import Part, Value
 from tests.helpers import noise, randomise, refused, widen
 
 
@@ -532,13 +528,6 @@ def test_attributes_that_mean_something_else_in_a_class_of_the_user() -> None:
     assert (grown.heads, grown.norm.weight.shape, grown.norm.normalized_shape) == (4, (4, 4), (4,))
 
 
-def test_an_axis_without_positions_counts_nothing() -> None:
-    found = analyse(randomise(nn.Linear(3, 8)), noise(2, 3))
-    empty = Value((2, 0, 8), (Part((1,), np.empty(0, dtype=np.int64)),))
-    (units,) = _along(found, empty, 1)
-    assert not units.size
-
-
 def test_a_plan_for_longer_lists_of_sizes_is_refused() -> None:
     class Listed(nn.Module):
         def __init__(self, *sizes: int) -> None:
@@ -650,3 +639,24 @@ class Pooler(nn.Module):
 def test_heads_grow_beside_queries_that_stay() -> None:
     grown = grows_whole(Pooler(8, 4, queries=3))
     assert (grown.attention.num_heads, tuple(grown.queries.shape)) == (8, (3, 1, 16))
+
+
+class Rotated(Attention):
+    """As much of each head as a table is wide is turned, which leaves nothing that passes by."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.register_buffer("table", torch.rand(dim // heads))
+        self.turned = dim // heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.cut(x)
+        turned, rest = q[..., : self.turned] * self.table, q[..., self.turned :]
+        q = torch.cat([turned, rest.view(rest.shape)], -1)
+        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        return out
+
+
+def test_an_axis_without_any_positions() -> None:
+    assert grows_whole(Rotated(8, 2)).num_heads == 4

@@ -866,6 +866,67 @@ def test_a_cut_where_data_tell() -> None:
     assert widen(randomise(Narrowed()), 2.0, noise(2, 5, 3)).model.stem.out_features == 16
 
 
+@net(
+    "distances",
+    lambda: noise(2, 5, 3),
+    {"codes": 5, "mix": 6},
+    at="mix",
+    step=6,
+    only=(2.0, 3.0),
+)
+class Distances(nn.Module):
+    """How far from each code, and losses on the way, of which means need even copies."""
+
+    def __init__(self, n: Width) -> None:
+        super().__init__()
+        self.stem, self.codes = nn.Linear(3, 4), nn.Parameter(torch.randn(n(5), 4))
+        self.mix, self.head = nn.Linear(n(5), n(6)), nn.Linear(n(6), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        far = self.mix(torch.cdist(self.stem(x), self.codes))
+        loss = F.mse_loss(far, 2 * far) + F.smooth_l1_loss(far, -far, reduction="none").mean()
+        return self.head(far) * loss
+
+
+@pytest.mark.parametrize("kind", ["cdist", "mse_loss", "isin"])
+def test_what_cannot_be_said_of_each_unit_stays(kind: str) -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.stem(x)
+            if kind == "cdist":
+                one = torch.cdist(y, -y).sum()
+            elif kind == "mse_loss":
+                one = F.mse_loss(y, -y, reduction="sum")
+            else:
+                one = torch.isin(x, y.round()).sum()
+            return self.head(y) * one
+
+    why = {"cdist": "distances over it", "mse_loss": "reduces it", "isin": "looks for others"}[kind]
+    teacher = randomise(Reads())
+    with refused(NotGrowableError, why, teacher=teacher):
+        net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
+
+
+class Seldom(nn.Module):
+    """Units among given numbers are others than the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).round()
+        return self.head(torch.where(torch.isin(x, torch.arange(2)), x, -x))
+
+
+def test_units_that_are_looked_for_among_numbers() -> None:
+    assert widen(randomise(Seldom()), 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
 @net("broadcast_together", image, {"stem": 4, "other": 6})
 class Broadcast(nn.Module):
     """They get one shape, and do not meet."""

@@ -112,7 +112,7 @@ def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
     answer."""
     part = value.part(axis)
     none = [np.full(value.shape[axis], NONE)]
-    if part is None or not part.labels.size:
+    if part is None or part.labels.size == 0:
         return none
     known = part.labels != NONE
     components = np.where(known, inference.component[np.where(known, part.labels, 0)], NONE)

@@ -125,6 +125,15 @@ def embedding_bag(site: Site) -> list[Value]:
     return [Value(site.shape, parts), *(Value(shape) for shape in site.outputs[1:])]
 
 
+@rule("cdist")
+def distances(site: Site) -> Value:
+    """Between all rows of two tensors: as in a product with a transpose, but of differences."""
+    a, b = (site.confine(site[x], [-1], "measures distances over it") for x in ("x1", "x2"))
+    swap = {b.ndim - 2: b.ndim - 1, b.ndim - 1: b.ndim - 2}
+    shape = [b.shape[swap.get(axis, axis)] for axis in range(b.ndim)]
+    return product(site, a, b.moved(shape, lambda axis: swap.get(axis, axis)))
+
+
 @rule("linalg_solve_triangular")
 def solve(site: Site) -> Value:
     """``a x = b`` (or ``x a = b``) for each of a batch: a product with the inverse of ``a``."""

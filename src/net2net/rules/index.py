@@ -154,6 +154,15 @@ def scramble(site: Site) -> list[Value]:
     return [Value(shape) for shape in site.outputs]
 
 
+@rule("isin")
+def among(site: Site) -> Value:
+    """Each element alone, but for those that it is looked for among."""
+    value, others = site.args.get("elements"), site.args.get("test_elements")
+    for part in others.parts if isinstance(others, Value) else ():
+        site.fix(part.labels, "looks for others among them")
+    return Value(site.shape, value.parts if isinstance(value, Value) else ())
+
+
 @rule("tril", "triu")
 def triangle(site: Site) -> Value:
     value: Value = site["self"]

@@ -77,6 +77,7 @@ def cat(site: Site) -> Value:
 
 def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
     axis = values[0].dim(dim)
+    values = [value for value in values if value.shape[axis]] or values[:1]
     blocks = {p.axes for value in values for p in value.parts if axis in p.axes and len(p.axes) > 1}
     if len(blocks) > 1 or (
         blocks and any((p := v.part(axis)) is None or p.axes not in blocks for v in values)
