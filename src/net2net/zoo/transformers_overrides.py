@@ -82,6 +82,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "align": {"projection_dim": 80, "vision_config": _EFFICIENT},
     "aria": {"projector_patch_to_query_dict": {16: 4}},
     "audio-spectrogram-transformer": {"max_length": 32, "frequency_stride": 8, "time_stride": 8},
+    "big_bird": {"attention_type": "original_full"},  # what short inputs get in any case
+    "bigbird_pegasus": {"attention_type": "original_full"},
     "blt": {
         "encoder_hash_byte_group_vocab": 97, "global_config": {"encoder_cross_output_size": 64},
     },
