@@ -660,3 +660,49 @@ class Rotated(Attention):
 
 def test_an_axis_without_any_positions() -> None:
     assert grows_whole(Rotated(8, 2)).num_heads == 4
+
+
+class OneKey(FewKeys):
+    """One head of keys and one of values, shown to all query heads as torch does it."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.groups = heads
+
+    def shown(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).split([x.shape[-1], self.head_dim, self.head_dim], -1)
+        q = q.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
+        k, v = self.shown(k[:, None]), self.shown(v[:, None])
+        alike = k.shape[1] != q.shape[1]
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=alike)
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(*x.shape[:2], -1))
+        return out
+
+
+class OneKeyExpanded(OneKey):
+    def shown(self, x: Tensor) -> Tensor:
+        batch, one, time, features = x.shape
+        x = x[:, :, None].expand(batch, one, self.groups, time, features)
+        return x.reshape(batch, one * self.groups, time, features)
+
+
+class OneKeyRepeated(OneKey):
+    def shown(self, x: Tensor) -> Tensor:
+        return x.repeat(1, self.groups, 1, 1)
+
+
+class OneKeyInterleaved(OneKey):
+    def shown(self, x: Tensor) -> Tensor:
+        return x.repeat_interleave(self.groups, 1)
+
+
+@pytest.mark.parametrize("kind", [OneKey, OneKeyExpanded, OneKeyRepeated, OneKeyInterleaved])
+def test_query_heads_grow_beside_the_one_key_head_that_they_share(kind: type[OneKey]) -> None:
+    teacher, x = transformer(kind(8, 2)), noise(2, 5, 3)
+    growth = widen(teacher, 2.0, x)
+    grown = growth.model.get_submodule("2")
+    assert grown.qkv.weight.shape == (16 + 8, 16) and not growth.report.notes
+    assert grown.groups == (2 if kind is OneKey else 4)

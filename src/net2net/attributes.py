@@ -94,6 +94,12 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
         before = first.ndim - len(op.args["sizes"]) + 1
         dim = op.args["dim"]
         yield outputs[0], (dim if dim >= 0 else dim + before) + index
+    elif argument == "repeats":
+        single = index < 0
+        axis = first.dim(op.args["dim"] or 0) if single else index
+        times = op.args["repeats"] if single else op.args["repeats"][index]
+        if first.shape[axis] == times:  # of what was one position
+            yield outputs[0], axis
     elif argument in {"split_size", "split_sizes"}:
         yield outputs[max(index, 0)], first.dim(op.args["dim"])
     elif argument == "length":

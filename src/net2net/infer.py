@@ -32,10 +32,13 @@ EVEN = frozenset(
         rules.canonical,
         """
         expand expand_as broadcast_to repeat tile to _to_copy clone alias logical_not bitwise_not
+        view reshape flatten unflatten view_as reshape_as _unsafe_view
+        permute transpose swapaxes swapdims unsqueeze repeat_interleave slice
         """.split(),
     )
 )
-"""What masks pass: of these it matters over which axes they were expanded or repeated."""
+"""What keeps axes along which a tensor was expanded or repeated what they are: the same all along
+(masks, the one key head of many query heads)."""
 
 
 def infer(
@@ -187,10 +190,10 @@ class Walk:
                 bool(inputs) and all(value.uniform for value in inputs)
             )
             results = [Value(shape, uniform=uniform) for shape in shapes]
-            if uniform and op.named:
-                results = [self._sized(op, result) for result in results]
         else:
             results = self._apply(op, shapes, inputs, live)
+        if op.named:
+            results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)
             even = result.even if rules.canonical(op.name) in EVEN else frozenset[int]()
@@ -208,10 +211,15 @@ class Walk:
                 self.values[base] = replace(written, uniform=False, even=frozenset())
 
     def _sized(self, op: Op, value: Value) -> Value:
-        """A constant tensor whose size code reads from an attribute: its positions are units, so
-        that what they meet tells how the attribute grows."""
-        axes = [index for (argument, index) in op.named if argument == "size" and index >= 0]
-        parts = [Part((a,), self.units.new("", a, value.shape[a])[1]) for a in axes]
+        """Where a tensor is the same all along an axis whose size code reads from an attribute,
+        positions are units, so that what they meet tells how the attribute grows."""
+        parts = list(value.parts)
+        for argument, axis in op.named:
+            if argument == "repeats" and axis < 0:
+                axis = value.dim(op.args["dim"] or 0)
+            alike = argument in {"size", "repeats"} and (value.uniform or axis in value.even)
+            if alike and axis >= 0 and value.part(axis) is None:
+                parts.append(Part((axis,), self.units.new("", axis, value.shape[axis])[1]))
         return replace(value, parts=tuple(parts))
 
     def _apply(

@@ -71,6 +71,7 @@ class Value:
             {to(axis): leaf for axis, leaf in self.leaves.items()},
             self.uniform,
             self.live,
+            frozenset(map(to, self.even)),
         )
 
     def take(self, axis: int, index: Sequence[int] | Labels) -> Value:
@@ -88,7 +89,9 @@ class Value:
             labels = np.take(part.labels, index, axis=dim)
             labels[(slice(None),) * dim + (index == NONE,)] = NONE
             parts.append(Part(part.axes, labels))
-        return Value(shape, tuple(parts), self.leaves, self.uniform, self.live)
+        alike = axis in self.even or bool((index == index[:1]).all())
+        even = self.even | {axis} if alike and NONE not in index else self.even - {axis}
+        return Value(shape, tuple(parts), self.leaves, self.uniform, self.live, even)
 
     def without(self, gone: Sequence[int]) -> Value:
         """The tensor without axes that carry no units (size 1, selected, reduced)."""
@@ -187,11 +190,12 @@ def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[Labels], Non
         merged |= merging
         parts += simplify(_regroup(part, value.shape, touched, shape, ones))
     leaves: dict[int, frozenset[int]] = {}
+    even = {axis for left, right in groups if value.even.issuperset(left) for axis in right}
     for left, right in groups:
         found = frozenset[int]().union(*(value.leaves.get(axis, frozenset()) for axis in left))
         if found:
             leaves.update(dict.fromkeys(right, found))
-    return Value(shape, tuple(parts), leaves, value.uniform, value.live)
+    return Value(shape, tuple(parts), leaves, value.uniform, value.live, frozenset(even))
 
 
 def _regroup(
