@@ -24,7 +24,6 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-import net2net.plan
 from net2net import cli
 from net2net.experiments import commands
 from net2net.experiments.checkpoint import load_progress
@@ -426,27 +425,33 @@ def test_students_of_a_teacher_that_was_stopped_are_left_out(
 
 
 class FullDisk(io.BytesIO):
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        os.close(descriptor)
-
     def write(self, content: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_after(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    """Let so many files be written, and no more."""
+    real, left = Path.open, files
+
+    def opened(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        nonlocal left
+        if mode != "wb":
+            return real(path, mode, *args, **options)
+        left -= 1
+        if left >= 0:
+            return real(path, mode)
+        path.touch()
+        return FullDisk()
+
+    monkeypatch.setattr(Path, "open", opened)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 9])
 def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
     tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    fdopen, left = os.fdopen, after
-
-    def filling(descriptor: int, *args: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        return FullDisk(descriptor) if left < 0 else fdopen(descriptor, *args, **options)
-
     with monkeypatch.context() as patch:
-        patch.setattr(net2net.plan.os, "fdopen", filling)
+        full_after(patch, after)
         with pytest.raises(DiskFullError, match=r"The disk is full.*goes on from here"):
             run_experiment(TINY, tmp_path, ignore)
     assert not list(tmp_path.rglob("*.tmp"))
@@ -457,7 +462,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(
 def test_a_full_disk_while_drawing_is_one_sentence(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(net2net.plan.os, "fdopen", lambda descriptor, *_: FullDisk(descriptor))
+    full_after(monkeypatch, 0)
     result = reproduce("render", str(finished))
     assert result.exit_code == 1
     assert result.output.startswith("Error: The disk is full")

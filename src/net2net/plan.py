@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,13 +125,13 @@ def _digest(document: dict[str, Any]) -> str:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """A file is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-        Path(name).replace(path)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink()
+        part.unlink(missing_ok=True)
         raise
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EVALUATIONS = 28
+EVALUATIONS = 24
 """About as many points are on each curve."""
 
 Function = Callable[..., Any]

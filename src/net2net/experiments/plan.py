@@ -97,7 +97,7 @@ class Experiment:
             "task": self.task,
             "examples": [self.data.size, *self.data.example.shape[1:]],
             "model": self.model,
-            "teacher": self._architecture,
+            "teacher": self._architecture if key.arm == TEACHER else _hash(self._architecture),
             "arm": key.arm,
             "seed": key.seed,
             "lr": self.lr(key.arm),
@@ -112,8 +112,11 @@ class Experiment:
 
     def file_name(self, key: Key) -> str:
         """Name of the run's records. A changed configuration is another file, so is run anew."""
-        text = json.dumps(self.config(key), sort_keys=True)
-        return f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.jsonl"
+        return f"{key}-{_hash(json.dumps(self.config(key), sort_keys=True))}.jsonl"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 DEMO = Experiment(figure="demo", task="digits", model="convnet")

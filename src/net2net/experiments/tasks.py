@@ -30,7 +30,7 @@ TASKS: dict[str, Task] = {
     # With these, a figure of three seeds takes about an hour on two cores.
     "fashion-mnist": Task(
         "Fashion-MNIST", lambda folder: data.fashion_mnist(folder or data.FASHION),
-        "inception-4", 1400, 128,
+        "inception-4", 1200, 128,
     ),
 }  # fmt: skip
 
