@@ -50,6 +50,42 @@ class Attention(nn.Module):
         return self.head(x.relu() if x.mean() > 0 else x.tanh())
 
 
+class FewKeys(nn.Module):
+    """More heads of queries than of keys and values, all in one projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.shared = 4, 2
+        self.stem, self.qkv, self.out = nn.Linear(4, 8), nn.Linear(8, 32), nn.Linear(16, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        sizes = [4 * self.heads, 4 * self.shared, 4 * self.shared]
+        q, k, v = (
+            part.unflatten(-1, (-1, 4)).transpose(1, 2) for part in self.qkv(x).split(sizes, -1)
+        )
+        y = nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+        x = (x + self.out(y.transpose(1, 2).flatten(2))).flatten(0, 1)
+        likes = x.mean(-1)
+        return self.head(x[(likes > likes.mean()).nonzero()[:, 0]])
+
+
+class Found(nn.Module):
+    """Rows that are found by what the code computed of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+        self.score = nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        score = self.score(x)
+        rows, _ = torch.where(score > score.mean())
+        return self.head(x[rows])
+
+
 class Summed(nn.Module):
     """A branch on a sum, which copies would change."""
 
@@ -83,6 +119,18 @@ def test_inputs_have_to_reach_every_expert() -> None:
 def test_attention() -> None:
     growth = widen(randomise(Attention()), 2.0, noise(2, 3, 4))
     assert growth.model.qkv.out_features == 48
+
+
+def test_fewer_heads_of_keys_in_one_projection() -> None:
+    growth = widen(randomise(FewKeys()), 2.0, noise(2, 30, 4), exact=False)
+    assert growth.report.parity is not None and growth.report.parity.exact
+    assert (growth.model.heads, growth.model.shared) == (8, 4)
+
+
+def test_rows_that_are_found() -> None:
+    growth = widen(randomise(Found()), 2.0, noise(9, 4), exact=False)
+    assert growth.model.stem.out_features == 16
+    assert growth.report.parity is not None and growth.report.parity.exact
 
 
 def test_heads_alone() -> None:

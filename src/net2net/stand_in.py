@@ -63,12 +63,17 @@ def _runs(groups: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _repeated(labels: Labels, ratio: object) -> Labels:
-    """Teacher positions of a grown run: ``[parts, units, places]``, with more units in each part
-    (stacked projections are parts; the features of a head, or pixels, are places)."""
+    """Teacher positions of a grown run: it begins with its first unit anew in each stacked
+    projection, of which each has more units (the features of a head, or pixels, lie inside)."""
+    first = labels == labels[0]
+    starts = np.flatnonzero(first[1:] & ~first[:-1]) + 1
+    pieces = np.split(np.arange(len(labels)), starts)
+    return np.concatenate([piece[_more(labels[piece], ratio)] for piece in pieces])
+
+
+def _more(labels: Labels, ratio: object) -> Labels:
+    """Positions of a projection, ``[units, places]``, with more units."""
     units = len(np.unique(labels))
-    places = int(np.argmax(labels != labels[0])) or len(labels)
+    block = np.arange(len(labels) - len(labels) % units).reshape(units, -1)
     new = int(units * ratio)  # type: ignore[operator]
-    if len(labels) % (units * places):
-        places = 1 if len(labels) % units == 0 else len(labels) // units
-    block = np.arange(len(labels)).reshape(-1, units, places)
-    return block[:, np.arange(new) % units].reshape(-1)
+    return block[np.arange(new) % units].reshape(-1)

@@ -154,6 +154,13 @@ def scramble(site: Site) -> list[Value]:
     return [Value(shape) for shape in site.outputs]
 
 
+@rule("where")
+def where(site: Site) -> object:
+    """Of a condition alone: where it holds."""
+    values = [value for value in site.args.values() if isinstance(value, Value)]
+    return site.pointwise(values) if len(site.op.args) > 1 else scramble(site)
+
+
 @rule("isin")
 def among(site: Site) -> Value:
     """Each element alone, but for those that it is looked for among."""

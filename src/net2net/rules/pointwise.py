@@ -24,7 +24,7 @@ BINARY = """
     add addcdiv addcmul atan2 complex bitwise_and bitwise_or bitwise_xor copy copysign div divide eq
     floor_divide fmax fmin fmod ge greater greater_equal gt hypot le lerp less less_equal logaddexp
     logical_and logical_or logical_xor lt masked_fill maximum minimum mul multiply ne not_equal
-    polar pow remainder rsub sub subtract true_divide where xlogy __and__ __or__ __xor__
+    polar pow remainder rsub sub subtract true_divide xlogy __and__ __or__ __xor__
 """
 SCALING = frozenset("mul multiply div divide true_divide".split())
 
