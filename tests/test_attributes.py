@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -706,3 +707,10 @@ def test_query_heads_grow_beside_the_one_key_head_that_they_share(kind: type[One
     grown = growth.model.get_submodule("2")
     assert grown.qkv.weight.shape == (16 + 8, 16) and not growth.report.notes
     assert grown.groups == (2 if kind is OneKey else 4)
+
+
+@pytest.mark.parametrize("kind", [np.int64, torch.tensor])
+def test_sizes_that_were_computed(kind: Callable[[int], int]) -> None:
+    layers = nn.Linear(3, kind(8)), nn.ReLU(), nn.Linear(kind(8), 2)
+    growth = widen(randomise(nn.Sequential(*layers)), 2.0, noise(4, 3))
+    assert growth.model.get_submodule("0").out_features == 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 from torch import nn
@@ -133,7 +134,16 @@ def set_attributes(model: nn.Module, changes: Sequence[Edit]) -> None:
 def _are_sizes(*values: Any) -> bool:
     """Whether these are integers, or sequences of integers."""
     flat = [x for value in values for x in (value if isinstance(value, (list, tuple)) else [value])]
-    return all(isinstance(x, int) and not isinstance(x, bool) for x in flat)
+    return all(map(_is_size, flat))
+
+
+def _is_size(item: Any) -> bool:
+    """An integer, maybe one that numpy or torch computed."""
+    try:
+        index(item)
+    except TypeError:
+        return False
+    return not isinstance(item, bool)
 
 
 def _set(holder: Any, names: Sequence[str], value: Any) -> Any:
