@@ -149,7 +149,9 @@ class _Search:
         does not."""
         wrong = {key for key in now if now[key] != self.wanted[key]}
         best, most = None, (False, 0)
-        for names, touched in probes.items():
+        for names, touched in sorted(probes.items(), key=lambda probe: -len(probe[1] & wrong)):
+            if most >= (True, len(touched & wrong)):
+                break  # nor can those that follow make more sizes fit
             value = values.get(names[0], get_attribute(self.config, names[0]))
             for new in _candidates(value, now, self.wanted, touched & wrong):
                 changed = {**values, **dict.fromkeys(names, new)}

@@ -239,8 +239,9 @@ def _space(
     if reason is None and not makers and all(role == SHARE for role in roles.values()):
         reason = "no weight makes these units"
     uniform = next((group.uniform for group in groups if group.uniform), None)
-    if reason is None and not (read or uniform or SHARE in roles.values()):
-        reason = "nothing reads these units"
+    unread = not (read or uniform or SHARE in roles.values())
+    if reason is None and unread and any(axes[axis] < _length(inference, axis) for axis in makers):
+        reason = "nothing reads these units, unlike their neighbours"
     parts = 1 if uniform else gcd(*units.values())
     gates = {
         axis: inference.units.gates[inference.numbers[axis]]
@@ -263,3 +264,8 @@ def _space(
         gates=gates,
         lead=lead.name,
     )
+
+
+def _length(inference: Inference, axis: Axis) -> int:
+    number = inference.numbers[axis]
+    return inference.units.starts[number + 1] - inference.units.starts[number]
