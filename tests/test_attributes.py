@@ -714,3 +714,26 @@ def test_sizes_that_were_computed(kind: Callable[[int], int]) -> None:
     layers = nn.Linear(3, kind(8)), nn.ReLU(), nn.Linear(kind(8), 2)
     growth = widen(randomise(nn.Sequential(*layers)), 2.0, noise(4, 3))
     assert growth.model.get_submodule("0").out_features == 16
+
+
+class Aside(nn.Module):
+    """Computes something beside its output, which meets a tensor that was not made of weights."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.stem, self.boxes, self.head = nn.Linear(3, dim), nn.Linear(dim, 4), nn.Linear(dim, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.stem(x).relu()
+        _ = (self.boxes(features) + torch.arange(4)).sigmoid()
+        out: Tensor = self.head(features)
+        return out
+
+
+def test_what_nobody_reads_still_has_to_fit() -> None:
+    teacher, x = randomise(Aside(8)), noise(2, 3)
+    growth = widen(teacher, 2.0, x)
+    assert [(row.name, row.new) for row in growth.report.rows] == [("stem", 16)]
+    assert not any("boxes" in note for note in growth.report.notes)
+    (boxes,) = [space for space in net2net.spaces(teacher, x) if space.name == "boxes"]
+    assert "constant" in (boxes.reason or "")

@@ -74,9 +74,9 @@ class Site:
             f"{self.where} combines it with the model's input or a constant",
         )
 
-    def fix(self, labels: Labels, why: str) -> None:
+    def fix(self, labels: Labels, why: str, *, idle_too: bool = False) -> None:
         """These units stay as they are."""
-        self.units.fix(labels, f"{self.where} {why}")
+        self.units.fix(labels, f"{self.where} {why}", idle_too=idle_too)
 
     def couple(self, labels: Labels, rows: int) -> None:
         """The code cuts this axis into ``rows`` equal pieces (halves, shuffled groups)."""
@@ -174,7 +174,7 @@ class Site:
                     self._tie_parts(whole, part)
             constant = "combines it with the model's input or a constant"
             if set(whole.axes) <= pinned:  # nothing is left along which the block could grow
-                self.fix(whole.labels, constant)
+                self.fix(whole.labels, constant, idle_too=True)
                 continue  # to what follows it is as constant as what it met
             for axis in sorted(pinned & set(whole.axes)):
                 self.pin(Value(tuple(shape), (whole,)), axis, constant)

@@ -198,10 +198,11 @@ class Units:
         first, second = self.origins()[pair].tolist()
         return first, second
 
-    def fix(self, labels: Labels, reason: str) -> None:
-        """These units can be neither copied nor added to."""
+    def fix(self, labels: Labels, reason: str, *, idle_too: bool = False) -> None:
+        """These units can be neither copied nor added to. ``idle_too``: their number alone would
+        stop the code, whoever reads the result."""
         labels = labels[labels != NONE]
-        if labels.size and not self.idle:
+        if labels.size and (idle_too or not self.idle):
             self.fixed.append((labels.reshape(-1), reason))
 
     def require_uniform(self, labels: Labels, reason: str) -> None:
