@@ -27,11 +27,12 @@ from torch import nn
 from net2net import cli
 from net2net.experiments import commands
 from net2net.experiments.checkpoint import load_progress
-from net2net.experiments.data import Data, digits
+from net2net.experiments.data import Data, InMemory, digits
 from net2net.experiments.estimate import Estimate
 from net2net.experiments.faults import DiskFullError, OutOfMemoryError, memory_told
 from net2net.experiments.figures import FIGURES, Figure
 from net2net.experiments.findings import flops, probability, saved
+from net2net.experiments.gpt import GPT
 from net2net.experiments.machine import DeviceError, Machine
 from net2net.experiments.methods import Origin, Role
 from net2net.experiments.networks import (
@@ -143,6 +144,17 @@ def test_flops_of_a_step_are_counted_by_hand() -> None:
     # The first layer needs no gradient of its input.
     assert training.flops_per_step() == 2 * first + 3 * second
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_flops_of_attention_are_counted_by_hand() -> None:
+    texts = torch.zeros(4, 6, dtype=torch.long)  # N, T
+    model = GPT(classes=7, context=6, width=16, heads=2, blocks=1)
+    data = InMemory(texts, texts, texts, texts, 7)
+    positions, width = 4 * 6, 16
+    layers = 2 * positions * (width * 3 * width + width * width + 2 * width * 4 * width + width * 7)
+    attention = 2 * positions * 6 * width * 2  # queries by keys, and chances by values
+    counted = Training(model, data, Schedule(batch_size=4), 0.1, 0).flops_per_step()
+    assert counted == 3 * (layers + attention)
 
 
 def run_of(arm: str, seed: int, accuracies: list[float], flops: int, fault: str = "") -> Run:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from net2net.errors import Net2NetError
@@ -99,7 +100,8 @@ class Training:
         a contraction; those of optimiser and evaluations are not counted."""
         x, y = next(self.data.epochs(self.schedule.batch_size, self.seed))
         counter = FlopCounterMode(display=False)
-        with self.machine.random(0), counter:
+        # Attention as one operation of the CPU is none that PyTorch counts.
+        with self.machine.random(0), sdpa_kernel(SDPBackend.MATH), counter:
             self._gradients(copy.deepcopy(self.model).train(), x, y)
         return counter.get_total_flops()
 
