@@ -34,7 +34,7 @@ from net2net.experiments.figures import FIGURES, Figure
 from net2net.experiments.findings import flops, probability, saved
 from net2net.experiments.gpt import GPT
 from net2net.experiments.machine import DeviceError, Machine
-from net2net.experiments.methods import Origin, Role
+from net2net.experiments.methods import Origin, Role, deeper, deepest
 from net2net.experiments.networks import (
     NETWORKS,
     Network,
@@ -84,6 +84,10 @@ def shapes(model: nn.Module) -> list[torch.Size]:
     return [tensor.shape for tensor in model.state_dict().values()]
 
 
+def convolutions(model: nn.Module) -> int:
+    return sum(isinstance(one, nn.Conv2d) for one in model.modules())
+
+
 def origin_of(figure: str) -> Origin:
     experiment = Experiment(figure, "digits", "inception-2")
     teacher = randomise(experiment.teacher(0)).float().eval()
@@ -97,10 +101,10 @@ def test_students_of_a_figure_have_its_architecture_and_start_as_they_say(figure
     distinct = {(arm.method, arm.target): arm for arm in FIGURES[figure].arms.values()}
     for (name, _), arm in distinct.items():
         student = arm.student(origin).eval()
-        if arm.question == "deeper":
-            convolutions = sum(isinstance(one, nn.Conv2d) for one in student.modules())
-            teacher = sum(isinstance(one, nn.Conv2d) for one in origin.teacher.modules())
-            assert convolutions == teacher + 2 * 2 * 4  # modules × places × two pairs
+        if arm.target in (deeper, deepest):
+            more = convolutions(student) - convolutions(origin.teacher)
+            # modules × places × two pairs, or modules × four pairs
+            assert more == (2 * 2 * 4 if arm.target is deeper else 2 * 8), name
         elif arm.role is not Role.TEACHER:
             wanted = inception_bn(size=8, modules=2, stem=4, widths=widths[figure])
             assert shapes(student) == shapes(wanted), name

@@ -134,14 +134,15 @@ def _convolution(
     )
 
 
-def _pairs(before: int, after: int, kernel: int, count: int) -> list[nn.Module]:
-    """Pairs of a vertical and a horizontal convolution, the first of which changes the width."""
-    return [
-        nn.Sequential(
-            OrderedDict(
-                vertical=_convolution(after if number else before, after, (kernel, 1)),
-                horizontal=_convolution(after, after, (1, kernel)),
-            )
+def pair(before: int, after: int, kernel: int) -> nn.Sequential:
+    """A vertical and a horizontal convolution, the first of which may change the width."""
+    return nn.Sequential(
+        OrderedDict(
+            vertical=_convolution(before, after, (kernel, 1)),
+            horizontal=_convolution(after, after, (1, kernel)),
         )
-        for number in range(count)
-    ]
+    )
+
+
+def _pairs(before: int, after: int, kernel: int, count: int) -> list[nn.Module]:
+    return [pair(after if number else before, after, kernel) for number in range(count)]

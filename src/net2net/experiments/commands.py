@@ -87,8 +87,8 @@ FIGURES = {
     "and from scratch.",
     "deeper": "Figure 5: two more pairs of layers wherever one stands, as identities and from "
     "scratch.",
-    "explore": "Figure 6: the standard network grows beyond itself; beside it the original, "
-    "trained on.",
+    "explore": "Figure 6: the standard network grows beyond itself, in width and in depth; beside "
+    "them the original, trained on.",
 }
 
 

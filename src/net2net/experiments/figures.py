@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from net2net.experiments.methods import METHODS, Origin, Role, Target, deeper, same, wider
+from net2net.experiments.methods import METHODS, Origin, Role, Target, deeper, deepest, same, wider
 
 GROWN, SCRATCH = 0.3, 1.0
 """Learning rates, relative to the teacher's."""
@@ -96,8 +96,8 @@ FIGURES: dict[str, Figure] = {
         "Figure 6: the standard network grows beyond itself",
         1.0,
         {
-            "net2wider": Arm("Net2WiderNet, width × √2", "larger", "net2net", WIDE, GROWN),
-            # Here goes the arm with four pairs on top of every module, once networks say how.
+            "net2wider": Arm("Net2WiderNet", "larger", "net2net", WIDE, GROWN),
+            "net2deeper": Arm("Net2DeeperNet", "larger", "net2net", deepest, GROWN),
             "original": Arm("the original, trained on", "larger", "going_on", same, GROWN),
         },
     ),

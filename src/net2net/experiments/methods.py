@@ -56,6 +56,12 @@ def deeper(origin: Origin, method: str, noise: float) -> nn.Module:
     return origin.network.deeper(origin.teacher, origin.data, origin.seed)
 
 
+def deepest(origin: Origin, method: str, noise: float) -> nn.Module:
+    """As deep as the network's entry says, beyond the standard."""
+    deepened = origin.network.deepest or origin.network.deeper
+    return deepened(origin.teacher, origin.data, origin.seed)
+
+
 def same(origin: Origin, method: str, noise: float) -> nn.Module:
     """No larger than the teacher."""
     return copy.deepcopy(origin.teacher)

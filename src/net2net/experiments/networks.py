@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 import net2net
+from net2net.deepen import Depths
 from net2net.errors import Net2NetError
 from net2net.experiments.data import Data
 from net2net.experiments.models import ConvNet
-from net2net.models import inception_bn
+from net2net.models import inception_bn, pair
 
 
 class UnknownNetworkError(Net2NetError):
@@ -36,14 +37,16 @@ class Network:
     """For the data, with all widths that are to grow times a factor; untrained."""
     deeper: Deepened
     """How much deeper the student of the deeper figure is."""
+    deepest: Deepened | None = None
+    """The same of the figure in which the standard network grows beyond itself, if it is more."""
     noise: float = 0.02
     """Size of the noise on the copies of Net2WiderNet. Even copies get equal gradients, so without
     noise (or dropout) they would stay copies for ever and the student would gain no capacity."""
 
 
-def identities(depths: Mapping[str, int]) -> Deepened:
-    """Net2DeeperNet: identity layers behind these modules. Norms are measured on up to 2,048
-    training examples."""
+def identities(depths: Depths) -> Deepened:
+    """Net2DeeperNet: identity layers behind these modules, or blocks, as ``net2net.deepen`` takes
+    them. Norms are measured on up to 2,048 training examples."""
 
     def deepened(model: nn.Module, data: Data, seed: int) -> nn.Module:
         batch, device = min(256, data.size), next(model.parameters()).device
@@ -72,12 +75,14 @@ def _inception(data: Data, width: float, *, modules: int, stem: int) -> nn.Modul
 
 PAIRS = identities({"stages.*.middle.0": 2, "stages.*.long.1": 2})
 """Two more vertical–horizontal pairs wherever one stands."""
+ON_TOP = identities({"stages.?.?": (4, lambda channels: pair(channels, channels, 3))})
+"""Four pairs on top of every module."""
 
 NETWORKS: dict[str, Network] = {
     "convnet": Network(_convnet, identities({"blocks.*.conv": 1})),
-    "inception": Network(partial(_inception, modules=11, stem=16), PAIRS),
-    "inception-4": Network(partial(_inception, modules=4, stem=8), PAIRS),
-    "inception-2": Network(partial(_inception, modules=2, stem=4), PAIRS),
+    "inception": Network(partial(_inception, modules=11, stem=16), PAIRS, ON_TOP),
+    "inception-4": Network(partial(_inception, modules=4, stem=8), PAIRS, ON_TOP),
+    "inception-2": Network(partial(_inception, modules=2, stem=4), PAIRS, ON_TOP),
 }
 
 
