@@ -92,8 +92,8 @@ def test_a_python_without_sources(tmp_path: Path) -> None:
 
 def test_the_standard_library_at_hand() -> None:
     data = stdlib_text()
-    assert data.size > 20_000
-    assert data.val_x.shape == data.val_y.shape == (512, 128)
+    assert data.size > 40_000
+    assert data.val_x.shape == data.val_y.shape == (512, 64)
     assert 90 < data.classes < 200
     assert (data.val_x == 0).double().mean() < 0.01
     share = data.train_y.flatten().bincount(minlength=data.classes).double() / data.train_y.numel()

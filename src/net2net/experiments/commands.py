@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EVALUATIONS = 24
-"""About as many points are on each curve."""
-
 Function = Callable[..., Any]
 
 
@@ -99,7 +96,8 @@ def _figure(name: str, text: str) -> None:
         "task",
         default="fashion-mnist",
         show_default=True,
-        help="digits, mnist5k or fashion-mnist.",
+        help="digits, mnist5k, fashion-mnist, stdlib-text, or the PATH of a text file or a folder "
+        "of images.",
     )
     @click.option("--data-dir", type=click.Path(), help="Where the files of the data are.")
     @click.option(
@@ -114,21 +112,18 @@ def _figure(name: str, text: str) -> None:
     @click.option(
         "--optimizer",
         type=click.Choice(["rmsprop", "sgd", "adamw"]),
-        default="rmsprop",
-        show_default=True,
+        help="[default: by the data]",
     )
     @click.option(
         "--lr",
         type=click.FloatRange(min=0, min_open=True),
-        help="The teacher's; students have parts of it.  [default: by the optimizer]",
+        help="The teacher's; students have parts of it.  [default: by data and optimizer]",
     )
     @click.option(
         "--schedule",
         "decay",
         type=click.Choice(["cosine", "constant"]),
-        default="cosine",
-        show_default=True,
-        help="Of the learning rate.",
+        help="Of the learning rate.  [default: by the data]",
     )
     @click.option("--device", default="cpu", show_default=True)
     @click.option(
@@ -183,8 +178,8 @@ def render(directories: tuple[Path, ...], as_json: bool) -> None:
 
 def _experiment(
     figure: str, task: str, *, data_dir: str | None, model: str | None, seeds: int,
-    steps: int | None, epochs: float | None, batch_size: int | None, optimizer: str,
-    lr: float | None, decay: str, device: str, autocast: str | None, compile: bool,
+    steps: int | None, epochs: float | None, batch_size: int | None, optimizer: str | None,
+    lr: float | None, decay: str | None, device: str, autocast: str | None, compile: bool,
 ) -> Experiment:  # fmt: skip
     """What the options say; what they don't, the task's entry does."""
     from net2net.experiments.machine import Machine
@@ -195,17 +190,21 @@ def _experiment(
     if steps is not None and epochs is not None:
         raise click.UsageError("Give --steps or --epochs, not both.")
     entry = task_named(task)
-    batch_size = batch_size or entry.batch_size
+    usual = entry.schedule
+    batch_size = batch_size or usual.batch_size
+    optimizer = optimizer or usual.optimizer
     if epochs is not None:
         steps = max(1, round(epochs * (load(task, data_dir).size // batch_size)))
-    steps = steps or entry.steps
+    steps = steps or usual.steps
+    if lr is None:
+        lr = usual.lr if optimizer == usual.optimizer else OPTIMISERS[optimizer].lr
     schedule = Schedule(
         steps=steps,
-        every=max(1, steps // EVALUATIONS),
+        every=max(1, steps // (usual.steps // usual.every)),
         batch_size=batch_size,
-        lr=lr or OPTIMISERS[optimizer].lr,
+        lr=lr,
         optimizer=optimizer,
-        decay=decay,
+        decay=decay or usual.decay,
     )
     return Experiment(
         figure=figure,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from net2net.experiments import networks
 from net2net.experiments.methods import METHODS, Origin, Role, Target, deeper, deepest, same, wider
 
 GROWN, SCRATCH = 0.3, 1.0
@@ -61,7 +62,7 @@ def _at_rates(name: str, label: str, question: str, method: str, target: Target)
     }
 
 
-DOUBLE, STANDARD, WIDE = wider(2.0), wider(1.0), wider(2**0.5)
+DOUBLE, STANDARD, WIDE = wider(2.0), wider(1.0), wider(networks.WIDE)
 
 FIGURES: dict[str, Figure] = {
     "demo": Figure(
@@ -77,7 +78,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "wider": Figure(
         "Figure 4: the narrow network becomes the standard one",
-        0.3**0.5,
+        networks.NARROW,
         {
             **_at_rates("net2wider", "Net2WiderNet", "wider", "net2net", STANDARD),
             **_at_rates("random_pad", "random pad", "wider", "random_pad", STANDARD),

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,7 +100,10 @@ class ImageFolder:
 
 
 def image_folder(
-    path: Path, pixels: int, channels: int | None = None, workers: int | None = None
+    path: Path,
+    pixels: int | Collection[int],
+    channels: int | None = None,
+    workers: int | None = None,
 ) -> ImageFolder:
     """The images of ``path/train/CLASS/*`` and ``path/val/CLASS/*``, or of ``path/CLASS/*``, of
     which a fifth is for validation; which ones depends on their names alone.
@@ -108,6 +112,8 @@ def image_folder(
     and deviation of each channel. Hidden files do not count.
 
     Args:
+        pixels: along an edge. Of several, the largest that is not above what half of the images
+            have (the first of each class are looked at), so that most are scaled down.
         channels: 1 (grey) or 3 (RGB). By default what the first image of each class needs.
         workers: threads that read. By default as many as there are cores.
 
@@ -122,9 +128,12 @@ def image_folder(
             "Install it: pip install 'net2net[data]'"
         ) from error
     names, train, val = _parts(path)
+    firsts = [train.paths[i] for i in np.unique(train.classes, return_index=True)[1]]
     if channels is None:
-        firsts = [train.paths[i] for i in np.unique(train.classes, return_index=True)[1]]
         channels = 1 if all(map(_is_grey, firsts)) else 3
+    if not isinstance(pixels, int):
+        edge = median(map(_edge, firsts))
+        pixels = max((size for size in pixels if size <= edge), default=min(pixels))
     raw = ImageFolder(
         train, val, names, pixels, channels, workers or os.cpu_count() or 1,
         torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1),
@@ -231,6 +240,12 @@ def _opened(path: str) -> Iterator[Image.Image]:
 def _is_grey(path: str) -> bool:
     with _opened(path) as image:
         return image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+
+
+def _edge(path: str) -> int:
+    """Pixels along the shorter edge."""
+    with _opened(path) as image:
+        return min(image.size)
 
 
 def _pixels(path: str, size: int, channels: int) -> NDArray[np.uint8]:

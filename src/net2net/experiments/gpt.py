@@ -16,7 +16,7 @@ class GPT(nn.Module):
     """
 
     def __init__(
-        self, classes: int, context: int = 128, width: int = 128, heads: int = 4, blocks: int = 5
+        self, classes: int, context: int = 64, width: int = 128, heads: int = 4, blocks: int = 5
     ) -> None:
         super().__init__()
         self.symbols = nn.Embedding(classes, width)

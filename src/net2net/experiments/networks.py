@@ -16,9 +16,13 @@ from torch import nn
 import net2net
 from net2net.deepen import Depths
 from net2net.errors import Net2NetError
-from net2net.experiments.data import Data
-from net2net.experiments.models import ConvNet
+from net2net.experiments.data import Data, DataError
+from net2net.experiments.gpt import GPT
+from net2net.experiments.models import ConvNet, seeded
 from net2net.models import inception_bn, pair
+
+NARROW, WIDE = 0.3**0.5, 2**0.5
+"""The paper's factors: of its narrow teachers' widths, and of its students' beyond the standard."""
 
 
 class UnknownNetworkError(Net2NetError):
@@ -34,7 +38,8 @@ class Network:
     """A family of networks that differ in width and depth."""
 
     build: Callable[[Data, float], nn.Module]
-    """For the data, with all widths that are to grow times a factor; untrained."""
+    """For the data, with all widths that are to grow times a factor, or the nearest that it can
+    have; untrained."""
     deeper: Deepened
     """How much deeper the student of the deeper figure is."""
     deepest: Deepened | None = None
@@ -60,17 +65,47 @@ def identities(depths: Depths) -> Deepened:
     return deepened
 
 
+HEAD = 32
+"""Features of each of the GPT's attention heads."""
+
+
+def _more_blocks(model: nn.Module, data: Data, seed: int) -> nn.Module:
+    """Twice the blocks, half of them new: identity layers find no place inside, as none is one
+    before a GELU."""
+    assert isinstance(model, GPT)
+    classes, width = model.head.weight.shape
+    context, blocks = len(model.positions.weight), 2 * len(model.blocks)
+    larger = seeded(lambda: GPT(classes, context, width, width // HEAD, blocks), seed)
+    device = next(model.parameters()).device
+    return net2net.transfer(model, larger.to(device), data.example.to(device), seed=seed).model
+
+
 def _convnet(data: Data, width: float) -> nn.Module:
     # Small enough to leave something to gain: on digits, its best accuracy is below its students'.
-    return ConvNet([round(4 * width), round(8 * width)], data.example.shape[1], data.classes)
+    return ConvNet([round(4 * width), round(8 * width)], _image(data)[0], data.classes)
 
 
 def _inception(data: Data, width: float, *, modules: int, stem: int) -> nn.Module:
-    _, channels, size, _ = data.example.shape
+    channels, size, _ = _image(data)
     return inception_bn(
         size=size, in_channels=channels, classes=data.classes,
         modules=modules, stem=stem, widths=width,
     )  # fmt: skip
+
+
+def _gpt(data: Data, width: float) -> nn.Module:
+    if data.example.dim() != 2:
+        raise DataError("These data are no texts. Give --model the name of a network for images.")
+    # LayerNorms grow by whole multiples, so these are the paper's factors here.
+    heads = round(4 * {NARROW: 0.5, WIDE: 2.0}.get(width, width))
+    return GPT(data.classes, data.example.shape[1], HEAD * heads, heads)
+
+
+def _image(data: Data) -> torch.Size:
+    """Channels, height, width."""
+    if data.example.dim() != 4:
+        raise DataError("These data are no images. Give --model the name of a network for texts.")
+    return data.example.shape[1:]
 
 
 PAIRS = identities({"stages.*.middle.0": 2, "stages.*.long.1": 2})
@@ -82,6 +117,7 @@ NETWORKS: dict[str, Network] = {
     "convnet": Network(_convnet, identities({"blocks.*.conv": 1})),
     "inception": Network(partial(_inception, modules=11, stem=16), PAIRS, ON_TOP),
     "inception-4": Network(partial(_inception, modules=4, stem=8), PAIRS, ON_TOP),
+    "gpt": Network(_gpt, _more_blocks),
     "inception-2": Network(partial(_inception, modules=2, stem=4), PAIRS, ON_TOP),
 }
 

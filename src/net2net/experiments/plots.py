@@ -16,7 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.results import Results
-from net2net.experiments.tasks import task_named
+from net2net.experiments.tasks import title
 from net2net.plan import write_whole
 
 COLOURS = {
@@ -58,8 +58,8 @@ def plot_question(results: Results, question: str, path: Path) -> None:
     whole.legend(frameon=False, loc="lower right", fontsize=8)
     seeds = len(results.of(TEACHER))
     count = f"mean ± deviation, {seeds} seeds" if seeds > 1 else "1 seed"
-    title = task_named(results.experiment.task).title
-    figure.suptitle(f"{question.capitalize()} students: {title} ({count})", fontsize=13)
+    task = title(results.experiment.task)
+    figure.suptitle(f"{question.capitalize()} students: {task} ({count})", fontsize=13)
     # Drawn again from the same records, the files are the same.
     with matplotlib.rc_context({"svg.hashsalt": "net2net"}):
         for kind, options in (("png", {"dpi": 100}), ("svg", {"metadata": {"Date": None}})):

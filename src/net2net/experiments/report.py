@@ -22,7 +22,7 @@ from net2net.experiments.plan import TEACHER
 from net2net.experiments.plots import plot_question
 from net2net.experiments.results import Results
 from net2net.experiments.summary import Summary, summarise
-from net2net.experiments.tasks import task_named
+from net2net.experiments.tasks import title
 from net2net.plan import write_whole
 
 
@@ -61,7 +61,7 @@ def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
     environment.filters |= {tool.__name__: tool for tool in tools}
     experiment = results.experiment
     return environment.get_template("report.html").render(
-        title=f"{experiment.entry.title}, {task_named(experiment.task).title}",
+        title=f"{experiment.entry.title}, {title(experiment.task)}",
         experiment=experiment,
         summary=summary,
         findings=findings(summary),
