@@ -813,6 +813,30 @@ def test_masks_that_are_the_same_for_all_units() -> None:
     assert (growth.model.heads, growth.model.stem.out_features) == (4, 16)
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda ones: ones.cumsum(0),
+        lambda ones: ones.expand(len(ones), -1).tril()[2],
+        lambda ones: torch.cat([ones[:2], 2 * ones[2:]]),
+        lambda ones: F.pad(ones[2:], (2, 0)),
+    ],
+)
+def test_constants_that_are_made_of_ones(made: Any) -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return self.head(x * made(torch.ones(x.shape[1], dtype=x.dtype)))
+
+    teacher = randomise(Weighted())
+    with refused(NotGrowableError, "a constant", teacher=teacher):
+        net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
+
+
 @pytest.mark.parametrize("how", ["ones", "expanded"])
 def test_a_constant_that_is_written_to_differs_by_unit(how: str) -> None:
     class Written(nn.Module):

@@ -41,6 +41,22 @@ EVEN = frozenset(
 (masks, the one key head of many query heads)."""
 
 
+ALIKE = EVEN | {
+    *map(
+        rules.canonical,
+        """
+        index_select narrow select squeeze unbind chunk split split_with_sizes
+        sum mean amax amin max min any all prod softmax
+        """.split(),
+    ),
+    *map(
+        rules.canonical,
+        {*(rules.pointwise.UNARY + rules.pointwise.BINARY).split()} - rules.pointwise.RANDOM,
+    ),
+}
+"""What makes of tensors that each hold one value everywhere others that do."""
+
+
 def infer(
     traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False
 ) -> Inference:
@@ -186,8 +202,9 @@ class Walk:
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
         if not any(value.parts for value in inputs) and rules.canonical(op.name) not in EVEN:
-            uniform = rules.canonical(op.name) in UNIFORM or (
-                bool(inputs) and all(value.uniform for value in inputs)
+            name = rules.canonical(op.name)
+            uniform = name in UNIFORM or (
+                name in ALIKE and bool(inputs) and all(value.uniform for value in inputs)
             )
             results = [Value(shape, uniform=uniform) for shape in shapes]
         else:

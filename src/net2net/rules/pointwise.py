@@ -28,6 +28,11 @@ BINARY = """
 """
 SCALING = frozenset("mul multiply div divide true_divide".split())
 
+RANDOM = frozenset(
+    "alpha_dropout bernoulli cauchy dropout exponential feature_alpha_dropout feature_dropout"
+    " geometric log_normal native_dropout normal random uniform".split()
+)
+
 FACTORIES = """
     empty empty_like empty_strided full full_like new_empty new_full new_ones new_zeros ones
     ones_like scalar_tensor zeros zeros_like
