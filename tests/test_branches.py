@@ -869,6 +869,25 @@ class Narrowed(nn.Module):
         return self.head(self.stem(x).narrow(1, start, 2))
 
 
+class Gathered(nn.Module):
+    """Writes through a view what it computes, into zeros made like something hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.stem, self.head = 4, nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        out = x.new_zeros(self.rows, x.shape[1])
+        out[2:] = x[2:]
+        out[:2] += x[:2].tanh()
+        return self.head(out)
+
+
+def test_zeros_that_are_filled_with_what_is_hidden() -> None:
+    assert widen(randomise(Gathered()), 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
 class Conjugated(nn.Module):
     """The imaginary part of a conjugate is a view that is negated when it is read."""
 

@@ -201,19 +201,21 @@ class Walk:
         inputs = [self.value(ref) for ref in op.reads]
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
-        if not any(value.parts for value in inputs) and rules.canonical(op.name) not in EVEN:
-            name = rules.canonical(op.name)
-            uniform = name in UNIFORM or (
-                name in ALIKE and bool(inputs) and all(value.uniform for value in inputs)
-            )
-            results = [Value(shape, uniform=uniform) for shape in shapes]
+        name = rules.canonical(op.name)
+        uniform = name in UNIFORM or (
+            name in ALIKE and bool(inputs) and all(value.uniform for value in inputs)
+        )
+        if not any(value.parts for value in inputs) and name not in EVEN:
+            results = [Value(shape) for shape in shapes]
         else:
             results = self._apply(op, shapes, inputs, live)
-        if op.named:
+        if uniform:
+            results = [replace(result, uniform=True) for result in results]
+        if op.named and not {ref.id for ref in outputs} & self.filled:
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)
-            even = result.even if rules.canonical(op.name) in EVEN else frozenset[int]()
+            even = result.even if name in EVEN else frozenset[int]()
             result = replace(result, parts=parts, even=even)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
