@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from net2net.experiments import keras_mnist
 from net2net.experiments.data import InMemory
+from net2net.experiments.figures import FIGURES
+from net2net.experiments.methods import Origin, Role
 from net2net.experiments.models import seeded
+from net2net.experiments.plan import Experiment
+from net2net.experiments.results import load_results
+from net2net.experiments.tasks import TASKS
 
 from .helpers import deepen, noise, randomise, widen
+from .test_reproduce import reproduce
 
 
 @pytest.fixture
@@ -74,3 +83,33 @@ def test_pixels_lie_between_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(data.train_x, pixels[:20] / 255, atol=1e-6)
     assert torch.allclose(data.val_x, pixels[20:] / 255, atol=1e-6)
     assert torch.equal(data.train_y, y[:20]) and data.classes == 10
+
+
+def test_its_figure_has_its_settings(tmp_path: Path) -> None:
+    refused = reproduce("keras", "--data", "digits")
+    assert refused.exit_code == 2 and "No such option" in refused.output
+    result = reproduce("keras", *f"--seeds 1 --steps 2 --workers 1 --out {tmp_path}".split())
+    assert result.exit_code == 0, result.output
+    results = load_results(tmp_path)
+    assert results.experiment.network.noise == 0.05
+    usual = TASKS["keras-mnist"].schedule
+    assert usual.batch_size == 32 and usual.steps * 32 == 3 * results.experiment.data.size
+    assert results.experiment.schedule == replace(usual, steps=2, every=1)
+    rates = {key.arm: {one.lr for one in run.evaluations} for key, run in results.runs.items()}
+    assert rates.pop("teacher") == {0.01}
+    assert len(rates) == 4 and all(found == {0.001} for found in rates.values())
+
+
+def test_its_figures_students_start_as_they_say(teacher: nn.Module) -> None:
+    teacher = teacher.float().eval()
+    experiment = Experiment("keras", "keras-mnist", "keras")
+    origin = Origin(experiment.network, teacher, experiment.data, 0)
+    x = experiment.data.val_x[:50]
+    for name, arm in FIGURES["keras"].arms.items():
+        student = arm.student(origin).eval()
+        wider = arm.question == "wider"
+        larger = keras_mnist.network(128 if wider else 64, deeper=not wider)
+        assert shapes(student) == shapes(larger), name
+        with torch.no_grad():
+            gap = (student(x) - teacher(x)).abs().max() / teacher(x).abs().max()
+        assert gap < 0.1 if arm.role is Role.NET2NET else gap > 0.1, name

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from net2net.experiments import networks
+from net2net.experiments import keras_mnist, networks
 from net2net.experiments.methods import METHODS, Origin, Role, Target, deeper, deepest, same, wider
 
 GROWN, SCRATCH = 0.3, 1.0
 """Learning rates, relative to the teacher's."""
+
+KERAS = keras_mnist.LR_SCALE
 
 RATES = (1.0, 0.3, 0.1)
 """Those that the figure of wider students compares."""
@@ -100,6 +102,16 @@ FIGURES: dict[str, Figure] = {
             "net2wider": Arm("Net2WiderNet", "larger", "net2net", WIDE, GROWN),
             "net2deeper": Arm("Net2DeeperNet", "larger", "net2net", deepest, GROWN),
             "original": Arm("the original, trained on", "larger", "going_on", same, GROWN),
+        },
+    ),
+    "keras": Figure(
+        "The example that came with Keras",
+        1.0,
+        {
+            "net2wider": Arm("Net2WiderNet", "wider", "net2net", DOUBLE, KERAS),
+            "random_pad": Arm("random pad", "wider", "keras_random_pad", DOUBLE, KERAS),
+            "net2deeper": Arm("Net2DeeperNet", "deeper", "net2net", deeper, KERAS),
+            "random_init": Arm("random init", "deeper", "keras_random_init", deeper, KERAS),
         },
     ),
 }

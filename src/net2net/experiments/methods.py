@@ -10,6 +10,7 @@ from enum import Enum
 from torch import nn
 
 import net2net
+from net2net.experiments import keras_mnist
 from net2net.experiments.data import Data
 from net2net.experiments.models import reinitialised, seeded
 from net2net.experiments.networks import Network, widths_towards
@@ -105,9 +106,20 @@ def _going_on(origin: Origin, target: Target) -> nn.Module:
     return target(origin, "replicate", 0.0)
 
 
+def _keras_pad(origin: Origin, target: Target) -> nn.Module:
+    """The baselines of Keras's example; of its target, they know by themselves."""
+    return keras_mnist.random_pad(origin.teacher, origin.seed + SCRATCH_SEED)
+
+
+def _keras_init(origin: Origin, target: Target) -> nn.Module:
+    return keras_mnist.random_init(origin.teacher, origin.seed + SCRATCH_SEED)
+
+
 METHODS: dict[str, Method] = {
     "net2net": Method(Role.NET2NET, _net2net),
     "random_pad": Method(Role.BASELINE, _random_pad),
     "scratch": Method(Role.SCRATCH, _scratch),
+    "keras_random_pad": Method(Role.BASELINE, _keras_pad),
+    "keras_random_init": Method(Role.BASELINE, _keras_init),
     "going_on": Method(Role.TEACHER, _going_on),
 }

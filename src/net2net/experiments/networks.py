@@ -16,6 +16,7 @@ from torch import nn
 import net2net
 from net2net.deepen import Depths
 from net2net.errors import Net2NetError
+from net2net.experiments import keras_mnist
 from net2net.experiments.data import Data, DataError
 from net2net.experiments.gpt import GPT
 from net2net.experiments.models import ConvNet, seeded
@@ -101,6 +102,12 @@ def _gpt(data: Data, width: float) -> nn.Module:
     return GPT(data.classes, data.example.shape[1], HEAD * heads, heads)
 
 
+def _keras(data: Data, width: float) -> nn.Module:
+    if _image(data) != (1, 28, 28):
+        raise DataError("Keras's example has grey images of 28 pixels. Give another --model.")
+    return keras_mnist.network(round(64 * width), classes=data.classes)
+
+
 def _image(data: Data) -> torch.Size:
     """Channels, height, width."""
     if data.example.dim() != 4:
@@ -118,6 +125,7 @@ NETWORKS: dict[str, Network] = {
     "inception": Network(partial(_inception, modules=11, stem=16), PAIRS, ON_TOP),
     "inception-4": Network(partial(_inception, modules=4, stem=8), PAIRS, ON_TOP),
     "gpt": Network(_gpt, _more_blocks),
+    "keras": Network(_keras, identities(keras_mnist.DEEPER), noise=keras_mnist.NOISE),
     "inception-2": Network(partial(_inception, modules=2, stem=4), PAIRS, ON_TOP),
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from net2net.experiments import data, folders, texts
+from net2net.experiments import data, folders, keras_mnist, texts
 from net2net.experiments.schedule import OPTIMISERS, Schedule
 from net2net.models import STEMS
 
@@ -47,6 +47,10 @@ TASKS: dict[str, Task] = {
     "stdlib-text": Task(
         "characters of Python's standard library",
         lambda folder: texts.stdlib_text(folder=folder), "gpt", TEXT,
+    ),
+    "keras-mnist": Task(
+        "5,000 digits of MNIST, as in Keras's example", lambda folder: keras_mnist.data(),
+        "keras", keras_mnist.SCHEDULE,
     ),
 }  # fmt: skip
 
