@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import torch
 from torch import nn
 
 from net2net.experiments import keras_mnist
-from net2net.experiments.data import InMemory
+from net2net.experiments.data import InMemory, mnist5k
 from net2net.experiments.figures import FIGURES
 from net2net.experiments.methods import Origin, Role
 from net2net.experiments.models import seeded
 from net2net.experiments.plan import Experiment
 from net2net.experiments.results import load_results
-from net2net.experiments.tasks import TASKS
+from net2net.experiments.tasks import TASKS, load
 
 from .helpers import deepen, noise, randomise, widen
 from .test_reproduce import reproduce
@@ -85,6 +86,17 @@ def test_pixels_lie_between_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(data.train_y, y[:20]) and data.classes == 10
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Its data, with fewer images to validate on."""
+    data = replace(mnist5k(), val_x=mnist5k().val_x[:50], val_y=mnist5k().val_y[:50])
+    monkeypatch.setattr(keras_mnist, "mnist5k", lambda: data)
+    load.cache_clear()
+    yield
+    load.cache_clear()
+
+
+@pytest.mark.usefixtures("few")
 def test_its_figure_has_its_settings(tmp_path: Path) -> None:
     refused = reproduce("keras", "--data", "digits")
     assert refused.exit_code == 2 and "No such option" in refused.output
