@@ -332,7 +332,11 @@ ARGUMENTS = [
 
 def started(out: Path) -> subprocess.Popen[str]:
     """The command in a process group of its own, as a shell starts it, in the midst of its work."""
-    code = "from net2net.cli import main; main()"
+    # Who runs the tests in the background lets them ignore Ctrl-C, and what they start as well.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from net2net.cli import main; main()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code, *ARGUMENTS, str(out)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
