@@ -94,10 +94,16 @@ def origin_of(figure: str) -> Origin:
     return Origin(experiment.network, teacher, experiment.data, 0)
 
 
-@pytest.mark.parametrize("figure", ["wider", "deeper", "explore"])
+@pytest.mark.parametrize("figure", sorted({*commands.FIGURES} - {"lifelong", "keras"}))
 def test_students_of_a_figure_have_its_architecture_and_start_as_they_say(figure: str) -> None:
     origin, x = origin_of(figure), digits().val_x[:64]
-    widths = {"wider": 1.0, "explore": 2**0.5}
+    widths = {
+        "wider": 1.0,
+        "prediction": 1.0,
+        "related": 1.0,
+        "explore": 2**0.5,
+        "lifelong": 0.3**0.5,
+    }
     distinct = {(arm.method, arm.target): arm for arm in FIGURES[figure].arms.values()}
     for (name, _), arm in distinct.items():
         student = arm.student(origin).eval()
@@ -231,7 +237,7 @@ def test_the_time_left_is_by_the_seconds_of_each_arm() -> None:
     now = 0.0
     slow, fast = Key("slow", 0), Key("fast", 0)
     keys = [slow, fast, Key("slow", 1), Key("new", 0)]
-    estimate = Estimate(keys, 10, workers=2, clock=lambda: now)
+    estimate = Estimate(dict.fromkeys(keys, 10), workers=2, clock=lambda: now)
     assert estimate.seconds_left() is None and str(estimate) == ""
     for key in (slow, fast):
         estimate.update(key, 0)

@@ -86,6 +86,12 @@ FIGURES = {
     "scratch.",
     "explore": "Figure 6: the standard network grows beyond itself, in width and in depth; beside "
     "them the original, trained on.",
+    "prediction": "Section 2.1: a student from scratch that also predicts the teacher's hidden "
+    "layers, against Net2WiderNet and from scratch.",
+    "related": "The related work: distillation into the student, and new units beside old weights "
+    "that are frozen (as in cascade-correlation), against Net2WiderNet and from scratch.",
+    "lifelong": "The introduction's lifelong learning: the training data grow in stages, and the "
+    "network with them; against a small one, a large one, and from scratch at every stage.",
     "keras": "The example that came with Keras, with its own network, settings and baselines, on "
     "5,000 digits of MNIST.",
 }
@@ -116,7 +122,7 @@ def _any_data(command: Function) -> Function:
 
 def _figure(name: str, text: str) -> None:
     @_seeds
-    @click.option("--steps", type=click.IntRange(min=1), help="Of every model.")
+    @click.option("--steps", type=click.IntRange(min=1), help="Of every model and stage.")
     @click.option(
         "--epochs", type=click.FloatRange(min=0, min_open=True), help="In place of steps."
     )
@@ -259,7 +265,7 @@ def _run(experiment: Experiment, out: Path, console: Console, workers: int) -> R
     from net2net.experiments.estimate import Estimate
     from net2net.experiments.run import run_experiment
 
-    estimate = Estimate(experiment.keys, experiment.schedule.steps, workers)
+    estimate = Estimate({key: experiment.steps_of(key) for key in experiment.keys}, workers)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"),
         TimeElapsedColumn(), TextColumn("{task.fields[left]}"),

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,10 @@ class Data(Protocol):
     def example(self) -> Tensor:
         """A few training inputs, for tracing and verifying a model."""
 
+    def part(self, share: float) -> Data:
+        """The same with fewer training examples, drawn at random; a larger share has those of a
+        smaller one."""
+
     def epochs(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Training batches without end, in an order that only the seed determines; without the
         first few, for who goes on."""
@@ -69,6 +73,10 @@ class InMemory:
     def example(self) -> Tensor:
         return self.train_x[:EXAMPLES]
 
+    def part(self, share: float) -> InMemory:
+        index = nested(self.size, share)
+        return replace(self, train_x=self.train_x[index], train_y=self.train_y[index])
+
     def epochs(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         for index in islice(shuffled(self.size, batch_size, seed), skip, None):
             yield self.train_x[index], self.train_y[index]
@@ -91,6 +99,13 @@ def shuffled(count: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     while True:
         order = torch.randperm(count, generator=generator)
         yield from torch.split(order[: count - count % batch_size], batch_size)
+
+
+def nested(count: int, share: float) -> Tensor:
+    """A share of the numbers below ``count``, in their order: at random, but the same everywhere,
+    and the more has all of the less."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    return order[: max(1, round(share * count))].sort().values
 
 
 def by_hash(names: Iterable[str]) -> list[str]:

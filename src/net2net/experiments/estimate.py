@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 from net2net.experiments.plan import Key
 
@@ -13,10 +13,9 @@ class Estimate:
     """The time that is left. Students are slower than their teacher, so it is kept by arm."""
 
     def __init__(
-        self, keys: Sequence[Key], steps: int, workers: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        self._left = dict.fromkeys(keys, steps)
+        self, steps: Mapping[Key, int], workers: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._left = dict(steps)
         self._workers = workers
         self._clock = clock
         self._last: dict[Key, float] = {}

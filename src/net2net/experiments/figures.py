@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from net2net.experiments import keras_mnist, networks
-from net2net.experiments.methods import METHODS, Origin, Role, Target, deeper, deepest, same, wider
+from net2net.experiments import keras_mnist
+from net2net.experiments.lessons import Lesson
+from net2net.experiments.methods import METHODS, Origin, Role, Target, Wider, deeper, deepest, same
+from net2net.experiments.networks import NARROW, WIDE
 
 GROWN, SCRATCH = 0.3, 1.0
 """Learning rates, relative to the teacher's."""
@@ -27,8 +29,31 @@ RATES = (1.0, 0.3, 0.1)
 """Those that the figure of wider students compares."""
 
 
+class _Student:
+    """How a student is made of what there is, and what it is taught."""
+
+    method: str
+    target: Target
+    lr_scale: float
+
+    def student(self, origin: Origin) -> nn.Module:
+        return METHODS[self.method].student(origin, self.target)
+
+    def lesson(self, origin: Origin, student: nn.Module) -> Lesson:
+        return METHODS[self.method].lesson(origin, self.target, student)
+
+
 @dataclass(frozen=True)
-class Arm:
+class Stage(_Student):
+    """A later part of a life, that of a student of the network before."""
+
+    method: str
+    target: Target
+    lr_scale: float
+
+
+@dataclass(frozen=True)
+class Arm(_Student):
     """A student: how it is obtained, how large it is, and the learning rate it starts with."""
 
     label: str
@@ -37,13 +62,16 @@ class Arm:
     method: str
     target: Target
     lr_scale: float
+    later: tuple[Stage, ...] = ()
+    """What it becomes when there are more data."""
 
     @property
     def role(self) -> Role:
         return METHODS[self.method].role
 
-    def student(self, origin: Origin) -> nn.Module:
-        return METHODS[self.method].student(origin, self.target)
+    @property
+    def stages(self) -> tuple[Arm | Stage, ...]:
+        return (self, *self.later)
 
 
 @dataclass(frozen=True)
@@ -54,6 +82,10 @@ class Figure:
     teacher: float
     """The factor of the teacher's widths."""
     arms: Mapping[str, Arm]
+    shares: tuple[float, ...] = (1.0,)
+    """Of the training data, how much there is in each stage. The teacher lives in the first one
+    only. An arm that has a stage less goes on from there, and its life begins with the
+    teacher's."""
 
 
 def _at_rates(name: str, label: str, question: str, method: str, target: Target) -> dict[str, Arm]:
@@ -64,7 +96,19 @@ def _at_rates(name: str, label: str, question: str, method: str, target: Target)
     }
 
 
-DOUBLE, STANDARD, WIDE = wider(2.0), wider(1.0), wider(networks.WIDE)
+DOUBLE, STANDARD, LARGER = Wider(2.0), Wider(1.0), Wider(WIDE)
+
+SIZES = (0.3, NARROW, 1.0, WIDE)
+"""Factors of the widths in the stages of a life."""
+
+GOING_ON = ("going_on", same, GROWN)
+
+
+def _grown(label: str, method: str, rate: float) -> Arm:
+    """An arm that becomes wider whenever there are more data."""
+    first, *later = (Stage(method, Wider(size), rate) for size in SIZES[1:])
+    return Arm(label, "lifelong", method, first.target, rate, tuple(later))
+
 
 FIGURES: dict[str, Figure] = {
     "demo": Figure(
@@ -80,7 +124,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "wider": Figure(
         "Figure 4: the narrow network becomes the standard one",
-        networks.NARROW,
+        NARROW,
         {
             **_at_rates("net2wider", "Net2WiderNet", "wider", "net2net", STANDARD),
             **_at_rates("random_pad", "random pad", "wider", "random_pad", STANDARD),
@@ -99,7 +143,7 @@ FIGURES: dict[str, Figure] = {
         "Figure 6: the standard network grows beyond itself",
         1.0,
         {
-            "net2wider": Arm("Net2WiderNet", "larger", "net2net", WIDE, GROWN),
+            "net2wider": Arm("Net2WiderNet", "larger", "net2net", LARGER, GROWN),
             "net2deeper": Arm("Net2DeeperNet", "larger", "net2net", deepest, GROWN),
             "original": Arm("the original, trained on", "larger", "going_on", same, GROWN),
         },
@@ -113,5 +157,43 @@ FIGURES: dict[str, Figure] = {
             "net2deeper": Arm("Net2DeeperNet", "deeper", "net2net", deeper, KERAS),
             "random_init": Arm("random init", "deeper", "keras_random_init", deeper, KERAS),
         },
+    ),
+    "prediction": Figure(
+        "Section 2.1: predicting the teacher's hidden layers",
+        NARROW,
+        {
+            "net2wider": Arm("Net2WiderNet", "wider", "net2net", STANDARD, GROWN),
+            "prediction": Arm("feature prediction", "wider", "prediction", STANDARD, SCRATCH),
+            "scratch_wide": Arm("from scratch", "wider", "scratch", STANDARD, SCRATCH),
+        },
+    ),
+    "related": Figure(
+        "The neighbours in the paper's related work",
+        NARROW,
+        {
+            "net2wider": Arm("Net2WiderNet", "wider", "net2net", STANDARD, GROWN),
+            "distillation": Arm("distillation", "wider", "distillation", STANDARD, SCRATCH),
+            # Nothing old can be spoilt, so the full rate; on digits (seeds 100, 101) it is better.
+            "frozen": Arm("old weights frozen", "wider", "frozen", STANDARD, SCRATCH),
+            "scratch_wide": Arm("from scratch", "wider", "scratch", STANDARD, SCRATCH),
+        },
+    ),
+    "lifelong": Figure(
+        "Lifelong learning: data and networks that grow",
+        SIZES[0],
+        {
+            "net2wider": _grown("Net2WiderNet at every stage", "net2net", GROWN),
+            "retrained": _grown("from scratch at every stage", "scratch", SCRATCH),
+            "small": Arm("small, trained on", "lifelong", *GOING_ON, (Stage(*GOING_ON),) * 2),
+            "large": Arm(
+                "large from the start",
+                "lifelong",
+                "scratch",
+                Wider(SIZES[-1]),
+                SCRATCH,
+                (Stage(*GOING_ON),) * 3,
+            ),
+        },
+        (0.1, 0.25, 0.5, 1.0),
     ),
 }

@@ -29,6 +29,13 @@ def steps(to: StepsTo | None) -> str:
     return text if to.reached == to.seeds else f"{text} ({to.reached}/{to.seeds})"
 
 
+def heading(summary: Summary, step: int) -> str:
+    """What a checkpoint is called."""
+    if not summary.shares:
+        return f"step {step}"
+    return f"{100 * summary.shares[summary.checkpoints.index(step)]:g} % data"
+
+
 def flops(value: float) -> str:
     """A number of operations with three digits."""
     for prefix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
@@ -37,11 +44,11 @@ def flops(value: float) -> str:
     return f"{value:.3g}"
 
 
-def flops_to(to: StepsTo | None, row: Row, before: int = 0) -> str:
+def flops_to(to: StepsTo | None, before: int = 0) -> str:
     """Operations to an accuracy, if need be with those that were spent before."""
-    if to is None or to.steps is None:
+    if to is None or to.flops is None:
         return steps(to)
-    text = flops(to.steps.mean * row.flops_per_step + before)
+    text = flops(to.flops.mean + before)
     return text if to.reached == to.seeds else f"{text} ({to.reached}/{to.seeds})"
 
 
@@ -68,6 +75,21 @@ def findings(summary: Summary) -> dict[str, list[str]]:
 def _of(summary: Summary, question: Question) -> Iterator[str]:
     if not question.rows:
         return
+    if summary.shares:
+        yield from _life(summary, question)
+    else:
+        yield from _start(summary, question)
+    for arm, others in question.final_leads.items():
+        for other, leads in others.items():
+            if leads:
+                other = "its teacher" if other == TEACHER else called(question.label(other))
+                yield _verdict(question.label(arm), other, leads)
+    for row in question.rows:
+        if row.saving is not None and row.to_scratch is not None:
+            yield from _compute(summary, question, row, row.to_scratch, row.saving)
+
+
+def _start(summary: Summary, question: Question) -> Iterator[str]:
     starts = [f"{row.label} {percent(row.start)} %" for row in question.rows]
     yield (
         f"Before training: {', '.join(starts)}. "
@@ -75,30 +97,34 @@ def _of(summary: Summary, question: Question) -> Iterator[str]:
     )
     speeds = [f"{row.label} {steps(row.to_teacher)}" for row in question.rows]
     yield f"Steps to the teacher's accuracy: {', '.join(speeds)}."
-    for arm, others in question.final_leads.items():
-        for other, leads in others.items():
-            if leads:
-                other = "its teacher" if other == TEACHER else _called(question.label(other))
-                yield _verdict(question.label(arm), other, leads)
-    for row in question.rows:
-        if row.saving is not None and row.to_scratch is not None:
-            yield from _compute(row, row.to_scratch, row.saving)
 
 
-def _compute(row: Row, to: StepsTo, saving: Saving) -> Iterator[str]:
+def _life(summary: Summary, question: Question) -> Iterator[str]:
+    for share, step in zip(summary.shares, summary.checkpoints, strict=True):
+        ends = [f"{row.label} {percent(row.accuracy[step])} %" for row in question.rows]
+        yield f"After the stage with {100 * share:g} % of the data: {', '.join(ends)}."
+    spent = [f"{row.label} {flops(row.flops)}FLOP" for row in question.rows]
+    yield f"Compute of all stages: {', '.join(spent)}."
+
+
+def _compute(
+    summary: Summary, question: Question, row: Row, to: StepsTo, saving: Saving
+) -> Iterator[str]:
+    best = f"the best accuracy of {called(question.reference)}"
     if to.reached == 0:
-        yield f"{row.label} never reached the best accuracy of the student from scratch."
+        yield f"{row.label} never reached {best}."
     elif saving.without_teacher is not None:
         reached = "" if to.reached == to.seeds else f" in {to.reached} of {to.seeds} seeds"
+        counted = f", or {saved(saving.with_teacher)} if the teacher's training counts"
         yield (
-            f"{row.label} reached the best accuracy of the student from scratch{reached}; that "
-            f"saved {saved(saving.without_teacher)} of its compute, or "
-            f"{saved(saving.with_teacher)} if the teacher's training counts."
+            f"{row.label} reached {best}{reached}; that saved {saved(saving.without_teacher)} of "
+            f"its compute{'' if summary.shares else counted}."
         )
 
 
-def _called(label: str) -> str:
-    return "the student from scratch" if label == "from scratch" else label
+def called(label: str) -> str:
+    """An arm in a sentence."""
+    return f"the student {label}" if label.startswith("from scratch") else label
 
 
 def _verdict(label: str, other: str, leads: list[float]) -> str:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from net2net.experiments.data import EXAMPLES, DataError, by_hash, shuffled
+from net2net.experiments.data import EXAMPLES, DataError, by_hash, nested, shuffled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -68,6 +68,9 @@ class ImageFolder:
     @property
     def example(self) -> Tensor:
         return next(self._read([self.train.at(torch.arange(min(EXAMPLES, self.size)))]))[0]
+
+    def part(self, share: float) -> ImageFolder:
+        return replace(self, train=self.train.at(nested(self.size, share)))
 
     def epochs(self, batch_size: int, seed: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         order = islice(shuffled(self.size, batch_size, seed), skip, None)

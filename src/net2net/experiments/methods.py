@@ -6,14 +6,17 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from torch import nn
 
 import net2net
 from net2net.experiments import keras_mnist
 from net2net.experiments.data import Data
+from net2net.experiments.lessons import Distillation, Frozen, Lesson, LessonError, Prediction
 from net2net.experiments.models import reinitialised, seeded
 from net2net.experiments.networks import Network, widths_towards
+from net2net.plan import WidenPlan
 
 SCRATCH_SEED = 1000
 """Added to the seed for new weights, so that they are not those the teacher began with."""
@@ -34,12 +37,19 @@ Target = Callable[[Origin, str, float], nn.Module]
 the student."""
 
 
-def wider(factor: float) -> Target:
-    """To the widths of the network that is built with this factor."""
+@dataclass(frozen=True)
+class Wider:
+    """The target of the widths that the network has which is built with this factor."""
 
-    def grow(origin: Origin, method: str, noise: float) -> nn.Module:
-        larger = seeded(lambda: origin.network.build(origin.data, factor), 0)
-        grown = net2net.widen(
+    factor: float
+
+    def __call__(self, origin: Origin, method: str, noise: float) -> nn.Module:
+        return self.growth(origin, method, noise).model
+
+    def growth(self, origin: Origin, method: str, noise: float) -> net2net.Growth:
+        """The student with the plan that made it."""
+        larger = seeded(lambda: origin.network.build(origin.data, self.factor), 0)
+        return net2net.widen(
             origin.teacher,
             widths_towards(origin.teacher, larger),
             origin.data.example.to(next(origin.teacher.parameters()).device),
@@ -47,9 +57,6 @@ def wider(factor: float) -> Target:
             noise=noise,
             seed=origin.seed,
         )
-        return grown.model
-
-    return grow
 
 
 def deeper(origin: Origin, method: str, noise: float) -> nn.Module:
@@ -72,17 +79,23 @@ class Role(Enum):
     """What a method is there for."""
 
     NET2NET = "the method"
-    BASELINE = "another way to use the teacher's weights"
+    BASELINE = "another way to use the teacher"
     SCRATCH = "new weights"
     TEACHER = "no growth"
 
 
+def _classes(origin: Origin, target: Target, student: nn.Module) -> Lesson:
+    """What is in the data, and nothing else."""
+    return Lesson()
+
+
 @dataclass(frozen=True)
 class Method:
-    """A way to obtain a student of a target."""
+    """A way to obtain a student of a target, and what it is taught."""
 
     role: Role
     student: Callable[[Origin, Target], nn.Module]
+    lesson: Callable[[Origin, Target, nn.Module], Lesson] = _classes
 
 
 def _net2net(origin: Origin, target: Target) -> nn.Module:
@@ -115,6 +128,26 @@ def _keras_init(origin: Origin, target: Target) -> nn.Module:
     return keras_mnist.random_init(origin.teacher, origin.seed + SCRATCH_SEED)
 
 
+def _prediction(origin: Origin, target: Target, student: nn.Module) -> Lesson:
+    """Beside the classes, the values of the teacher's hidden layers."""
+    heads = partial(Prediction, origin.teacher, student, origin.data.example)
+    return seeded(heads, origin.seed + SCRATCH_SEED)
+
+
+def _distillation(origin: Origin, target: Target, student: nn.Module) -> Lesson:
+    """Beside the classes, the teacher's soft predictions."""
+    return Distillation(origin.teacher)
+
+
+def _frozen(origin: Origin, target: Target, student: nn.Module) -> Lesson:
+    """The classes, with new weights only."""
+    if not isinstance(target, Wider):
+        raise LessonError("Only a wider student has weights of its teacher's to be frozen.")
+    plan = target.growth(origin, "random_pad", 0.0).plan
+    assert isinstance(plan, WidenPlan), "that is how widen grows"
+    return Frozen(student, plan)
+
+
 METHODS: dict[str, Method] = {
     "net2net": Method(Role.NET2NET, _net2net),
     "random_pad": Method(Role.BASELINE, _random_pad),
@@ -122,4 +155,7 @@ METHODS: dict[str, Method] = {
     "keras_random_pad": Method(Role.BASELINE, _keras_pad),
     "keras_random_init": Method(Role.BASELINE, _keras_init),
     "going_on": Method(Role.TEACHER, _going_on),
+    "prediction": Method(Role.BASELINE, _scratch, _prediction),
+    "distillation": Method(Role.BASELINE, _scratch, _distillation),
+    "frozen": Method(Role.BASELINE, _random_pad, _frozen),
 }

@@ -6,11 +6,14 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from net2net.errors import UnsupportedModelError
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 class ConvNet(nn.Module):
@@ -40,7 +43,7 @@ def _block(before: int, after: int) -> nn.Sequential:
     )
 
 
-def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+def seeded(build: Callable[[], Built], seed: int) -> Built:
     """Build a model under a seed, and leave torch's own generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -70,7 +70,20 @@ class Experiment:
     @property
     def steps(self) -> int:
         """Training steps of all runs together."""
-        return len(self.keys) * self.schedule.steps
+        return sum(map(self.steps_of, self.keys))
+
+    def shares(self, key: Key) -> tuple[float, ...]:
+        """How much of the training data there is in each stage of a run."""
+        shares = self.entry.shares
+        return shares[:1] if key.arm == TEACHER else shares[-len(self.arms[key.arm].stages) :]
+
+    def steps_of(self, key: Key) -> int:
+        """Training steps of a run, with those that it takes over from its teacher."""
+        return self.schedule.steps * (1 if key.arm == TEACHER else len(self.entry.shares))
+
+    def takes_over(self, arm: str) -> bool:
+        """Whether the arm's life begins with its teacher's."""
+        return arm != TEACHER and len(self.arms[arm].stages) < len(self.entry.shares)
 
     @property
     def data(self) -> Data:
@@ -88,8 +101,13 @@ class Experiment:
     def _architecture(self) -> str:
         return str(self.teacher(0))
 
+    def rates(self, arm: str) -> list[float]:
+        """The learning rates that its stages start with."""
+        scales = [1.0] if arm == TEACHER else [one.lr_scale for one in self.arms[arm].stages]
+        return [self.schedule.lr * scale for scale in scales]
+
     def lr(self, arm: str) -> float:
-        return self.schedule.lr * (1.0 if arm == TEACHER else self.arms[arm].lr_scale)
+        return self.rates(arm)[0]
 
     def config(self, key: Key) -> dict[str, Any]:
         """All that the numbers of a run depend on, as plain data."""
@@ -105,6 +123,9 @@ class Experiment:
             "machine": asdict(self.machine),
             "versions": {"net2net": net2net.__version__, "torch": torch.__version__},
         }
+        if len(self.entry.shares) > 1:
+            config["shares"] = list(self.shares(key))
+            config["rates"] = self.rates(key.arm)
         if key.arm != TEACHER:
             config["figure"] = self.figure
             config["noise"] = self.network.noise

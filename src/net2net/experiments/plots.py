@@ -22,7 +22,7 @@ from net2net.plan import write_whole
 COLOURS = {
     Role.NET2NET: ("#0072b2", "#56b4e9", "#cc79a7"),
     Role.BASELINE: ("#d55e00", "#e69f00", "#009e73"),
-    Role.SCRATCH: ("#777777",),
+    Role.SCRATCH: ("#777777", "#8c564b"),
     Role.TEACHER: ("#000000",),
 }
 """Of the arms of each role in turn. From Okabe and Ito's palette, whose colours stay apart for
@@ -38,9 +38,12 @@ def plot_question(results: Results, question: str, path: Path) -> None:
     arms = [arm for arm in results.experiment.arms_of(question) if results.of(arm)]
     final = float(np.mean([run.final for run in results.of(TEACHER)]))
     shown = [(training, "train_accuracy"), (whole, "val_accuracy"), (top, "val_accuracy")]
+    steps = results.experiment.schedule.steps
     for axes, what in shown:
         _curves(axes, results, arms, what, STEPS)
-        axes.set_xlim(0, results.experiment.schedule.steps)
+        axes.set_xlim(0, steps * len(results.experiment.entry.shares))
+        for stage in range(1, len(results.experiment.entry.shares)):
+            axes.axvline(stage * steps, color="black", linewidth=0.6, alpha=0.4)
     for axes, what in ((train_flops, "train_accuracy"), (val_flops, "val_accuracy")):
         _curves(axes, results, arms, what, COMPUTE)
     _curves(all_flops, results, arms, "val_accuracy", COMPUTE, teacher_first=True)
@@ -77,10 +80,10 @@ def _curves(
     for arm, colour in {TEACHER: "black", **_colours(results, arms)}.items():
         mean, deviation = _curve(results, arm, what)
         runs = results.of(arm)
-        x = np.array([e.step for e in runs[0].evaluations], float)
-        if unit == COMPUTE:
-            x *= runs[0].start.flops_per_step
-            x += teacher.flops if teacher_first and _needs_teacher(results, arm) else 0
+        at = [e.step for e in runs[0].evaluations]
+        x = np.array([runs[0].flops_at(step) for step in at] if unit == COMPUTE else at, float)
+        if teacher_first and arm != TEACHER and results.adds_teacher(arm):
+            x += teacher.flops
         style = ":" if arm == TEACHER else "-"
         label = "teacher" if arm == TEACHER else results.experiment.arms[arm].label
         axes.plot(x, mean, style, color=colour, label=label, linewidth=1.6)
@@ -94,10 +97,6 @@ def _curves(
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _needs_teacher(results: Results, arm: str) -> bool:
-    return arm != TEACHER and results.experiment.arms[arm].role is not Role.SCRATCH
 
 
 def _colours(results: Results, arms: Sequence[str]) -> dict[str, str]:

@@ -34,6 +34,19 @@ class Start:
 
 
 @dataclass(frozen=True)
+class StageStart:
+    """A later stage of the run begins: other data, and perhaps another network."""
+
+    step: int
+    """After which it begins."""
+    examples: int
+    """For training."""
+    lr: float
+    parameters: int
+    flops_per_step: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What was measured after so many steps of training."""
 
@@ -41,7 +54,8 @@ class Evaluation:
     val_accuracy: float
     val_loss: float
     train_loss: float | None
-    """Mean over the batches since the evaluation before; None before training."""
+    """Of what is minimised, so with all that a lesson adds: mean over the batches since the
+    evaluation before; None before training."""
     lr: float
     train_accuracy: float | None = None
     """On the same batches."""
@@ -55,10 +69,14 @@ class End:
     seconds: float
     fault: str | None = None
     """Why it stopped before its last step, if it did."""
+    stages: int = 0
+    """How many begin after the first."""
 
 
-Record = Start | Evaluation | End
-KINDS: dict[str, type[Record]] = {"start": Start, "evaluation": Evaluation, "end": End}
+Record = Start | StageStart | Evaluation | End
+KINDS: dict[str, type[Record]] = {
+    one.__name__.lower(): one for one in (Start, StageStart, Evaluation, End)
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,8 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     seconds: float
     fault: str | None = None
+    stages: tuple[StageStart, ...] = ()
+    """After the first."""
 
     @property
     def final(self) -> float:
@@ -90,7 +110,20 @@ class Run:
     @property
     def flops(self) -> int:
         """Of the whole training."""
-        return self.evaluations[-1].step * self.start.flops_per_step
+        return self.flops_at(self.evaluations[-1].step)
+
+    @property
+    def parameters(self) -> int:
+        """Of the last network."""
+        return (self.stages[-1] if self.stages else self.start).parameters
+
+    def flops_at(self, step: int) -> int:
+        """Of the training up to a step."""
+        begins = [0, *(stage.step for stage in self.stages)]
+        ends = [*begins[1:], step]
+        costs = [self.start.flops_per_step, *(stage.flops_per_step for stage in self.stages)]
+        spans = zip(begins, ends, costs, strict=True)
+        return sum(max(0, min(end, step) - begin) * cost for begin, end, cost in spans)
 
     def accuracy_at(self, step: int) -> float:
         return next(e.val_accuracy for e in self.evaluations if e.step == step)
@@ -102,8 +135,8 @@ class Run:
 
 def write_run(path: Path, run: Run) -> None:
     """Write a run's records, all or none."""
-    end = End(len(run.evaluations), run.seconds, run.fault)
-    records: Iterable[Record] = (run.start, *run.evaluations, end)
+    end = End(len(run.evaluations), run.seconds, run.fault, len(run.stages))
+    records: Iterable[Record] = (run.start, *run.stages, *run.evaluations, end)
     write_whole(path, "".join(_line(record) + "\n" for record in records))
 
 
@@ -122,9 +155,11 @@ def read_run(path: Path) -> Run:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenRunError(f"Line {number} of {path.name} is not a record.") from error
     evaluations = tuple(record for record in records if isinstance(record, Evaluation))
+    stages = tuple(record for record in records if isinstance(record, StageStart))
     match records:
-        case [Start() as start, *between, End(count, seconds, fault)] if (
-            len(evaluations) == len(between) == count
-        ):
-            return Run(start, evaluations, seconds, fault)
+        case [Start() as start, *between, End() as end] if (len(evaluations), len(stages)) == (
+            end.evaluations,
+            end.stages,
+        ) and len(evaluations) + len(stages) == len(between):
+            return Run(start, evaluations, end.seconds, end.fault, stages)
     raise BrokenRunError(f"{path.name} is not a complete run: it has lost some of its lines.")

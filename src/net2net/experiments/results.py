@@ -10,6 +10,7 @@ from typing import Any
 
 from net2net.errors import Net2NetError
 from net2net.experiments.machine import Machine
+from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER, Experiment, Key
 from net2net.experiments.records import BrokenRunError, Run, read_run
 from net2net.experiments.schedule import Schedule
@@ -51,6 +52,11 @@ class Results:
 
     def _usable(self, key: Key) -> bool:
         return key in self.runs and self.runs[key].fault is None
+
+    def adds_teacher(self, arm: str) -> bool:
+        """Whether the arm needs a teacher whose compute its own records leave out."""
+        new = self.experiment.arms[arm].role is Role.SCRATCH
+        return not new and not self.experiment.takes_over(arm)
 
     def teacher(self, run: Run) -> Run:
         """The run of the teacher that this run's student was made from."""

@@ -14,10 +14,10 @@ from torch import nn
 
 from net2net.experiments import checkpoint
 from net2net.experiments.faults import disk_told, memory_told
+from net2net.experiments.life import Life
 from net2net.experiments.machine import environment
-from net2net.experiments.methods import Origin
 from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.records import Evaluation, Run, Start, write_run
+from net2net.experiments.records import Run, Start, write_run
 from net2net.experiments.results import (
     RUNS,
     Results,
@@ -26,7 +26,7 @@ from net2net.experiments.results import (
     run_paths,
     save_experiment,
 )
-from net2net.experiments.train import DivergedError, Training
+from net2net.experiments.train import DivergedError
 from net2net.experiments.waiting import Queue
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def run_experiment(
     todo = [key for key in experiment.keys if not runner.is_complete(key)]
     for key in experiment.keys:
         if key not in todo:
-            progress(key, experiment.schedule.steps)
+            progress(key, experiment.steps_of(key))
     queue = Queue(todo)
     if workers > 1 and len(todo) > 1:
         from net2net.experiments.workers import run_in_processes
@@ -78,7 +78,7 @@ def finish(runner: Runner, queue: Queue, key: Key, progress: Progress) -> None:
         logger.info("%s: %.2f %% after %d steps", key, 100 * run.final, last.step)
     for dropped in queue.finished(key, usable=run.fault is None):
         logger.warning("%s is left out: its teacher was stopped.", dropped)
-        progress(dropped, runner.experiment.schedule.steps)
+        progress(dropped, runner.experiment.steps_of(dropped))
 
 
 @contextmanager
@@ -114,55 +114,56 @@ class Runner:
 
     def carry_out(self, key: Key, progress: Progress) -> None:
         """Train what the run trains, from where it was left, and record it."""
-        schedule, machine = self.experiment.schedule, self.experiment.machine
-        with disk_told(), memory_told(f"run {key}", schedule.batch_size), machine.random(key.seed):
-            model = self._model(key).to(machine.device)
-            training = Training(
-                model, self.experiment.data, schedule, self.experiment.lr(key.arm), key.seed,
-                machine,
-            )  # fmt: skip
-            run = self._recorded(key, training, progress)
+        batch_size, machine = self.experiment.schedule.batch_size, self.experiment.machine
+        with disk_told(), memory_told(f"run {key}", batch_size), machine.random(key.seed):
+            life = Life(self.experiment, key, self._model(key))
+            run = self._recorded(key, life, progress)
             if key.arm == TEACHER and run.fault is None:
-                checkpoint.save(self._weights(key.seed), model.state_dict())
+                checkpoint.save(self._weights(key.seed), life.training.model.state_dict())
             write_run(self.paths[key], run)
             self._progress(key).unlink(missing_ok=True)
 
-    def _recorded(self, key: Key, training: Training, progress: Progress) -> Run:
+    def _recorded(self, key: Key, life: Life, progress: Progress) -> Run:
+        teacher = None
+        if self.experiment.takes_over(key.arm):
+            teacher = complete_run(self.paths[Key(TEACHER, key.seed)])
+        done = list(teacher.evaluations) if teacher else []
+        first = teacher.start if teacher else life.starts[0]
         start = Start(
             arm=key.arm,
             seed=key.seed,
-            lr=training.lr,
-            parameters=sum(one.numel() for one in training.model.parameters()),
+            lr=first.lr,
+            parameters=first.parameters,
             config=self.experiment.config(key),
-            flops_per_step=training.flops_per_step(),
+            flops_per_step=first.flops_per_step,
             environment=environment(self.experiment.machine.device),
         )
-        done: list[Evaluation] = []
         seconds, fault = 0.0, None
         kept = checkpoint.load_progress(self._progress(key))
         if kept is not None:
             state, done, seconds = kept
-            training.restore(state)
-            progress(key, training.step)
+            life.restore(state)
+        if done:
+            progress(key, done[-1].step)
         begin = time.perf_counter() - seconds
         try:
-            for one in training.evaluations(measured=kept is not None):
+            for one in life.evaluations(measured=kept is not None):
                 progress(key, one.step - (done[-1].step if done else 0))
                 done.append(one)
                 spent = time.perf_counter() - begin
-                checkpoint.save_progress(self._progress(key), training.state(), done, spent)
+                checkpoint.save_progress(self._progress(key), life.state(), done, spent)
         except DivergedError as error:
             fault = str(error)
-            progress(key, training.schedule.steps - (done[-1].step if done else 0))
-        return Run(start, tuple(done), time.perf_counter() - begin, fault)
+            progress(key, self.experiment.steps_of(key) - (done[-1].step if done else 0))
+        stages = tuple(life.starts if teacher else life.starts[1:])
+        return Run(start, tuple(done), time.perf_counter() - begin, fault, stages)
 
     def _model(self, key: Key) -> nn.Module:
         if key.arm == TEACHER:
             return self.experiment.teacher(key.seed)
         teacher = self._teacher(key.seed)
         assert teacher is not None, "the teacher's run is complete"
-        origin = Origin(self.experiment.network, teacher, self.experiment.data, key.seed)
-        return self.experiment.arms[key.arm].student(origin)
+        return teacher
 
     def _teacher(self, seed: int) -> nn.Module | None:
         """The trained teacher; None if its weights cannot be read."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from net2net.experiments.figures import Arm
 from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER, Experiment
 from net2net.experiments.records import Run
@@ -33,11 +34,25 @@ class StepsTo:
     steps: Stat | None
     reached: int
     seeds: int
+    flops: Stat | None = None
 
     @classmethod
-    def of(cls, steps: Sequence[int | None]) -> StepsTo:
+    def of(cls, steps: Sequence[int | None], flops: Sequence[int] = ()) -> StepsTo:
         reached = [count for count in steps if count is not None]
-        return cls(Stat.of(reached) if reached else None, len(reached), len(steps))
+        means = (Stat.of(found) if found else None for found in (reached, flops))
+        mean, compute = means
+        return cls(mean, len(reached), len(steps), compute)
+
+    @classmethod
+    def measured(cls, goals: Sequence[tuple[Run, float]]) -> StepsTo:
+        """Of runs, and the accuracy that each is to reach."""
+        steps = [run.steps_to(goal) for run, goal in goals]
+        spent = [
+            run.flops_at(step)
+            for (run, _), step in zip(goals, steps, strict=True)
+            if step is not None
+        ]
+        return cls.of(steps, spent)
 
 
 @dataclass(frozen=True)
@@ -69,9 +84,11 @@ class Row:
     lr: float
     parameters: int
     flops_per_step: int
+    flops: int
+    """Of the whole training."""
     seeds: int
     accuracy: dict[int, Stat]
-    """At the checkpoints, the first before training and the last after it."""
+    """At the checkpoints."""
     area: Stat
     """Mean over the training: the area under the curve."""
     to_teacher: StepsTo
@@ -84,7 +101,7 @@ class Row:
 
     @property
     def start(self) -> Stat:
-        return self.accuracy[0]
+        return self.accuracy[min(self.accuracy)]
 
     @property
     def final(self) -> Stat:
@@ -96,6 +113,8 @@ class Question:
     """The arms that are compared with each other."""
 
     name: str
+    reference: str
+    """Label of what is trained from scratch, for "to scratch's best"; empty if there is none."""
     rows: list[Row]
     final_leads: dict[str, dict[str, list[float]]]
     """Of every Net2Net arm, over the teacher and over its rivals: its final accuracy minus theirs,
@@ -114,6 +133,9 @@ class Summary:
     model: str
     seeds: list[int]
     checkpoints: list[int]
+    """Steps: the first before training and the last after it, or the ends of all stages."""
+    shares: list[float]
+    """Of a life in stages, how much of the data there is in each."""
     teacher: Stat
     teacher_parameters: int
     teacher_flops: int
@@ -127,6 +149,13 @@ def checkpoints(schedule: Schedule) -> list[int]:
     """Steps of the table: before training, early (about 5 % and 20 % of the steps), at the end."""
     early = [round(part * schedule.steps / schedule.every) * schedule.every for part in (0.05, 0.2)]
     return sorted({0, *(step for step in early if step < schedule.steps), schedule.steps})
+
+
+def _checkpoints(experiment: Experiment) -> list[int]:
+    stages = len(experiment.entry.shares)
+    if stages == 1:
+        return checkpoints(experiment.schedule)
+    return [number * experiment.schedule.steps for number in range(1, stages + 1)]
 
 
 def summarise(results: Results) -> Summary:
@@ -144,7 +173,8 @@ def summarise(results: Results) -> Summary:
         task=experiment.task,
         model=experiment.model,
         seeds=list(experiment.seeds),
-        checkpoints=checkpoints(experiment.schedule),
+        checkpoints=_checkpoints(experiment),
+        shares=list(experiment.entry.shares) if len(experiment.entry.shares) > 1 else [],
         teacher=Stat.of([run.final for run in teachers]),
         teacher_parameters=teachers[0].start.parameters,
         teacher_flops=teachers[0].flops,
@@ -169,20 +199,24 @@ def _question(results: Results, name: str) -> Question:
     }
     arms = [arm for arm, of_seeds in runs.items() if of_seeds and arm != TEACHER]
     rivals = {arm: _rivals(results.experiment, arm, arms) for arm in arms}
+    teacher = [] if len(results.experiment.entry.shares) > 1 else [TEACHER]
     leads = {
         arm: {
             other: [a.final - b.final for a, b in _pairs(runs[arm], runs[other])]
-            for other in (TEACHER, *rivals[arm])
+            for other in (*teacher, *rivals[arm])
         }
         for arm in arms
         if results.experiment.arms[arm].role is Role.NET2NET
     }
-    return Question(name, [_row(results, arm, runs, rivals[arm]) for arm in arms], leads)
+    labels = [
+        results.experiment.arms[arm].label for arm in arms if _is_scratch(results.experiment, arm)
+    ]
+    reference = labels[0] if labels else ""
+    return Question(name, reference, [_row(results, arm, runs, rivals[arm]) for arm in arms], leads)
 
 
 def _rivals(experiment: Experiment, name: str, arms: Sequence[str]) -> list[str]:
-    """Whom a Net2Net arm has to beat: of other uses of the teacher's weights, those that are
-    trained at the same rate."""
+    """Whom a Net2Net arm has to beat: of a method at several rates, the arm at the same rate."""
     arm = experiment.arms[name]
     if arm.role is not Role.NET2NET:
         return []
@@ -191,8 +225,17 @@ def _rivals(experiment: Experiment, name: str, arms: Sequence[str]) -> list[str]
         other
         for other, rival in others
         if rival.role in (Role.SCRATCH, Role.TEACHER)
-        or (rival.role is Role.BASELINE and rival.lr_scale == arm.lr_scale)
+        or (
+            rival.role is Role.BASELINE
+            and rival.lr_scale in (arm.lr_scale, *_only_rate(others, rival))
+        )
     ]
+
+
+def _only_rate(arms: Sequence[tuple[str, Arm]], one: Arm) -> list[float]:
+    """The rate of a method that is tried at a single one."""
+    rates = [arm.lr_scale for _, arm in arms if arm.method == one.method]
+    return rates if len(rates) == 1 else []
 
 
 def _pairs(one: Runs, other: Runs) -> list[tuple[Run, Run]]:
@@ -210,19 +253,20 @@ def _row(results: Results, arm: str, runs: dict[str, Runs], rivals: list[str]) -
         arm=arm,
         label=results.experiment.arms[arm].label,
         lr=mine[0].start.lr,
-        parameters=mine[0].start.parameters,
+        parameters=mine[0].parameters,
         flops_per_step=mine[0].start.flops_per_step,
+        flops=mine[0].flops,
         seeds=len(mine),
         accuracy={
             step: Stat.of([run.accuracy_at(step) for run in mine])
-            for step in checkpoints(results.experiment.schedule)
+            for step in _checkpoints(results.experiment)
         },
         area=Stat.of([run.area for run in mine]),
-        to_teacher=StepsTo.of([run.steps_to(results.teacher(run).final) for run in mine]),
-        to_scratch=StepsTo.of([run.steps_to(other.best) for run, other in paired])
+        to_teacher=StepsTo.measured([(run, results.teacher(run).final) for run in mine]),
+        to_scratch=StepsTo.measured([(run, other.best) for run, other in paired])
         if paired
         else None,
-        saving=_saving(results, paired) if not _is_scratch(results.experiment, arm) else None,
+        saving=_saving(results, paired) if runs[arm] is not scratch else None,
         tests={rival: _test(_pairs(runs[arm], runs[rival])) for rival in rivals},
     )
 
@@ -235,11 +279,12 @@ def _saving(results: Results, pairs: list[tuple[Run, Run]]) -> Saving | None:
     without, with_teacher = [], []
     for run, scratch in pairs:
         steps, all_steps = run.steps_to(scratch.best), scratch.steps_to(scratch.best)
-        budget = (all_steps or 0) * scratch.start.flops_per_step
+        budget = scratch.flops_at(all_steps or 0)
         if steps is not None and budget:
-            spent = steps * run.start.flops_per_step
+            spent = run.flops_at(steps)
+            before = results.teacher(run).flops if results.adds_teacher(run.start.arm) else 0
             without.append(1 - spent / budget)
-            with_teacher.append(1 - (spent + results.teacher(run).flops) / budget)
+            with_teacher.append(1 - (spent + before) / budget)
     if not pairs:
         return None
     return Saving(*(Stat.of(found) if found else None for found in (without, with_teacher)))

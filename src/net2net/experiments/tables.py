@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from net2net.experiments.findings import (
+    called,
     findings,
     flops,
     flops_to,
+    heading,
     percent,
     probability,
     saved,
@@ -59,31 +61,32 @@ def _table(title: str, *columns: str) -> Table:
 def _accuracies(question: Question, summary: Summary) -> Table:
     table = _table(
         f"{question.name.capitalize()} students: validation accuracy in %",
-        *(f"step {step}" for step in summary.checkpoints),
+        *(heading(summary, step) for step in summary.checkpoints),
         "area",
-        "to teacher's",
+        "FLOP" if summary.shares else "to teacher's",
     )
     for row in question.rows:
         accuracies = [percent(row.accuracy[step]) for step in summary.checkpoints]
-        table.add_row(row.label, *accuracies, percent(row.area), steps(row.to_teacher))
+        last = flops(row.flops) if summary.shares else steps(row.to_teacher)
+        table.add_row(row.label, *accuracies, percent(row.area), last)
     return table
 
 
 def _compute(question: Question, summary: Summary) -> Table:
-    table = _table(
-        "To the best accuracy of the student from scratch",
-        "steps", "FLOP", "+ teacher's", "saved", "with teacher's",
-    )  # fmt: skip
+    columns = ["steps", "FLOP", "saved"]
+    if not summary.shares:  # there, a life begins with the teacher's
+        columns += ["+ teacher's", "with teacher's"]
+    table = _table(f"To the best accuracy of {called(question.reference)}", *columns)
     for row in question.rows:
         saving = row.saving
-        table.add_row(
-            row.label,
+        cells = [
             steps(row.to_scratch),
-            flops_to(row.to_scratch, row),
-            flops_to(row.to_scratch, row, summary.teacher_flops) if saving else "–",
+            flops_to(row.to_scratch),
             saved(saving.without_teacher) if saving else "–",
+            flops_to(row.to_scratch, summary.teacher_flops) if saving else "–",
             saved(saving.with_teacher) if saving else "–",
-        )
+        ]
+        table.add_row(row.label, *cells[: len(columns)])
     return table
 
 

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from net2net.errors import Net2NetError
 from net2net.experiments.data import Data
+from net2net.experiments.lessons import Lesson, cross_entropy
 from net2net.experiments.machine import Machine, random_state, set_random_state
 from net2net.experiments.records import Evaluation
 from net2net.experiments.schedule import OPTIMISERS, Schedule
@@ -40,10 +40,13 @@ class Training:
     lr: float
     seed: int
     machine: Machine = field(default_factory=Machine)
+    lesson: Lesson = field(default_factory=Lesson)
 
     def __post_init__(self) -> None:
         self.model.to(self.machine.device)
-        trained = [one for one in self.model.parameters() if one.requires_grad]
+        self.lesson.to(self.machine.device)
+        both = (*self.model.parameters(), *self.lesson.parameters())
+        trained = [one for one in both if one.requires_grad]
         self.optimizer = OPTIMISERS[self.schedule.optimizer].make(trained, self.lr)
         self.step = 0
         """The last evaluation's; before the first, 0 as well."""
@@ -52,6 +55,7 @@ class Training:
         """All that going on needs: of this moment, an evaluation."""
         return {
             "model": self.model.state_dict(),
+            "lesson": self.lesson.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "random": random_state(self.machine.device),
@@ -60,6 +64,7 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.model.load_state_dict(state["model"])
+        self.lesson.load_state_dict(state["lesson"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         set_random_state(self.machine.device, state["random"])
@@ -74,7 +79,7 @@ class Training:
             DivergedError: the loss is no finite number.
         """
         run = self.model
-        if self.machine.compile:
+        if self.machine.compile and not self.lesson.watches:
             run = cast(nn.Module, torch.compile(self.model))
         if not measured:
             yield self._evaluation(run, None, None, self.lr)
@@ -86,8 +91,9 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.model.train()
-            sums.append(self._gradients(run, x, y))
+            sums.append(self._gradients(run, self.lesson, x, y))
             self.optimizer.step()
+            self.lesson.stepped(self.model)
             if self.schedule.evaluates(step):
                 loss, accuracy = torch.stack(sums).double().mean(0).tolist()
                 sums.clear()
@@ -102,17 +108,18 @@ class Training:
         counter = FlopCounterMode(display=False)
         # Attention as one operation of the CPU is none that PyTorch counts.
         with self.machine.random(0), sdpa_kernel(SDPBackend.MATH), counter:
-            self._gradients(copy.deepcopy(self.model).train(), x, y)
+            model, lesson = copy.deepcopy((self.model, self.lesson))
+            self._gradients(model.train(), lesson, x, y)
         return counter.get_total_flops()
 
-    def _gradients(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def _gradients(self, model: nn.Module, lesson: Lesson, x: Tensor, y: Tensor) -> Tensor:
         """Set the gradients of one batch. Returns its loss and accuracy."""
         x, y = x.to(self.machine.device), y.to(self.machine.device)
         with self.machine.arithmetic():
-            logits = model(x)
-            loss = _loss(logits, y)
+            logits, loss = lesson(model, x, y)
         model.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        lesson.zero_grad()
+        loss.backward()
         correct = (logits.argmax(-1) == y).float().mean()
         return torch.stack([loss.detach().float(), correct])
 
@@ -130,7 +137,7 @@ class Training:
             x, y = x.to(self.machine.device), y.to(self.machine.device)
             with self.machine.arithmetic():
                 logits = model(x)
-                loss += _loss(logits, y).item() * y.numel()
+                loss += cross_entropy(logits, y).item() * y.numel()
             correct += int((logits.argmax(-1) == y).sum())
             count += y.numel()
         self._check_finite(loss)
@@ -142,8 +149,3 @@ class Training:
             lr=lr,
             train_accuracy=train_accuracy,
         )
-
-
-def _loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Cross entropy over every position that is classified (one for each image)."""
-    return F.cross_entropy(logits.flatten(0, -2), classes.flatten())
