@@ -20,6 +20,7 @@ from net2net.experiments.plan import Experiment, Key
 from net2net.experiments.results import load_results
 from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import OPTIMISERS, Schedule
+from net2net.experiments.summary import summarise
 from net2net.experiments.train import Training
 from tests.helpers import randomise
 
@@ -202,6 +203,17 @@ def test_only_wider_students_can_be_frozen() -> None:
 
 class Killed(BaseException):
     """Stands for a signal that cannot be handled: nothing after it runs."""
+
+
+def test_other_uses_of_the_teacher_are_rivals_and_their_compute_has_its_training(
+    tmp_path: Path,
+) -> None:
+    experiment = Experiment("related", "digits", "convnet", (0, 1), SHORT)
+    results = run_experiment(experiment, tmp_path, ignore)
+    rows = {row.arm: row for row in summarise(results).questions[0].rows}
+    assert set(rows["net2wider"].tests) == {"distillation", "frozen", "scratch_wide"}
+    needed = [arm for arm in experiment.arms if results.adds_teacher(arm)]
+    assert needed == ["net2wider", "distillation", "frozen"]
 
 
 @pytest.mark.parametrize("figure", ["prediction", "related"])

@@ -97,13 +97,7 @@ def origin_of(figure: str) -> Origin:
 @pytest.mark.parametrize("figure", sorted({*commands.FIGURES} - {"lifelong", "keras"}))
 def test_students_of_a_figure_have_its_architecture_and_start_as_they_say(figure: str) -> None:
     origin, x = origin_of(figure), digits().val_x[:64]
-    widths = {
-        "wider": 1.0,
-        "prediction": 1.0,
-        "related": 1.0,
-        "explore": 2**0.5,
-        "lifelong": 0.3**0.5,
-    }
+    widths = {"wider": 1.0, "prediction": 1.0, "related": 1.0, "explore": 2**0.5}
     distinct = {(arm.method, arm.target): arm for arm in FIGURES[figure].arms.values()}
     for (name, _), arm in distinct.items():
         student = arm.student(origin).eval()

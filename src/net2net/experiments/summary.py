@@ -27,6 +27,10 @@ class Stat:
         return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
+def _stat(values: Sequence[float]) -> Stat | None:
+    return Stat.of(values) if values else None
+
+
 @dataclass(frozen=True)
 class StepsTo:
     """Steps until an accuracy was first reached, over the seeds that reached it."""
@@ -39,9 +43,7 @@ class StepsTo:
     @classmethod
     def of(cls, steps: Sequence[int | None], flops: Sequence[int] = ()) -> StepsTo:
         reached = [count for count in steps if count is not None]
-        means = (Stat.of(found) if found else None for found in (reached, flops))
-        mean, compute = means
-        return cls(mean, len(reached), len(steps), compute)
+        return cls(_stat(reached), len(reached), len(steps), _stat(flops))
 
     @classmethod
     def measured(cls, goals: Sequence[tuple[Run, float]]) -> StepsTo:
@@ -287,7 +289,7 @@ def _saving(results: Results, pairs: list[tuple[Run, Run]]) -> Saving | None:
             with_teacher.append(1 - (spent + before) / budget)
     if not pairs:
         return None
-    return Saving(*(Stat.of(found) if found else None for found in (without, with_teacher)))
+    return Saving(_stat(without), _stat(with_teacher))
 
 
 def _test(pairs: list[tuple[Run, Run]]) -> Test:
