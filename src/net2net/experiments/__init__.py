@@ -4,6 +4,7 @@ One idea per file, so that new work is a small entry: a data set in ``data`` (te
 user's images in ``folders``), what is trained on it by default in ``tasks``, a network in
 ``networks`` (``gpt``, ``keras_mnist``), a way to obtain a student in ``methods``, what is compared
 with what in ``figures``, a loss in ``lessons``, an optimiser or a decay in ``schedule``. ``run``
-carries out an experiment (``plan``), each run in its stages (``life``), in several processes if
-there are cores (``workers``); ``report`` draws what was recorded, and ``commands`` has the options.
+carries out an experiment (``plan``), run by run (``runner``), each in its stages (``life``), in
+several processes if there are cores (``workers``); ``report`` draws what was recorded, and
+``commands`` has the options.
 """

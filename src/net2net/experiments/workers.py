@@ -22,7 +22,7 @@ import torch
 
 from net2net.experiments.faults import out_of_memory
 from net2net.experiments.plan import Experiment, Key
-from net2net.experiments.run import Progress, Runner, finish
+from net2net.experiments.runner import Progress, Runner, finish
 from net2net.experiments.waiting import Queue
 
 
