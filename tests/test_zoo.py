@@ -18,7 +18,7 @@ from net2net.errors import VerificationError
 from net2net.zoo import families, run
 from net2net.zoo.environment import sources_hash, versions
 from net2net.zoo.families import MissingLibraryError, family
-from net2net.zoo.measure import measure
+from net2net.zoo.measure import describe, measure
 from net2net.zoo.randomise import randomise
 from net2net.zoo.records import Key, Measurement, Record, append, read
 from net2net.zoo.render import counts, render
@@ -189,6 +189,11 @@ def test_an_error_of_the_library_is_the_reason_and_a_crash_says_where(
     assert (found.status, found.stage) == ("failed", "widen")
     assert (found.reason or "").startswith("crash: KeyError: 'x' (")
     assert "test_zoo.py:" in (found.reason or "")
+
+
+def test_reasons_do_not_say_where_libraries_lie() -> None:
+    error = ValueError("neither in <module 'a.b' from '/home/me/site-packages/a/b.py'> nor a/src/b")
+    assert describe(error) == "ValueError: neither in <module 'a.b' from 'a/b.py'> nor a/src/b"
 
 
 def test_randomising_leaves_no_constant_and_is_repeatable() -> None:

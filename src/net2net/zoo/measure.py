@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from functools import partial
@@ -26,6 +27,9 @@ from net2net.zoo.subject import NotBuiltError, Subject, private, run
 FACTOR, LEAST_GROWTH = 2.0, 2
 MOST_FIXED = 6
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
+
+PLACES = re.compile(r"(?<![\w./])/\S*?/(?:site-packages|src)/")
+"""Where libraries lie on this machine, which is nobody else's business."""
 
 
 class _Failure(Exception):
@@ -265,7 +269,7 @@ def _gradients(model: nn.Module, inputs: Inputs) -> dict[str, bool]:
 
 def describe(error: BaseException) -> str:
     """An error in one line; the library's own errors are sentences already."""
-    text = " ".join(str(error).split())
+    text = PLACES.sub("", " ".join(str(error).split()))
     named = isinstance(error, Net2NetError)
     kind = type(error).__name__
     return f"{kind}: {text}" if named or text else kind
@@ -279,7 +283,7 @@ def _where(error: BaseException) -> str:
     if last is None:
         return ""
     code = last.tb_frame.f_code
-    return f" ({code.co_filename.rpartition('site-packages/')[2]}:{last.tb_lineno})"
+    return f" ({PLACES.sub('', code.co_filename)}:{last.tb_lineno})"
 
 
 def out_of_memory(error: BaseException) -> bool:
