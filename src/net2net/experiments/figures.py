@@ -195,7 +195,7 @@ FIGURES: dict[str, Figure] = {
                 Wider(SIZES[-1]),
                 FULL,
                 (Stage(*GOING_ON),) * 3,
-            ),  # fmt: skip
+            ),
         },
         (0.1, 0.25, 0.5, 1.0),
     ),
