@@ -76,6 +76,20 @@ def test_the_class_builds_the_student_from_its_config(widths: Any) -> None:
     assert again.config.to_dict() == growth.model.config.to_dict()
 
 
+class Branching(Configured):
+    """Its activation depends on what it computed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return x.sigmoid() if x.mean() > 0 else x.tanh()
+
+
+def test_the_config_of_code_that_branches_on_hidden_values() -> None:
+    teacher = randomise(Branching(configured().config))
+    growth = widen(teacher, 2.0, noise(4, 6))
+    assert growth.model.config.width == 16 and not growth.report.notes
+
+
 def test_two_numbers_of_a_config_that_have_to_stay_equal() -> None:
     class Projected(Configured):
         """A projection where the outer width is another than the inner one."""

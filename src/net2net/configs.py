@@ -13,7 +13,7 @@ import copy
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from net2net.errors import InputError
-from net2net.hollow import META, named_tensors, skeleton
+from net2net.hollow import META, copied, named_tensors
 from net2net.surgery import Edit, get_attribute, set_attributes
 from net2net.trace import Inputs, Ref, Trace, trace
 
@@ -35,23 +35,26 @@ _MOVES = 40
 
 
 def config_edits(
-    model: nn.Module, shapes: Mapping[str, Sequence[int]], edits: Sequence[Edit],
-    inputs: Inputs, done: Trace,
-) -> tuple[list[Edit], tuple[str, ...]]:  # fmt: skip
-    """What to set in the configurations of a student beyond ``edits``, and notes on those for which
-    nothing fits. ``done``: what the student did with ``edits`` alone."""
+    model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace
+) -> tuple[list[Edit], tuple[str, ...]]:
+    """What to set in the configurations of a student besides what is set in it, and notes on those
+    for which nothing fits.
+
+    Args:
+        wider: makes the student at its new sizes, hollow or with values.
+        done: what it did.
+    """
     configured = list(_configured(model))
     if not configured:
         return [], ()
     found: list[Edit] = []
     notes = []
-    hollow: Any = skeleton(model, shapes)
-    set_attributes(hollow, edits)
+    student = wider()
     for path, teacher in configured:
-        fitting = _fitting(teacher, hollow.get_submodule(path), _read(done, path))
+        fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:
             continue  # its class does not build it from its configuration as it is
-        if _same_model(hollow, path, fitting, inputs, done):
+        if _same_model(student, path, fitting, inputs, done):
             found += [(path, f"config.{name}", value) for name, value in fitting.items()]
         else:
             where = f"of '{path}' " if path else ""
@@ -224,21 +227,22 @@ def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
 
 
 def _same_model(
-    hollow: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
+    whole: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
 ) -> bool:
     """Whether the class builds, from the changed configuration, what does the same operations."""
-    student = hollow.get_submodule(path)
+    student = whole.get_submodule(path)
     built = _build(type(student), student.config, values)
     if built is None or _sizes(built, set()) != _sizes(student, set()):
         return False
     theirs = dict(student.named_modules())
     for name, part in built.named_modules():
         part._parameters, part._buffers = theirs[name]._parameters, theirs[name]._buffers
-    whole = skeleton(hollow) if path else built
+    other: Any = built
     if path:
-        whole.set_submodule(path, built)
+        other = copied(whole)
+        other.set_submodule(path, built)
     try:
-        again = trace(whole, inputs)
+        again = trace(other, inputs)
     except InputError:
         return False
     return [_facts(op.name, op.args) for op in again.ops] == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -248,12 +248,16 @@ def _grow(
     table = spaces_of(teacher)
     grown = resolve(table, teacher, base, widths)
 
-    def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan, OutputMaps]:
+    def wider(grown: list[Grown], edits: Sequence[surgery.Edit]) -> nn.Module:
         shapes = new_shapes(teacher, grown)
-        edits = surgery.edits(base, shapes, new_integers(table, teacher, grown))
-        wider = stand_in(base, teacher, grown) if teacher.valued else skeleton(base, shapes)
-        surgery.set_attributes(wider, edits)
-        student = _infer_student(wider, inputs, teacher, on_unknown, open_end)
+        made = stand_in(base, teacher, grown) if teacher.valued else skeleton(base, shapes)
+        surgery.set_attributes(made, edits)
+        return made
+
+    def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan, OutputMaps]:
+        integers = new_integers(table, teacher, grown)
+        edits = surgery.edits(base, new_shapes(teacher, grown), integers)
+        student = _infer_student(wider(grown, edits), inputs, teacher, on_unknown, open_end)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
         plan = WidenPlan.make(
             model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed,
@@ -263,7 +267,7 @@ def _grow(
 
     grown, (student, plan, ends) = nearest_feasible(grown, attempt)
     settings, unfit = config_edits(
-        base, new_shapes(teacher, grown), plan.attributes, inputs, student.traces[0]
+        base, partial(wider, grown, plan.attributes), inputs, student.traces[0]
     )
     plan.attributes += settings
     result = plan.apply(model)
