@@ -381,9 +381,9 @@ def test_ctrl_c_and_a_kill_end_all_processes_and_keep_what_was_measured(
         assert process.returncode == 130
         assert errors.endswith("Interrupted. The same command goes on from here.\n")
         assert "Traceback" not in errors
-        assert not in_group(process.pid)
         assert not list(tmp_path.glob("runs/*.tmp"))
-    wait_for(lambda: not in_group(process.pid))  # killed, nobody waits for the workers
+    # Python's own tracker of resources ends after the program; killed, so do the workers.
+    wait_for(lambda: not in_group(process.pid), seconds=30)
     kept = list(tmp_path.glob("runs/*.part.pt"))
     assert len(kept) == 2 and all(map(load_progress, kept))
 
