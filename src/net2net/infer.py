@@ -40,7 +40,6 @@ EVEN = frozenset(
 """What keeps axes along which a tensor was expanded or repeated what they are: the same all along
 (masks, the one key head of many query heads)."""
 
-
 ALIKE = EVEN | {
     *map(
         rules.canonical,
@@ -211,7 +210,8 @@ class Walk:
             results = self._apply(op, shapes, inputs, live)
         if uniform:
             results = [replace(result, uniform=True) for result in results]
-        if op.named and not {ref.id for ref in outputs} & self.filled:
+        if op.named and not self.filled.intersection(ref.id for ref in outputs):
+            # what is filled gets its units from what it is filled with
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)

@@ -240,7 +240,8 @@ def _space(
         reason = "no weight makes these units"
     uniform = next((group.uniform for group in groups if group.uniform), None)
     unread = not (read or uniform or SHARE in roles.values())
-    if reason is None and unread and any(axes[axis] < _length(inference, axis) for axis in makers):
+    lengths = {axis: len(inference.labels(inference.numbers[axis])) for axis in makers}
+    if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"
     parts = 1 if uniform else gcd(*units.values())
     gates = {
@@ -264,8 +265,3 @@ def _space(
         gates=gates,
         lead=lead.name,
     )
-
-
-def _length(inference: Inference, axis: Axis) -> int:
-    number = inference.numbers[axis]
-    return inference.units.starts[number + 1] - inference.units.starts[number]
