@@ -548,8 +548,13 @@ class Residual(nn.Module):
 
 @pytest.mark.parametrize(
     "block",
-    [lambda: Residual(), lambda: Block(), lambda: conv_norm(nn.ReLU(), nn.GroupNorm(2, 4))],
-    ids=["residual", "two_layers", "group_norm"],
+    [
+        lambda: Residual(),
+        lambda: Block(),
+        lambda: conv_norm(nn.ReLU(), nn.GroupNorm(2, 4)),
+        lambda: conv_norm(nn.ReLU(), nn.BatchNorm2d(4, track_running_stats=False)),
+    ],
+    ids=["residual", "two_layers", "group_norm", "untracked_norm"],
 )
 def test_a_block_that_no_copy_makes_an_identity_of(block: Any) -> None:
     """x + φ(I x) is not x: refused, before a student is built that computes something else."""

@@ -309,7 +309,7 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
                     )
                 rows = list(range(len(rows)))
             layers[full] = rows
-        elif isinstance(part, _BatchNorm):
+        elif isinstance(part, _BatchNorm) and part.track_running_stats:
             norms.append(full)
     return Insertion(path, layers, count, block=True, norms=norms)
 
