@@ -47,6 +47,8 @@ class Site:
     """Parameter axes that take the shares in this operation."""
     made: set[int] = field(default_factory=set)
     """Parameter axes that make its output units."""
+    inside: list[Labels] = field(default_factory=list)
+    """Blocks of heads and features over whose features it sums a product of activations."""
 
     def __getitem__(self, argument: str) -> Any:
         return self.args[argument]
@@ -232,6 +234,10 @@ class Site:
             [size if dim in dims else 1 for dim, size in enumerate(whole.labels.shape)]
         )
         rest = tuple(dim for dim in range(whole.labels.ndim) if dim not in dims)
+        if rest and self.units.grows_inside(whole.labels):
+            self.fix(part.labels, "keeps their number: what lies inside them grows")
+            self.units.bundle(whole.labels, tuple(dims))
+            return
         if rest:  # one value for all that lies inside a unit
             self.units.bundle(whole.labels, rest)
         self.tie(_first_along(whole, rest).labels, labels.squeeze(rest))
@@ -299,6 +305,8 @@ class Site:
             gone = tuple(dim for dim, axis in enumerate(part.axes) if axis in summed)
             if gone and len(gone) == len(part.axes):
                 self._sum_whole(part, operands, subscripts, letters)
+            elif gone and self.units.grows_inside(part.labels):
+                self._sum_inside(part, gone)
             else:
                 if gone:
                     self.units.bundle(part.labels, gone)
@@ -324,6 +332,15 @@ class Site:
                 self.share(value, along[0])
                 return
         self.fix(part.labels, "sums the product of two activations over it")
+
+    def _sum_inside(self, part: Part, gone: tuple[int, ...]) -> None:
+        """A sum over the features inside heads, of which there are to be more: exact if what made
+        one of the operands can take the shares (``inside.py``)."""
+        self.units.bundle(part.labels, tuple(d for d in range(part.labels.ndim) if d not in gone))
+        if any(self.units.holds(part.labels, dim) for dim in gone):
+            self.fix(part.labels, "sums over features that are told apart by position (rotated)")
+        else:
+            self.inside.append(part.labels)
 
     def reduce(self, value: Value, dims: Sequence[int], keepdim: bool, kind: str) -> Value:
         """Reduce axes. Part of a block: the block's units stay whole. All of it: a maximum takes

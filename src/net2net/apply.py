@@ -64,6 +64,13 @@ def grow_tensor(
 
 
 @torch.no_grad()
+def scale_tensor(tensor: Tensor, dim: int, by: Sequence[float]) -> None:
+    """Multiply every position on one axis by a number of its own, in place."""
+    shape = [-1 if axis == dim else 1 for axis in range(tensor.ndim)]
+    tensor *= torch.tensor(by, dtype=torch.float64).to(tensor).reshape(shape)
+
+
+@torch.no_grad()
 def follow_norm(
     scale: Tensor, old: Tensor, new: Tensor, steps: Sequence[AxisStep], dim: int
 ) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,7 +12,7 @@ from net2net.inference import Inference
 from net2net.provenance import Named, Origin, axis_of
 from net2net.rules import canonical
 from net2net.trace import Op, Trace
-from net2net.units import NONE, Labels
+from net2net.units import NONE, Axis, Labels
 from net2net.values import Value
 
 
@@ -50,6 +50,34 @@ def readings(inference: Inference) -> list[Reading]:
             if tensor in values:
                 result += _read(inference, values[tensor], axis, named, "")
     return result
+
+
+def axes_inside(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
+    """The parameter axes of which these attributes count what lies inside units: the features of
+    heads."""
+    found: set[Axis] = set()
+    units = inference.units
+    for trace, values in zip(inference.traces, inference.values, strict=True):
+        for tensor, axis, named, _ in _sizes(trace, values):
+            part = values[tensor].part(axis)
+            if part is None or len(part.axes) < 2 or named.attribute_alone not in origins:
+                continue
+            if not units.holds(part.labels, part.axes.index(axis)):
+                continue
+            made = units.origins()[part.labels[part.labels != NONE]]
+            numbers = np.unique(np.searchsorted(units.starts, made, side="right") - 1).tolist()
+            found |= {units.axes[number] for number in numbers if number not in units.anonymous}
+    return found
+
+
+def attributes(inference: Inference) -> dict[str, Origin]:
+    """The attributes that code reads as sizes, by their names: module and attribute."""
+    origins = {
+        named.attribute_alone
+        for trace, values in zip(inference.traces, inference.values, strict=True)
+        for _, _, named, _ in _sizes(trace, values)
+    } | {count.size.attribute_alone for count in inference.counts if count.size is not None}
+    return {".".join(filter(None, o)): o for o in origins if o is not None and not axis_of(o)}
 
 
 def _read(

@@ -25,6 +25,7 @@ from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import infer
 from net2net.inference import Inference
+from net2net.inside import factors
 from net2net.literals import Exported, GraphModel, checksum, graph_of
 from net2net.maps import PRESERVING, method_named
 from net2net.match import match
@@ -38,6 +39,8 @@ from net2net.verify import Parity, verify
 from net2net.widths import (
     Grown,
     Widths,
+    inner_axes,
+    name_attributes,
     nearest_feasible,
     new_integers,
     new_shapes,
@@ -69,17 +72,23 @@ class Growth:
 
 
 def analyse(
-    model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False
-) -> Inference:
+    model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False,
+    widths: Widths = 1,
+) -> Inference:  # fmt: skip
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
-    is run with them."""
+    is run with them. ``widths``: tell whether heads are to grow inside, instead of in number."""
     hollow, done, valued = traced(model, inputs)
     found = infer([done], on_unknown=on_unknown, grow_outputs=grow_outputs)
     if valued:
         _check_reached(found)
-        return replace(found, valued=True)
-    return _with_training(hollow, inputs, found, on_unknown, grow_outputs)
+        found = replace(found, valued=True)
+    else:
+        found = _with_training(hollow, inputs, found, on_unknown, grow_outputs)
+    if not (inner := inner_axes(found, model, widths)):
+        return found
+    again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inner=inner)
+    return replace(again, valued=valued)
 
 
 def traced(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Trace, bool]:
@@ -205,8 +214,10 @@ def widen(
     try:
         return grow(model)
     except GraphMismatchError as error:
-        if not isinstance(widths, Mapping):
-            raise  # most of it grows without the spaces that meet there: that is the user's choice
+        # Most of it grows without the spaces that meet there: that is the user's choice. And a
+        # graph has none of the attributes.
+        if not isinstance(widths, Mapping) or name_attributes(model, widths):
+            raise
         graph, exported, notes = _graph_instead(model, inputs, error)
         return grow(graph, exported=exported, notes=notes)
 
@@ -244,7 +255,9 @@ def _grow(
     exported: Exported | None = None, notes: tuple[str, ...] = (),
 ) -> Growth:  # fmt: skip
     """What ``widen`` does, to the model itself, or to a graph of it as its ``base``."""
-    teacher = analyse(base, inputs, on_unknown=on_unknown, grow_outputs=open_end)
+    teacher = analyse(
+        base, inputs, on_unknown=on_unknown, grow_outputs=open_end, widths=widths
+    )  # fmt: skip
     table = spaces_of(teacher)
     grown = resolve(table, teacher, base, widths)
 
@@ -259,9 +272,10 @@ def _grow(
         edits = surgery.edits(base, new_shapes(teacher, grown), integers)
         student = _infer_student(wider(grown, edits), inputs, teacher, on_unknown, open_end)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
+        rescaled = factors(teacher, student, {axis: one.index for axis, one in maps.items()})
         plan = WidenPlan.make(
-            model, maps, edits, [*teacher.units.norms], method=method, noise=noise, seed=seed,
-            exported=exported,
+            model, maps, edits, [*teacher.units.norms], rescaled, method=method, noise=noise,
+            seed=seed, exported=exported,
         )  # fmt: skip
         return student, plan, output_maps(teacher, student, maps) if open_end else {}
 
@@ -312,7 +326,7 @@ def _infer_student(
             f"the wider student returns {new}, and the teacher {old}: a size is written into the "
             f"model's code. {advice}"
         )
-    return infer(found, on_unknown=on_unknown, grow_outputs=grow_outputs)
+    return infer(found, on_unknown=on_unknown, grow_outputs=grow_outputs, inner=teacher.inner)
 
 
 def check(

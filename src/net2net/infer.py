@@ -8,7 +8,7 @@ Components of one signature are interchangeable: they are the units of one space
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from net2net import rules
 from net2net.algebra import Count, Site
 from net2net.errors import UnknownOperationError
 from net2net.inference import Inference
+from net2net.inside import Product, Taking, takers
 from net2net.tied import Read, shares_before
 from net2net.trace import Op, Ref, Trace, refs
-from net2net.units import FOLLOW, MAKE, NONE, SHARE, Units
+from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units
 from net2net.values import Part, Value
 
 UNIFORM = frozenset(map(rules.canonical, rules.pointwise.FACTORIES.split()))
@@ -57,23 +58,27 @@ ALIKE = EVEN | {
 
 
 def infer(
-    traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False
-) -> Inference:
+    traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False,
+    inner: Collection[Axis] = (),
+) -> Inference:  # fmt: skip
     """Find the units and spaces of a model from its traces (evaluation, and training if needed).
+    ``inner``: parameter axes on which heads grow inside, and not in number.
 
     Raises:
         UnknownOperationError: an operation on hidden units has no rule, and ``on_unknown`` is
             ``"raise"``; with ``"fix"``, the spaces that it touches are left as they are.
     """
     units, counts, reads = Units(), list[Count](), dict[int, list[Read]]()
+    products: list[Product] = []
     leaves: dict[str, Value] = {}
     all_values = []
-    for trace in traces:
+    for number, trace in enumerate(traces):
         values: dict[int, Value] = {}
         for tensor, name in trace.names.items():
             if name not in leaves:
                 leaves[name] = _leaf(units, name, trace.shapes[tensor])
             values[tensor] = leaves[name]
+        units.inner = {leaf for leaf, axis in enumerate(units.axes) if axis in inner}
         walk = Walk(trace, values, units, counts, reads, on_unknown)
         needed = _needed(trace)
         for position, op in enumerate(trace.ops):
@@ -87,6 +92,8 @@ def infer(
                     continue
                 units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
+        products += [Product(number, op, labels) for op, labels in walk.products]
+    taking = _take_shares(units, products, traces, all_values)
     _share_before(units, reads, leaves)
     read = {ref.id for trace in traces for op in trace.ops for ref in op.reads}
     unseen = [
@@ -95,7 +102,28 @@ def infer(
         for tensor, name in t.names.items()
         if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
     ]
-    return Inference(units, units.components(), all_values, list(traces), counts, unseen)
+    return Inference(
+        units, units.components(), all_values, list(traces), counts, unseen, inner=inner,
+        taking=taking,
+    )  # fmt: skip
+
+
+def _take_shares(
+    units: Units, products: Sequence[Product], traces: Sequence[Trace],
+    values: Sequence[Mapping[int, Value]],
+) -> list[Taking]:  # fmt: skip
+    """What takes the shares of every product; a product for which nothing does fixes its units."""
+    found = []
+    for product, taking in zip(products, takers(products, traces, values, units), strict=True):
+        if taking is None:
+            units.fix(
+                product.labels,
+                f"{product.op.name} in '{product.op.path}' sums the product of two activations "
+                "over features of heads, and no weight before it can take the shares",
+            )
+        else:
+            found.append(taking)
+    return found
 
 
 def _share_before(
@@ -179,6 +207,8 @@ class Walk:
         self.reads = reads
         self.on_unknown = on_unknown
         self.filled = _filled(trace)
+        self.products: list[tuple[Op, Labels]] = []
+        """Sums over the features inside heads."""
 
     def value(self, ref: Ref) -> Value:
         """A tensor nothing was said of is an input: it has no units, and it is live."""
@@ -274,6 +304,7 @@ class Walk:
             self.units.roles[leaf].add(role)
         for leaf in site.shared & passed_on:
             self.units.roles[leaf].add(SHARE)
+        self.products += [(op, labels) for labels in site.inside]
         data = [ref.id for ref in op.reads if self.value(ref).live]
         for leaf in site.shared:
             read = Read(self.trace, op, data[0] if len(data) == 1 else NONE)

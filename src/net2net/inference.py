@@ -6,8 +6,8 @@ Components of one signature are interchangeable: they are the units of one space
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.algebra import Count
+from net2net.inside import Taking
 from net2net.trace import Trace
 from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units, distinct, joined, runs
 from net2net.values import Value
@@ -53,6 +54,10 @@ class Inference:
     counts: list[Count]
     unseen: list[str]
     """Parameters and buffers that no operation read."""
+    inner: Collection[Axis] = ()
+    """Parameter axes on which heads grow inside, and not in number."""
+    taking: list[Taking] = field(default_factory=list)
+    """What takes the shares of sums over the features inside heads."""
     valued: bool = False
     """The model was run with values, since its code branches on them."""
 

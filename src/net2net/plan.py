@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from net2net.apply import AxisStep, follow_norm, grow_tensor, with_tensors
+from net2net.apply import AxisStep, follow_norm, grow_tensor, scale_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
 from net2net.literals import Exported
@@ -149,6 +149,25 @@ def _norm(data: dict[str, Any], scale: str, direction: str, dim: int) -> Norm:
     return Norm(scale, direction, dim)
 
 
+Factor = tuple[str, int, list[float]]
+"""A tensor, an axis of it, and what each position on it is multiplied by."""
+
+
+def _factor(data: dict[str, Any], name: str, dim: int, by: list[float]) -> Factor:
+    """A factor of a plan's data.
+
+    Raises:
+        PlanError: it does not fit a tensor that grows.
+    """
+    sizes = [len(data["maps"][m]) for d, _, m in data["tensors"].get(name, ()) if d == dim]
+    if sizes != [len(by)] or not all(isinstance(x, float) and math.isfinite(x) for x in by):
+        raise PlanError(
+            f"the plan multiplies axis {dim} of '{name}' by {len(by)} numbers, which do not fit. "
+            "The plan is damaged: make it again."
+        )
+    return name, dim, by
+
+
 @dataclass(frozen=True)
 class TensorStep:
     """One tensor: for each axis that grows, the role and the number of its map."""
@@ -190,13 +209,15 @@ class WidenPlan(Plan):
     tensors: dict[str, TensorStep]
     attributes: list[Edit]
     norms: list[Norm]
+    factors: list[Factor]
     exported: Exported | None = None
     """The student is a graph of the teacher, made so."""
 
     @classmethod
     def make(
         cls, teacher: nn.Module, maps: dict[Axis, AxisMap], attributes: Sequence[Edit],
-        norms: Sequence[Norm], *, method: str, noise: float, seed: int, exported: Exported | None,
+        norms: Sequence[Norm], factors: Mapping[Axis, Sequence[float]], *,
+        method: str, noise: float, seed: int, exported: Exported | None,
     ) -> WidenPlan:  # fmt: skip
         table = Maps()
         by_name: dict[str, dict[int, AxisMap]] = {}
@@ -212,6 +233,7 @@ class WidenPlan(Plan):
             tensors=tensors,
             attributes=list(attributes),
             norms=[norm for norm in norms if norm.direction in tensors],
+            factors=[(axis.name, axis.dim, list(by)) for axis, by in factors.items()],
             exported=exported,
         )
 
@@ -227,6 +249,8 @@ class WidenPlan(Plan):
         }
         for name, own in steps.items():
             tensors[name] = grow_tensor(old[name], own, name=name, noise=self.noise, seed=self.seed)
+        for name, dim, by in self.factors:
+            scale_tensor(tensors[name], dim, by)
         for norm in self.norms:
             tensors[norm.scale] = follow_norm(
                 tensors.get(norm.scale, old[norm.scale]), old[norm.direction],
@@ -256,6 +280,7 @@ class WidenPlan(Plan):
             "tensors": {name: [list(axis) for axis in t.axes] for name, t in self.tensors.items()},
             "attributes": [list(edit) for edit in self.attributes],
             "norms": [[norm.scale, norm.direction, norm.dim] for norm in self.norms],
+            "factors": [list(factor) for factor in self.factors],
             "exported": self.exported and [self.exported.inputs, self.exported.code],
         }
 
@@ -293,6 +318,7 @@ class WidenPlan(Plan):
             tensors=tensors,
             attributes=[(path, name, value) for path, name, value in data["attributes"]],
             norms=[_norm(data, *norm) for norm in data["norms"]],
+            factors=[_factor(data, *factor) for factor in data["factors"]],
             exported=Exported(*data["exported"]) if data.get("exported") else None,
         )
 

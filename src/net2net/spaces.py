@@ -12,7 +12,7 @@ from net2net.attributes import Reading, by_attribute, readings
 from net2net.errors import UnknownModuleError
 from net2net.inference import Group, Inference
 from net2net.provenance import Origin, axis_of
-from net2net.units import MAKE, NONE, SHARE, Axis, Labels
+from net2net.units import MAKE, NONE, SHARE, Axis, Labels, joined
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,11 @@ def spaces_of(inference: Inference) -> Spaces:
         tied, still = unite(units[units != NONE])
         if len(tied) > 1:
             given.setdefault(tied[0], _size_name(origin, uses))
-        if tied and still and axis_of(origin) and all(len(u.size.values) == 1 for u in uses):
+        alone = [use for use in uses if len(use.size.values) == 1]
+        if not axis_of(origin):  # of an attribute, what counts is what it says itself
+            units = joined([use.units for use in alone if use.size.attribute_alone])
+            still = [n for n in inference.groups_on(units[units != NONE]) if groups[n].fixed]
+        if tied and still and len(alone) == len(uses):
             held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
 
     ties: dict[int, dict[str, None]] = {}

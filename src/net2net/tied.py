@@ -7,19 +7,14 @@ are divided among the copies of each unit. So the weight stays one.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from net2net.flow import PASS, Flow
 from net2net.rules import canonical
 from net2net.trace import Op, Ref, Trace, refs
 
 NORMS = frozenset("layer_norm rms_norm group_norm batch_norm".split())
-PASS = frozenset(
-    "view reshape flatten unflatten slice select index index_select transpose permute squeeze "
-    "unsqueeze expand alias clone detach to _to_copy type_as dropout".split()
-)
-"""What scales its first operand as that is scaled."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +31,12 @@ class Scales:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._made: dict[int, Op] = {}
-        self._read: dict[int, list[Op]] = defaultdict(list)
-        for op in trace.ops:
-            inputs = {ref.id for ref in op.reads}
-            outputs = {ref.id for ref in op.makes}
-            if outputs <= inputs and outputs and not op.name.endswith("_"):
-                continue  # it returns what it was given: `x.to(x.dtype)`
-            for tensor in inputs:
-                self._read[tensor].append(op)
-            self._made.update(dict.fromkeys(outputs, op))
+        self._flow = Flow(trace)
 
     def of(self, tensor: int, readers: Sequence[Op]) -> set[str] | None:
         """The parameters that are factors or terms of everything in a tensor, if nothing but
         ``readers`` reads it; None if there are none."""
-        op = self._made.get(tensor)
+        op = self._flow.made.get(tensor)
         returned = tensor in self._trace.outputs.values()
         if op is None or op.name.endswith("_") or returned or not self._only(tensor, readers):
             return None
@@ -72,7 +58,7 @@ class Scales:
         return None
 
     def _only(self, tensor: int, readers: Sequence[Op]) -> bool:
-        return all(any(op is other for other in readers) for op in self._read[tensor])
+        return all(any(op is other for other in readers) for op in self._flow.read[tensor])
 
     def _parameters(self, operands: Sequence[Ref], op: Op) -> set[str] | None:
         """Their names, if all are vectors that this operation alone reads."""

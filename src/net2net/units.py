@@ -85,6 +85,8 @@ class Units:
         self.read: list[Labels] = []
         """Units that are read whatever their number, though by no weight: by a maximum, or by who
         calls the model."""
+        self.inner: set[int] = set()
+        """Parameter axes on which heads grow inside: more features in each, and no more heads."""
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
@@ -197,6 +199,14 @@ class Units:
             return None
         first, second = self.origins()[pair].tolist()
         return first, second
+
+    def grows_inside(self, labels: Labels) -> bool:
+        """Whether these units were made on an axis that grows inside heads."""
+        if not self.inner:
+            return False
+        made = distinct(self.origins()[labels[labels != NONE]])[0]
+        axes = np.searchsorted(self.starts, made, side="right") - 1
+        return not self.inner.isdisjoint(axes.tolist())
 
     def fix(self, labels: Labels, reason: str, *, idle_too: bool = False) -> None:
         """These units can be neither copied nor added to. ``idle_too``: their number alone would

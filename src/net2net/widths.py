@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -14,11 +14,12 @@ from typing import TypeVar
 import numpy as np
 from torch import nn
 
-from net2net.attributes import new_values
+from net2net.attributes import attributes, axes_inside, by_attribute, new_values, readings
 from net2net.errors import GraphMismatchError, NotGrowableError, UnknownModuleError, WidthError
 from net2net.inference import Inference
+from net2net.provenance import Origin
 from net2net.spaces import Space, Spaces
-from net2net.units import NONE, Labels
+from net2net.units import NONE, Axis, Labels
 
 ALL = "all"
 """What was asked for where one factor is for every space."""
@@ -79,13 +80,13 @@ def _chosen(
     for glob, width in widths.items():
         hits = 0
         refused: dict[str, str] = {}
-        for path in matching(model, glob):
-            for space in _made_at(spaces, inference, path):
+        for path, now, found in _named(spaces, inference, model, glob):
+            for space in found:
                 if space.reason is not None:
                     refused[path] = space.reason
                     continue
                 hits += 1
-                one = _grow(space, path, glob, width)
+                one = _grow(space, now or space.made_by(path), path, glob, width)
                 before = result.get(space.name)
                 if before is not None and before.new != one.new:
                     raise WidthError(
@@ -103,6 +104,49 @@ def _chosen(
     return [one for one in result.values() if one.new != one.space.size]
 
 
+def inner_axes(inference: Inference, model: nn.Module, widths: Widths) -> set[Axis]:
+    """Axes on which heads grow inside, since ``widths`` names the attribute that is their size."""
+    if not isinstance(widths, Mapping):
+        return set()
+    asked = {o for glob in widths for o in _attributes(inference, model, glob).values()}
+    return axes_inside(inference, asked)
+
+
+def name_attributes(model: nn.Module, widths: Widths) -> bool:
+    """Whether some of these widths are those of attributes."""
+    return isinstance(widths, Mapping) and not all(_found(model, glob) for glob in widths)
+
+
+def _attributes(inference: Inference, model: nn.Module, glob: str) -> dict[str, Origin]:
+    """Attributes that a glob names, if it names no module and no parameter."""
+    if not isinstance(glob, str) or _found(model, glob):
+        return {}
+    return {n: o for n, o in attributes(inference).items() if fnmatchcase(n, glob)}
+
+
+def _named(
+    spaces: Spaces, inference: Inference, model: nn.Module, glob: str
+) -> Iterator[tuple[str, int, list[Space]]]:
+    """What a glob names: a module and the spaces that it makes, or an attribute, its value, and the
+    spaces that it counts."""
+    if sizes := _attributes(inference, model, glob):
+        uses = by_attribute(use for use in readings(inference) if use.size.attribute_alone)
+        for name, origin in sizes.items():
+            own = uses.get(origin, [])
+            labels = [use.units[use.units != NONE] for use in own]
+            now = own[0].size.values[origin] if own else 0
+            yield name, now, _spaces_on(spaces, inference, labels)
+        return
+    for path in matching(model, glob):
+        yield path, 0, _made_at(spaces, inference, path)
+
+
+def _found(model: nn.Module, glob: str) -> list[str]:
+    """Module paths that match a glob; else parameters that do (such as no layer owns)."""
+    found = [path for path, _ in model.named_modules() if path and fnmatchcase(path, glob)]
+    return found or [name for name, _ in model.named_parameters() if fnmatchcase(name, glob)]
+
+
 def matching(model: nn.Module, glob: str) -> list[str]:
     """Module paths that match a glob.
 
@@ -113,42 +157,47 @@ def matching(model: nn.Module, glob: str) -> list[str]:
         raise UnknownModuleError(
             f"{glob!r} is no module glob. Give a dict from module globs (str) to a factor or width."
         )
-    paths = [path for path, _ in model.named_modules() if path]
-    found = [path for path in paths if fnmatchcase(path, glob)]
-    if not found:  # a parameter that no layer owns
-        found = [name for name, _ in model.named_parameters() if fnmatchcase(name, glob)]
+    found = _found(model, glob)
     if not found:
+        paths = [path for path, _ in model.named_modules() if path]
         near = get_close_matches(glob, paths, n=3, cutoff=0.4)
         raise UnknownModuleError(
             f"no module matches '{glob}'."
             + (f" Near matches: {', '.join(near)}." if near else "")
-            + " Module paths are those of model.named_modules()."
+            + " Module paths are those of model.named_modules(); an attribute that the code reads "
+            "as a size can be named too."
         )
     return found
 
 
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
-    found: dict[str, Space] = {}
+    blocks = [
+        labels[labels != NONE]
+        for trace, tensor in inference.outputs_of.get(path, ())
+        for labels in inference.labels_of(trace, tensor)
+    ]
+    return _spaces_on(spaces, inference, blocks) or [
+        space
+        for space in spaces
+        if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())
+    ]
+
+
+def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[Labels]) -> list[Space]:
+    """The spaces that these units belong to."""
     keys = list(inference.groups)
-    for trace, tensor in inference.outputs_of.get(path, ()):
-        for labels in inference.labels_of(trace, tensor):
-            for number in inference.groups_on(labels[labels != NONE]):
-                space = spaces.of_group.get(keys[number])
-                if space is not None:
-                    found[space.name] = space
-    if not found:
-        for space in spaces:
-            if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys()):
-                found[space.name] = space
-    return list(found.values())
+    numbers = [number for labels in blocks for number in inference.groups_on(labels)]
+    found = [spaces.of_group[keys[n]] for n in numbers if keys[n] in spaces.of_group]
+    return list({space.name: space for space in found}.values())
 
 
 def _owns(path: str, tensor: str) -> bool:
     return tensor == path or tensor.startswith(f"{path}.")
 
 
-def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:
+def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> Grown:
+    """``now``: the width of ``path``, which makes the space or counts it."""
     if isinstance(width, bool) or not isinstance(width, (int, float)):
         raise WidthError(
             f"the width of '{glob}' is a {type(width).__name__}. "
@@ -156,13 +205,12 @@ def _grow(space: Space, path: str, glob: str, width: float | int) -> Grown:
         )
     if isinstance(width, float):
         return _by_factor(space, width, glob)
-    now = space.made_by(path)
     if width < now:
         raise WidthError(
             f"'{path}' is {now} wide, and {width} is smaller. "
             f"Net2Net only grows: give {now} or more."
         )
-    step = space.step * now // space.size
+    step = max(space.step * now // space.size, 1)
     if (width - now) % step:
         below = now + (width - now) // step * step
         why = space.uniform or "its units are bundled"

@@ -1,0 +1,141 @@
+"""Attention whose heads stay as many and get larger: widths that name an integer of the code."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import net2net
+from net2net.errors import UnknownModuleError, WidthError
+
+TOKENS = torch.randn(2, 5, 12)
+
+
+class Attention(nn.Module):
+    """Four heads of eight features, and key-value heads of which each serves ``groups`` queries."""
+
+    def __init__(self, groups: int = 1) -> None:
+        super().__init__()
+        self.heads, self.size, self.groups = 4, 8, groups
+        self.query, self.out = nn.Linear(12, 32), nn.Linear(32, 12)
+        self.key, self.value = nn.Linear(12, 32 // groups), nn.Linear(12, 32 // groups)
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], -1, self.size).transpose(1, 2)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(
+            query, key, value, enable_gqa=self.groups > 1
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [self.split(layer(x)) for layer in (self.query, self.key, self.value)]
+        return self.out(self.attend(*parts).transpose(1, 2).flatten(2))
+
+
+class Scaled(Attention):
+    """Scores written out, divided by a number that is computed from the size at hand."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        return scores.softmax(-1) @ value
+
+
+class ScaledQuery(Attention):
+    """The query scaled by the attribute before, in a tensor."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query = query / torch.full([], self.size**0.5, dtype=query.dtype)
+        return (query @ key.mT).softmax(-1) @ value
+
+
+class Unscaled(Attention):
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return torch.einsum("bhqd,bhkd->bhqk", query, key).softmax(-1) @ value
+
+
+class Fused(Attention):
+    """One projection makes query, key and value; its bias is added by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused, self.bias = nn.Linear(12, 96, bias=False), nn.Parameter(torch.randn(96))
+        del self.query, self.key, self.value
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.fused(x) + self.bias
+        parts = made.reshape(*x.shape[:2], 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
+        return self.out(self.attend(*parts.unbind(0)).transpose(1, 2).flatten(2))
+
+
+class Biased(Attention):
+    """A bias of each head is added before the scores are divided: no weight can make up for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(4, 5, 5))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scores = (query @ key.transpose(-1, -2) + self.bias) / math.sqrt(query.shape[-1])
+        return scores.softmax(-1) @ value
+
+
+class Rotary(Attention):
+    def split(self, x: Tensor) -> Tensor:
+        x = super().split(x)
+        angles = torch.arange(5.0)[:, None] / 10.0 ** torch.arange(0, self.size // 2)
+        angles = torch.cat([angles, angles], -1)
+        left, right = x.chunk(2, -1)
+        return x * angles.cos() + torch.cat([-right, left], -1) * angles.sin()
+
+
+class Twice(Attention):
+    """Both query and key are read by two products: dividing one of them would change both."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scores = query @ key.mT + query @ query.mT + key @ key.mT
+        return scores.softmax(-1) @ value
+
+
+@pytest.mark.parametrize(
+    "make", [Attention, Scaled, ScaledQuery, Unscaled, Fused, lambda: Attention(groups=2)]
+)
+@pytest.mark.parametrize("size", [12, 2.0])
+@pytest.mark.parametrize("balanced", [True, False])
+def test_heads_grow_inside(make, size, balanced):
+    teacher = nn.Sequential(make()).double().eval()
+    grown = net2net.widen(teacher, {"0.size": size}, TOKENS.double(), balanced=balanced)
+    new = 12 if size == 12 else 16
+    assert grown.model[0].size == new
+    assert grown.model[0].heads == 4
+    assert grown.model[0].out.in_features == 4 * new
+    assert grown.report.parity.max_rel < 1e-12
+    again = net2net.Plan.from_json(grown.plan.to_json()).apply(teacher)
+    assert torch.equal(again(TOKENS.double()), grown.model(TOKENS.double()))
+
+
+def test_heads_grow_in_number_by_their_attribute():
+    class Counted(Attention):
+        def split(self, x: Tensor) -> Tensor:
+            return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+    grown = net2net.widen(nn.Sequential(Counted()), {"*.heads": 6}, TOKENS)
+    assert grown.model[0].heads == 6
+    assert grown.model[0].out.in_features == 48
+
+
+@pytest.mark.parametrize(
+    ("make", "why"), [(Biased, "number"), (Rotary, "position"), (Twice, "shares")]
+)
+def test_what_cannot_grow_inside_says_why(make, why):
+    with pytest.raises(net2net.Net2NetError, match=why):
+        net2net.widen(nn.Sequential(make()), {"0.size": 12}, TOKENS)
+
+
+def test_sizes_that_cannot_be_had():
+    teacher = nn.Sequential(Attention())
+    with pytest.raises(WidthError, match="smaller"):
+        net2net.widen(teacher, {"0.size": 7}, TOKENS)
+    with pytest.raises(UnknownModuleError, match="sise"):
+        net2net.widen(teacher, {"0.sise": 12}, TOKENS)
