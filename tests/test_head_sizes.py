@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import UnknownModuleError, WidthError
+from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
 
 TOKENS = torch.randn(2, 5, 12)
 
@@ -125,6 +125,24 @@ def test_heads_grow_in_number_by_their_attribute():
     assert grown.model[0].out.in_features == 48
 
 
+def test_new_features_at_random_keep_the_scale_of_their_weights():
+    teacher = nn.Sequential(Attention()).double()
+    grown = net2net.widen(teacher, {"0.size": 16}, TOKENS.double(), method="random_pad")
+    query, key = (grown.model[0].get_submodule(name).weight for name in ("query", "key"))
+    # √(16/8) makes up for the smaller scale of scores; no feature has copies.
+    assert torch.allclose(
+        query.view(4, 16, 12)[:, :8], 2**0.5 * teacher[0].query.weight.view(4, 8, 12)
+    )
+    ratio = query.view(4, 16, 12)[:, 8:].std() / key.view(4, 16, 12)[:, 8:].std()
+    assert 1.2 < ratio < 1.7
+
+
+def test_noise_tells_copies_apart():
+    teacher = nn.Sequential(Attention()).double()
+    grown = net2net.widen(teacher, {"0.size": 16}, TOKENS.double(), noise=0.1)
+    assert 1e-6 < grown.report.parity.max_rel < 1
+
+
 @pytest.mark.parametrize(
     ("make", "why"), [(Biased, "number"), (Rotary, "position"), (Twice, "shares")]
 )
@@ -139,3 +157,16 @@ def test_sizes_that_cannot_be_had():
         net2net.widen(teacher, {"0.size": 7}, TOKENS)
     with pytest.raises(UnknownModuleError, match="sise"):
         net2net.widen(teacher, {"0.sise": 12}, TOKENS)
+
+
+def test_a_norm_over_the_features_of_a_head_keeps_their_number():
+    class Normed(Attention):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(8)
+
+        def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            return super().attend(self.norm(query), self.norm(key), value)
+
+    with pytest.raises(NotGrowableError, match="norm"):
+        net2net.widen(nn.Sequential(Normed()), {"0.size": 16}, TOKENS)

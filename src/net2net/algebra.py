@@ -338,7 +338,11 @@ class Site:
         one of the operands can take the shares (``inside.py``)."""
         self.units.bundle(part.labels, tuple(d for d in range(part.labels.ndim) if d not in gone))
         if any(self.units.holds(part.labels, dim) for dim in gone):
-            self.fix(part.labels, "sums over features that are told apart by position (rotated)")
+            self.fix(
+                part.labels,
+                "sums over features of heads, whose number an operation before it keeps (a "
+                "rotation by position, a norm over them)",
+            )
         else:
             self.inside.append(part.labels)
 

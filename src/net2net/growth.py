@@ -178,7 +178,10 @@ def widen(
         model: the teacher; never changed.
         widths: a factor for every space that can grow, or a dict from globs over module paths to
             a factor (float) or a new width (int). The space that the module *makes* grows, with
-            all that is tied to it. A factor goes to the nearest admissible size. Where a size is
+            all that is tied to it. A factor goes to the nearest admissible size. Attention grows
+            by whole heads. A glob can also name an attribute that the code reads as a size
+            (``"*.attn.num_heads"``); that of what lies inside heads (``"*.attn.head_dim"``) lets
+            their number be, and makes them larger. Where a size is
             written into the model's code, one factor for all leaves the spaces that meet it as
             they are; spaces asked for by name grow in a graph of the model that ``torch.export``
             makes, a ``torch.fx.GraphModule``, and the report says so.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
 from net2net.flow import PASS, Flow
+from net2net.maps import FRESH
 from net2net.rules import canonical
 from net2net.trace import Op, Ref, Trace, refs
 from net2net.units import NONE, Axis, Labels, Units, joined
@@ -70,7 +71,7 @@ def factors(
             at, index = np.array(places), maps[axis]
             _, source, copies = np.unique(index[at], return_inverse=True, return_counts=True)
             one = found.setdefault(axis, np.ones(len(index)))
-            one[at] *= old.scale / new.scale / copies[source]
+            one[at] *= old.scale / new.scale / np.where(index[at] == FRESH, 1, copies[source])
     return {axis: by.tolist() for axis, by in found.items()}
 
 

@@ -161,11 +161,12 @@ def spaces_of(inference: Inference) -> Spaces:
         tied, still = unite(units[units != NONE])
         if len(tied) > 1:
             given.setdefault(tied[0], _size_name(origin, uses))
-        alone = [use for use in uses if len(use.size.values) == 1]
-        if not axis_of(origin):  # of an attribute, what counts is what it says itself
-            units = joined([use.units for use in alone if use.size.attribute_alone])
+        sized = axis_of(origin) is not None
+        if inference.inner and not sized:  # heads that are asked to grow inside: all or none
+            units = joined([use.units for use in uses if use.size.attribute_alone])
             still = [n for n in inference.groups_on(units[units != NONE]) if groups[n].fixed]
-        if tied and still and len(alone) == len(uses):
+            sized = True
+        if tied and still and sized and all(len(use.size.values) == 1 for use in uses):
             held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
 
     ties: dict[int, dict[str, None]] = {}
