@@ -333,6 +333,24 @@ def test_gpt2(depth: str) -> None:
     transfer(gpt2(16, 2, 2), gpt2(32, 4, 4), {**words(), "use_cache": False}, depth=depth)
 
 
+@pytest.mark.parametrize(("width", "heads", "depth"), [(16, 2, 2), (32, 4, 3)])
+def test_tied_embeddings_come_apart_where_the_student_has_two(
+    width: int, heads: int, depth: int
+) -> None:
+    pytest.importorskip("transformers")
+    inputs = {**words(), "use_cache": False}
+    model = transfer(gpt2(16, 2, 2, tied=True), gpt2(width, heads, depth), inputs).model
+    assert model.lm_head.weight is not model.transformer.wte.weight
+
+
+def test_two_embeddings_do_not_become_one() -> None:
+    pytest.importorskip("transformers")
+    inputs = {**words(), "use_cache": False}
+    teacher = gpt2(16, 2, 2)()
+    with refused(TransferError, "lm_head.weight", teacher=teacher):
+        net2net.transfer(teacher, gpt2(32, 4, 3, tied=True)(), inputs)
+
+
 def test_embeddings_stay_tied() -> None:
     pytest.importorskip("transformers")
     inputs = {**words(), "use_cache": False}

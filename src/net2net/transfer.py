@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from net2net.errors import (
@@ -82,7 +83,8 @@ def transfer(
     whole = _traced(_like(teacher, student), inputs, "student")
     does = _operations(whole), _operations(_traced(skeleton(teacher), inputs, "teacher"))
     stacks = align(student, teacher, depth, does, exact=exact)
-    old, of_teacher = _without(teacher, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
+    apart, of_tied = _untied(teacher, student)
+    old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
     new, of_student = _without(
         _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
     )
@@ -100,7 +102,8 @@ def transfer(
         _check_bundles(known, found)
         _check_uniform(known, found)
     maps = _matched(known, found, method, balanced, seed, strict=exact)
-    back = {of_student[name]: (other, of_teacher[other]) for name, other in names.items()}
+    sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
+    back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
     notes: list[str] = []
     plan = _plan(teacher, student, whole, stacks, maps, back, known.units.norms, exact, notes)
     plan = replace(plan, method=method, seed=seed)
@@ -131,6 +134,23 @@ def _without(
     """A skeleton with the corresponding blocks alone, and its names → the model's."""
     hollow = skeleton(model)
     return hollow, cut(hollow, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
+
+
+def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:
+    """A skeleton of the teacher with parameters of their own where it has tied ones that the
+    student has not; and the names of these → the teacher's parameter."""
+    hollow = skeleton(teacher)
+    first = {id(parameter): name for name, parameter in hollow.named_parameters()}
+    theirs = {name for name, _ in student.named_parameters()}
+    found = {}
+    for name, parameter in list(hollow.named_parameters(remove_duplicate=False)):
+        tied = first[id(parameter)]
+        if name != tied and name in theirs and tied in theirs:
+            path, _, own = name.rpartition(".")
+            alone = nn.Parameter(torch.empty_like(parameter), parameter.requires_grad)
+            setattr(hollow.get_submodule(path), own, alone)
+            found[name] = tied
+    return hollow, found
 
 
 def _like(teacher: nn.Module, student: nn.Module) -> nn.Module:
