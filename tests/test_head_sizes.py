@@ -104,12 +104,11 @@ class Twice(Attention):
 @pytest.mark.parametrize("size", [12, 2.0])
 @pytest.mark.parametrize("balanced", [True, False])
 def test_heads_grow_inside(make, size, balanced):
-    teacher = nn.Sequential(make()).double().eval()
-    grown = net2net.widen(teacher, {"0.size": size}, TOKENS.double(), balanced=balanced)
+    teacher = nn.Sequential(make(), make()).double().eval()
+    grown = net2net.widen(teacher, {"*.size": size}, TOKENS.double(), balanced=balanced)
     new = 12 if size == 12 else 16
-    assert grown.model[0].size == new
-    assert grown.model[0].heads == 4
-    assert grown.model[0].out.in_features == 4 * new
+    for layer in grown.model:
+        assert (layer.heads, layer.size, layer.out.in_features) == (4, new, 4 * new)
     assert grown.report.parity.max_rel < 1e-12
     again = net2net.Plan.from_json(grown.plan.to_json()).apply(teacher)
     assert torch.equal(again(TOKENS.double()), grown.model(TOKENS.double()))

@@ -54,17 +54,19 @@ class Taking:
 
 
 def factors(
-    teacher: Inference, student: Inference, maps: Mapping[Axis, Labels]
+    teacher: Inference, student: Inference, maps: Mapping[Axis, Labels], *, strict: bool = True
 ) -> dict[Axis, list[float]]:
     """What every position of the parameter axes that take shares is multiplied by in the student.
     ``maps``: teacher position for every student position of the axes that grow.
+    ``strict=False`` lets other numbers differ, which changes what is computed.
 
     Raises:
         GraphMismatchError: the student's code computes another number where none was followed.
     """
     found: dict[Axis, NDArray[np.float64]] = {}
-    for old, new in zip(teacher.taking, student.taking, strict=True):
-        _check_numbers(old, teacher.traces[old.trace], student.traces[new.trace])
+    if strict:
+        _check_numbers(teacher, student)
+    for old, new in zip(teacher.taking, student.taking, strict=strict):
         for axis, places in new.positions:
             if axis not in maps or new.trace:
                 continue  # what training does with the same rows
@@ -75,15 +77,18 @@ def factors(
     return {axis: by.tolist() for axis, by in found.items()}
 
 
-def _check_numbers(taking: Taking, old: Trace, new: Trace) -> None:
-    for place, (a, b) in enumerate(zip(old.ops, new.ops, strict=True)):
-        if place not in taking.numbers and _numbers(a) != _numbers(b):
-            raise GraphMismatchError(
-                f"{a.name} in '{a.path}' gets a number that the code computes from the size of "
-                f"heads ({_numbers(a)}, then {_numbers(b)}), where no weight can make up for it. "
-                "Keep the size of heads, and let their number grow.",
-                module=a.path,
-            )
+def _check_numbers(teacher: Inference, student: Inference) -> None:
+    followed = {(taking.trace, place) for taking in student.taking for place in taking.numbers}
+    traces = zip(teacher.traces, student.traces, strict=True)
+    for number, (old, new) in enumerate(traces if student.taking else ()):
+        for place, (a, b) in enumerate(zip(old.ops, new.ops, strict=True)):
+            if (number, place) not in followed and _numbers(a) != _numbers(b):
+                raise GraphMismatchError(
+                    f"{a.name} in '{a.path}' gets a number that the code computes from the size of "
+                    f"heads ({_numbers(a)}, then {_numbers(b)}), where no weight can make up for "
+                    "it. Keep the size of heads, and let their number grow.",
+                    module=a.path,
+                )
 
 
 def _numbers(op: Op) -> list[float]:

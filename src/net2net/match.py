@@ -165,7 +165,7 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
     if group.fixed:
         raise GraphMismatchError(
             f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
-            "does not. Choose another width for this space.",
+            f"does not ({group.fixed}). Choose another width for this space.",
             set(map(str, group.places)),
         )
     kept = {axis: k for axis, k in group.places.items() if student.role(axis) != SHARE}

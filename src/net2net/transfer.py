@@ -25,6 +25,7 @@ from net2net.growth import Growth, analyse, count_parameters
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import infer
 from net2net.inference import Inference
+from net2net.inside import factors
 from net2net.maps import PRESERVING, method_named
 from net2net.match import AxisMap, match
 from net2net.plan import Maps
@@ -32,8 +33,15 @@ from net2net.report import Report, Row
 from net2net.silence import Block, Fills
 from net2net.stacks import Depth, Operations, Stack, align, cut, join
 from net2net.trace import Inputs, Trace, check_model, trace
+from net2net.transfer_checks import (
+    check_bundles,
+    check_operations,
+    check_uniform,
+    larger_heads,
+    other_numbers,
+)
 from net2net.transfer_plan import Source, TransferPlan
-from net2net.units import MAKE, SHARE, Axis, Norm
+from net2net.units import MAKE, Axis, Norm
 from net2net.verify import Parity
 from net2net.verify import verify as measure
 
@@ -96,16 +104,19 @@ def transfer(
         renamed = {tensor: names[name] for tensor, name in one.names.items()}
         one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
     if exact:
-        _check_operations(known.traces, traces)
+        check_operations(known.traces, traces)
     found = infer(traces, on_unknown="fix")
+    known, found = larger_heads(known, found)
     if exact:
-        _check_bundles(known, found)
-        _check_uniform(known, found)
-    maps = _matched(known, found, method, balanced, seed, strict=exact)
+        check_bundles(known, found)
+        check_uniform(known, found)
+    maps, rescaled = _matched(known, found, method, balanced, seed, strict=exact)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
     notes: list[str] = []
-    plan = _plan(teacher, student, whole, stacks, maps, back, known.units.norms, exact, notes)
+    plan = _plan(
+        teacher, student, whole, stacks, maps, rescaled, back, known.units.norms, exact, notes
+    )  # fmt: skip
     plan = replace(plan, method=method, seed=seed)
     result = plan.apply(teacher, student)
     must_match = exact and method in PRESERVING
@@ -229,59 +240,14 @@ def _in_use(one: Trace) -> list[tuple[str, str, int]]:
     return [*found.values(), *counts]
 
 
-# -- what cannot be exact --------------------------------------------------------------------------
-
-
-def _check_operations(teacher: list[Trace], student: list[Trace]) -> None:
-    """Both have to do the same things in the same order."""
-    for old, new in zip(teacher, student, strict=True):
-        for a, b in zip(old.ops, new.ops, strict=False):
-            if a.name != b.name:
-                raise TransferError(
-                    f"the teacher computes {a.name} in '{a.path}' where the student computes "
-                    f"{b.name} in '{b.path}'. Build the student with the teacher's activations "
-                    "and layers, or pass exact=False."
-                )
-        if len(old.ops) != len(new.ops):
-            raise TransferError(
-                f"the teacher does {len(old.ops)} operations and the student {len(new.ops)}, added "
-                "blocks apart. Build the student from the same layers, or pass exact=False."
-            )
-
-
-def _check_bundles(teacher: Inference, student: Inference) -> None:
-    """Heads and groups are copied whole."""
-    by_axes = {frozenset(one.places): one for one in teacher.groups.values() if not one.fixed}
-    for key, group in student.groups.items():
-        origin = by_axes.get(frozenset(group.places))
-        if key in teacher.groups or origin is None:
-            continue
-        for axis, positions in group.places.items():
-            if student.role(axis) != SHARE and positions != origin.places[axis]:
-                raise TransferError(
-                    f"every unit on {axis} has {origin.places[axis]} positions in the teacher and "
-                    f"{positions} in the student: heads and groups grow in number, not in size. "
-                    "Keep their size, or pass exact=False."
-                )
-
-
-def _check_uniform(teacher: Inference, student: Inference) -> None:
-    for key, group in student.groups.items():
-        origin = teacher.groups.get(key)
-        if origin is None or not group.uniform or group.size % origin.size == 0:
-            continue
-        axis = next(iter(group.places))
-        raise TransferError(
-            f"the units of {axis} grow from {origin.size} to {group.size}, but {group.uniform}, "
-            "so they need a whole multiple. Choose a multiple, or pass exact=False."
-        )
-
-
 def _matched(
     teacher: Inference, student: Inference, method: str, balanced: bool, seed: int, *, strict: bool
-) -> dict[Axis, AxisMap]:
+) -> tuple[dict[Axis, AxisMap], dict[Axis, list[float]]]:
+    """The maps of axes, and what the rows that take shares are multiplied by."""
     try:
-        return match(teacher, student, method=method, balanced=balanced, seed=seed, strict=strict)
+        maps = match(teacher, student, method=method, balanced=balanced, seed=seed, strict=strict)
+        indices = {axis: one.index for axis, one in maps.items()}
+        return maps, factors(teacher, student, indices, strict=strict)
     except GraphMismatchError as error:
         raise TransferError(f"{error} Or pass exact=False.") from error
 
@@ -302,23 +268,10 @@ def _measured(
         return None
     if must_match and not parity.exact:
         raise TransferError(
-            f"the student does not compute the teacher's function: {parity}. {_scalars(old, new)}"
-            "Remove the difference, or pass exact=False."
+            f"the student does not compute the teacher's function: {parity}. "
+            f"{other_numbers(old, new)}Remove the difference, or pass exact=False."
         )
     return parity
-
-
-def _scalars(teacher: Trace, student: Trace) -> str:
-    """Numbers with a fraction (slopes, epsilons) that the two models write differently."""
-    for a, b in zip(teacher.ops, student.ops, strict=False):
-        for key, value in a.args.items():
-            other = b.args.get(key)
-            if isinstance(value, float) and isinstance(other, float) and value != other:
-                return (
-                    f"{a.name} in '{a.path}' has {key} {value:g} in the teacher and {other:g} in "
-                    f"the student's '{b.path}'. "
-                )
-    return "No identity was found for an added block, or one setting differs. "
 
 
 # -- added blocks, and the plan --------------------------------------------------------------------
@@ -326,8 +279,8 @@ def _scalars(teacher: Trace, student: Trace) -> str:
 
 def _plan(
     teacher: nn.Module, student: nn.Module, whole: Trace, stacks: list[Stack],
-    maps: Mapping[Axis, AxisMap], back: Mapping[str, tuple[str, str]], norms: Iterable[Norm],
-    exact: bool, notes: list[str],
+    maps: Mapping[Axis, AxisMap], rescaled: Mapping[Axis, list[float]],
+    back: Mapping[str, tuple[str, str]], norms: Iterable[Norm], exact: bool, notes: list[str],
 ) -> TransferPlan:  # fmt: skip
     """``back``: the student's tensors → the name that maps and norms use, and the teacher's name.
     ``whole``: what the student does."""
@@ -349,7 +302,8 @@ def _plan(
                 f"'{name}' is {tuple(new[name].shape)} in the student, and the teacher's weights "
                 f"make {shape}. Give it the teacher's shape."
             )
-        sources[name] = Source(source, table.step(here).axes)
+        by = tuple((axis.dim, by) for axis, by in rescaled.items() if axis.name == key)
+        sources[name] = Source(source, table.step(here).axes, factors=by)
     ours = {key: name for name, (key, _) in back.items()}
     followed = {
         ours[norm.scale]: replace(norm, scale=ours[norm.scale], direction=ours[norm.direction])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from net2net.apply import AxisStep, follow_norm, grow_tensor, with_tensors
+from net2net.apply import AxisStep, follow_norm, grow_tensor, scale_tensor, with_tensors
 from net2net.errors import PlanError
 from net2net.hollow import named_tensors
 from net2net.maps import METHODS
@@ -22,11 +22,13 @@ from net2net.units import FOLLOW, MAKE, SHARE, Norm
 @dataclass(frozen=True)
 class Source:
     """Where one tensor of the student comes from: a tensor of the teacher ("": of none), the maps
-    of its axes, and what it is overwritten with afterwards, if anything."""
+    of its axes, what it is overwritten with afterwards, if anything, and what the positions on an
+    axis are multiplied by."""
 
     name: str
     axes: tuple[tuple[int, str, int], ...] = ()
     fill: Fill | None = None
+    factors: tuple[tuple[int, list[float]], ...] = ()
 
 
 @dataclass(eq=False)
@@ -96,7 +98,10 @@ class TransferPlan(Plan):
     def _grown(self, tensor: Tensor, source: Source, steps: list[AxisStep]) -> Tensor:
         if not steps:
             return tensor.clone()
-        return grow_tensor(tensor, steps, name=source.name, noise=0.0, seed=self.seed)
+        grown = grow_tensor(tensor, steps, name=source.name, noise=0.0, seed=self.seed)
+        for dim, by in source.factors:
+            scale_tensor(grown, dim, by)
+        return grown
 
     def _check_student(self, student: nn.Module) -> None:
         shapes = {name: list(tensor.shape) for name, tensor in named_tensors(student)}
@@ -120,7 +125,12 @@ class TransferPlan(Plan):
             "seed": self.seed,
             "maps": self.maps,
             "tensors": {
-                name: [one.name, [list(axis) for axis in one.axes], one.fill]
+                name: [
+                    one.name,
+                    [list(axis) for axis in one.axes],
+                    one.fill,
+                    [list(factor) for factor in one.factors],
+                ]
                 for name, one in self.tensors.items()
             },
             "norms": [[norm.scale, norm.direction, norm.dim] for norm in self.norms],
@@ -129,8 +139,13 @@ class TransferPlan(Plan):
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> TransferPlan:
         tensors = {
-            name: Source(source, tuple((int(d), str(role), int(m)) for d, role, m in axes), fill)
-            for name, (source, axes, fill) in data["tensors"].items()
+            name: Source(
+                source,
+                tuple((int(d), str(role), int(m)) for d, role, m in axes),
+                fill,
+                tuple((int(dim), by) for dim, by in factors),
+            )
+            for name, (source, axes, fill, factors) in data["tensors"].items()
         }
         for name, one in tensors.items():
             numeric = isinstance(one.fill, (int, float)) or one.fill in {None, "eye"}
@@ -139,6 +154,9 @@ class TransferPlan(Plan):
                 limit = data["teacher"][one.name][dim]
                 sound = sound and role in {MAKE, FOLLOW, SHARE} and dim >= 0
                 sound = sound and all(ABSENT <= x < limit for x in data["maps"][number])
+            sizes = {dim: len(data["maps"][number]) for dim, _, number in one.axes}
+            sound = sound and all(sizes.get(dim) == len(by) for dim, by in one.factors)
+            sound = sound and all(isinstance(x, float) for _, by in one.factors for x in by)
             if not sound or data["method"] not in METHODS:
                 raise PlanError(f"the source of '{name}' is malformed. Make the plan again.")
         norms = [Norm(scale, direction, int(dim)) for scale, direction, dim in data["norms"]]
