@@ -72,9 +72,22 @@ def image_model() -> nn.Module:
     )
 
 
+def conv(inputs: int, outputs: int, kernel: int = 3, **options: Any) -> nn.Sequential:
+    """Convolution, norm, activation."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, **options),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
 def noise(*shape: int, seed: int = 1) -> Tensor:
     """An input in float64, the same on every call."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def image(channels: int = 3) -> Tensor:
+    return noise(2, channels, 6, 6)
 
 
 def tokens(*shape: int, below: int, seed: int = 1) -> Tensor:
@@ -273,6 +286,18 @@ class Cases(dict[str, Case]):
         def register(build: Callable[[Width], nn.Module]) -> Callable[[Width], nn.Module]:
             self.put(build.__name__, build, inputs, spaces, at, **options)
             return build
+
+        return register
+
+    def net(
+        self, name: str, inputs: Callable[[], Any], spaces: Mapping[str, int], at: str = "",
+        **options: Any,
+    ) -> Callable[[Any], Any]:  # fmt: skip
+        """Register a module class, built as ``cls(n)``."""
+
+        def register(cls: Any) -> Any:
+            self.put(name, cls, inputs, spaces, at, **options)
+            return cls
 
         return register
 

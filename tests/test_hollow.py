@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from net2net.hollow import Runner
@@ -74,3 +75,17 @@ def test_what_gives_its_argument_back_gives_each_its_own(
         result = runner.run(function, (x, *args), {})
         assert (result is x) == itself
         assert result._is_view() != itself
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((6, 4), (2, 4, 8)), ((2, 6, 4), (2, 4, 8)), ((2, 6, 4), (4, 8)), ((8, 4), (4, 8))]
+)
+def test_hollow_grouped_products_have_the_shapes_of_real_ones(
+    a: tuple[int, ...], b: tuple[int, ...]
+) -> None:
+    ends = None if len(a) == len(b) == 3 else torch.tensor([2, 4], dtype=torch.int32)
+    left, right = torch.randn(a), torch.randn(b)
+    real = F.grouped_mm(left, right, offs=ends)
+    operation = torch.ops.aten._grouped_mm.default
+    assert Runner().run(operation, (left.to("meta"), right, ends), {}).shape == real.shape
+    assert Runner().run(operation, (left.to("meta"), right), {"offs": ends}).shape == real.shape
