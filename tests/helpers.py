@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -277,27 +277,27 @@ class Case:
         return randomise(self.build(lambda size: int(Fraction(factor) * size)))
 
 
+Build = TypeVar("Build", bound=Callable[..., nn.Module])
+
+
 class Cases(dict[str, Case]):
-    """Filled by decorators, read by ``pytest.mark.parametrize``."""
+    """Filled by decorators; ``tests`` says what must hold for each."""
 
     def add(
         self, inputs: Callable[[], Any], spaces: Mapping[str, int], at: str = "", **options: Any
-    ) -> Callable[[Callable[[Width], nn.Module]], Callable[[Width], nn.Module]]:
-        def register(build: Callable[[Width], nn.Module]) -> Callable[[Width], nn.Module]:
-            self.put(build.__name__, build, inputs, spaces, at, **options)
-            return build
-
-        return register
+    ) -> Callable[[Build], Build]:
+        """Register a function under its own name."""
+        return lambda build: self.net(build.__name__, inputs, spaces, at, **options)(build)
 
     def net(
         self, name: str, inputs: Callable[[], Any], spaces: Mapping[str, int], at: str = "",
         **options: Any,
-    ) -> Callable[[Any], Any]:  # fmt: skip
+    ) -> Callable[[Build], Build]:  # fmt: skip
         """Register a module class, built as ``cls(n)``."""
 
-        def register(cls: Any) -> Any:
-            self.put(name, cls, inputs, spaces, at, **options)
-            return cls
+        def register(build: Build) -> Build:
+            self.put(name, build, inputs, spaces, at, **options)
+            return build
 
         return register
 
@@ -308,19 +308,28 @@ class Cases(dict[str, Case]):
         assert name not in self, name
         self[name] = Case(build, inputs, spaces, at or next(iter(spaces)), **options)
 
-    def by_factor(self) -> list[Any]:
-        return [
+    def tests(self) -> tuple[Callable[..., None], Callable[..., None]]:
+        """``check_whole`` and ``check_alone`` of all that is registered so far, for pytest."""
+        whole = [
             pytest.param(case, factor, id=f"{name}-{factor:g}")
             for name, case in self.items()
             for factor in case.only
         ]
-
-    def alone(self) -> list[Any]:
-        return [
+        alone = [
             pytest.param(case, how, id=f"{name}-{how}")
             for name, case in self.items()
             for how in [*(f"{factor:g}" for factor in case.only), "int"]
         ]
+
+        @pytest.mark.parametrize(("case", "factor"), whole)
+        def test_whole(case: Case, factor: float) -> None:
+            check_whole(case, factor)
+
+        @pytest.mark.parametrize(("case", "how"), alone)
+        def test_alone(case: Case, how: str) -> None:
+            check_alone(case, how)
+
+        return test_whole, test_alone
 
 
 def check_whole(case: Case, factor: float) -> None:

@@ -9,11 +9,8 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
-    Case,
     Cases,
     Width,
-    check_alone,
-    check_whole,
     conv,
     image,
     noise,
@@ -472,14 +469,7 @@ def test_units_that_are_looked_for_among_numbers() -> None:
 # -- the tests -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "factor"), CASES.by_factor())
-def test_whole(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize(("case", "how"), CASES.alone())
-def test_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_whole, test_alone = CASES.tests()
 
 
 def test_tied_units_come_along_and_the_report_says_why() -> None:

@@ -2,17 +2,13 @@
 
 from typing import Any
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .helpers import (
-    Case,
     Cases,
     Width,
-    check_alone,
-    check_whole,
     conv,
     image,
     noise,
@@ -231,14 +227,7 @@ class Depths(nn.Module):
 # -- the tests -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "factor"), CASES.by_factor())
-def test_whole(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize(("case", "how"), CASES.alone())
-def test_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_whole, test_alone = CASES.tests()
 
 
 def test_one_module_under_two_names() -> None:

@@ -11,11 +11,8 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
-    Case,
     Cases,
     Width,
-    check_alone,
-    check_whole,
     image,
     noise,
     randomise,
@@ -41,14 +38,7 @@ class Buffers(nn.Module):
         return self.head(self.body(x - self.pixel_mean) * self.gain)
 
 
-@pytest.mark.parametrize(("case", "factor"), CASES.by_factor())
-def test_whole(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize(("case", "how"), CASES.alone())
-def test_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_whole, test_alone = CASES.tests()
 
 
 class Hidden(nn.Module):

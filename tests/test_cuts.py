@@ -8,12 +8,9 @@ import net2net
 from net2net.errors import WidthError
 
 from .helpers import (
-    Case,
     Cases,
     Width,
     assert_exact,
-    check_alone,
-    check_whole,
     conv,
     image,
     noise,
@@ -328,14 +325,7 @@ class Flipped(nn.Module):
         return self.head(torch.cat([x.flip(1), x.flip(-1).roll(1, 2)], 1))
 
 
-@pytest.mark.parametrize(("case", "factor"), CASES.by_factor())
-def test_whole(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize(("case", "how"), CASES.alone())
-def test_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_whole, test_alone = CASES.tests()
 
 
 def test_one_half_of_a_chunk_takes_the_other_along() -> None:

@@ -16,7 +16,6 @@ from .helpers import (
     Cases,
     Width,
     assert_exact,
-    check_alone,
     check_whole,
     noise,
     randomise,
@@ -765,14 +764,7 @@ def embedding_bag(n: Width) -> nn.Module:
 # -- the tests -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "factor"), CASES.by_factor())
-def test_whole(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize(("case", "how"), CASES.alone())
-def test_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_whole, test_alone = CASES.tests()
 
 
 def test_widths_that_do_not_divide() -> None:

@@ -12,12 +12,9 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
-    Case,
     Cases,
     Width,
     assert_exact,
-    check_alone,
-    check_whole,
     noise,
     randomise,
     refused,
@@ -76,14 +73,7 @@ for (name, (kind, extra)), layers, both in product(KINDS.items(), (1, 2), (False
         _register(f"{name}-{layers}{'-both' if both else ''}-plain", kind, flat)
 
 
-@pytest.mark.parametrize("case, factor", CASES.by_factor())
-def test_every_space_grows(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize("case, how", CASES.alone())
-def test_one_space_grows_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_every_space_grows, test_one_space_grows_alone = CASES.tests()
 
 
 class Projected(nn.Module):
@@ -179,14 +169,7 @@ for (name, (cell, extra)), own in product(CELLS.items(), (False, True)):
     _register_cell(name, cell, own, extra)
 
 
-@pytest.mark.parametrize("case, factor", MODELS.by_factor())
-def test_every_space_of_a_model_grows(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize("case, how", MODELS.alone())
-def test_one_space_of_a_model_grows_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_every_space_of_a_model_grows, test_one_space_of_a_model_grows_alone = MODELS.tests()
 
 
 class Translator(nn.Module):

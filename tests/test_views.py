@@ -1,6 +1,5 @@
 """Graphs: views of hidden values, and axes that move."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -8,11 +7,8 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
-    Case,
     Cases,
     Width,
-    check_alone,
-    check_whole,
     image,
     noise,
     randomise,
@@ -131,14 +127,7 @@ class Moved(nn.Module):
         return self.head(torch.einsum("bhwc->bchw", x.swapaxes(1, 2)))
 
 
-@pytest.mark.parametrize(("case", "factor"), CASES.by_factor())
-def test_whole(case: Case, factor: float) -> None:
-    check_whole(case, factor)
-
-
-@pytest.mark.parametrize(("case", "how"), CASES.alone())
-def test_alone(case: Case, how: str) -> None:
-    check_alone(case, how)
+test_whole, test_alone = CASES.tests()
 
 
 def test_an_activation_in_place_on_a_view() -> None:
