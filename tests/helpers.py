@@ -72,6 +72,19 @@ def image_model() -> nn.Module:
     )
 
 
+class Between(nn.Module):
+    """What a function makes of 8 hidden units; for inputs of [batch, 3] or [batch, time, 3]."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.function(self.stem(x)))
+        return out
+
+
 def conv(inputs: int, outputs: int, kernel: int = 3, **options: Any) -> nn.Sequential:
     """Convolution, norm, activation."""
     return nn.Sequential(

@@ -11,6 +11,7 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
+    Between,
     Cases,
     Width,
     image,
@@ -114,36 +115,21 @@ def test_masks_that_are_the_same_for_all_units() -> None:
     ],
 )
 def test_constants_that_are_made_of_ones(made: Any) -> None:
-    class Weighted(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.stem(x)
-            return self.head(x * made(torch.ones(x.shape[1], dtype=x.dtype)))
-
-    teacher = randomise(Weighted())
+    teacher = randomise(Between(lambda x: x * made(torch.ones(x.shape[1], dtype=x.dtype))))
     with refused(NotGrowableError, "a constant", teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 
 
 @pytest.mark.parametrize("how", ["ones", "expanded"])
 def test_a_constant_that_is_written_to_differs_by_unit(how: str) -> None:
-    class Written(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+    def written(x: Tensor) -> Tensor:
+        scale = torch.ones(x.shape[1], dtype=x.dtype)
+        if how == "expanded":
+            scale = torch.arange(2)[:1].expand(x.shape[1]).clone()
+        scale[:3] = 2
+        return x * scale
 
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.stem(x)
-            scale = torch.ones(x.shape[1], dtype=x.dtype)
-            if how == "expanded":
-                scale = torch.arange(2)[:1].expand(x.shape[1]).clone()
-            scale[:3] = 2
-            return self.head(x * scale)
-
-    teacher = randomise(Written())
+    teacher = randomise(Between(written))
     with refused(NotGrowableError, "a constant", teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 

@@ -7,6 +7,7 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
+    Between,
     Cases,
     Width,
     image,
@@ -46,16 +47,7 @@ class Windows(nn.Module):
 
 
 def test_windows_over_units() -> None:
-    class Overlapping(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            twice = self.stem(x).repeat(1, 2)
-            return self.head(twice.as_strided((len(x), 8), (16, 1), 4))
-
-    teacher = randomise(Overlapping())
+    teacher = randomise(Between(lambda x: x.repeat(1, 2).as_strided((len(x), 8), (16, 1), 4)))
     with refused(NotGrowableError, "takes windows of it", teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 
@@ -76,21 +68,10 @@ def test_a_cut_where_data_tell() -> None:
     assert widen(randomise(Narrowed()), 2.0, noise(2, 5, 3)).model.stem.out_features == 16
 
 
-class Conjugated(nn.Module):
-    """The imaginary part of a conjugate is a view that is negated when it is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        out: Tensor = self.head(torch.complex(x, x.tanh()).conj().imag.resolve_neg())
-        return out
-
-
 def test_views_that_are_conjugated_or_negated() -> None:
-    assert widen(randomise(Conjugated()), 2.0, noise(4, 3)).model.stem.out_features == 16
+    """The imaginary part of a conjugate is a view that is negated when it is read."""
+    teacher = Between(lambda x: torch.complex(x, x.tanh()).conj().imag.resolve_neg())
+    assert widen(randomise(teacher), 2.0, noise(4, 3)).model.stem.out_features == 16
 
 
 @net("broadcast_together", image, {"stem": 4, "other": 6})
