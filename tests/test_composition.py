@@ -9,7 +9,7 @@ from torch import nn
 import net2net
 from net2net import Growth, Plan
 
-from . import test_branches
+from . import test_branches, test_calls
 from .helpers import (
     assert_exact,
     deepen,
@@ -73,7 +73,7 @@ def test_any_order_of_verbs_on_a_chain(order: list[str]) -> None:
 )
 @pytest.mark.parametrize("order", [[W, D, W], [D, W, D]], ids=">".join)
 def test_any_order_of_verbs_on_a_graph(name: str, order: list[str]) -> None:
-    case = test_branches.CASES[name]
+    case = (test_branches.CASES | test_calls.CASES)[name]
     first = model = case.model()
     with untouched(first):
         for number, verb in enumerate(order):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import net2net
 
-from . import test_branches
+from . import test_branches, test_tied
 from .helpers import (
     EXACT,
     assert_exact,
@@ -252,7 +252,7 @@ def test_msg_the_first_update_is_no_larger_than_the_learning_rate(verb: str) -> 
 
 
 def test_hypercloning_tied_embeddings_stay_tied() -> None:
-    teacher = randomise(test_branches.Tied())
+    teacher = randomise(test_tied.Tied())
     x = tokens(2, 5, below=11)
     for growth in (widen(teacher, 2.0, x), deepen(teacher, {"mix": 1}, x)):
         assert growth.model.head.weight is growth.model.embed.weight

@@ -26,8 +26,8 @@ from net2net.errors import (
     WidthError,
 )
 
-from . import test_branches
-from .helpers import assert_exact, image_model, noise, randomise, refused, untouched, widen
+from . import test_branches, test_calls
+from .helpers import assert_exact, image, image_model, noise, randomise, refused, untouched, widen
 
 
 def mlp() -> nn.Module:
@@ -139,7 +139,7 @@ def test_noise_is_a_fraction(amount: float) -> None:
 def test_tied_modules_asked_for_two_widths() -> None:
     teacher = test_branches.CASES["residual"].model()
     with refused(WidthError, "stem.0", "block.3", "12", "16", "tied", teacher=teacher):
-        net2net.widen(teacher, {"stem.0": 16, "block.3": 12}, test_branches.image())
+        net2net.widen(teacher, {"stem.0": 16, "block.3": 12}, image())
 
 
 def test_a_constraint_broken_by_a_width_names_the_neighbours() -> None:
@@ -168,7 +168,7 @@ def test_the_class_axis() -> None:
 
 
 def test_an_axis_of_a_named_output() -> None:
-    case = test_branches.CASES["dict_in_dict_out"]
+    case = test_calls.CASES["dict_in_dict_out"]
     teacher = case.model()
     with refused(NotGrowableError, "'policy'", r"\['heads'\]\[1\]", teacher=teacher):
         net2net.widen(teacher, {"policy": 2.0}, case.inputs())

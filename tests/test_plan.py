@@ -15,7 +15,7 @@ import net2net
 from net2net import Growth, Plan
 from net2net.errors import PlanError
 
-from . import test_branches
+from . import test_tied
 from .helpers import assert_exact, image_model, noise, randomise, same_bits, tensors, untouched
 
 X = noise(2, 3, 8, 8)
@@ -129,7 +129,7 @@ def test_plans_of_a_chain_apply_in_order() -> None:
 
 
 def test_models_with_tied_weights_and_buffers() -> None:
-    teacher = randomise(test_branches.Tied())
+    teacher = randomise(test_tied.Tied())
     growth = net2net.widen(teacher, 1.5, torch.arange(10).view(2, 5))
     again = Plan.from_json(growth.plan.to_json()).apply(teacher)
     assert same_bits(again, growth.model) and again.head.weight is again.embed.weight

@@ -10,7 +10,7 @@ import net2net
 from net2net import Growth
 from net2net.units import SHARE
 
-from . import test_branches, test_layers
+from . import test_branches, test_calls, test_cuts, test_layers, test_views
 from .helpers import EXACT, Case, noise, randomise, tensors, untouched, widen
 
 
@@ -34,7 +34,8 @@ def close(new: Tensor, old: Tensor, what: str = "") -> None:
     assert worst <= EXACT * max(scale, 1e-3), f"{what}: {worst} of {scale}"
 
 
-BRANCHES = [
+GRAPHS = test_branches.CASES | test_calls.CASES | test_cuts.CASES | test_views.CASES
+IN_GRAPHS = [
     "residual",
     "resnet",
     "sums_and_differences",
@@ -61,7 +62,7 @@ BRANCHES = [
     "moved_axes",
     "repeated_channels",
 ]
-LAYERS = [
+IN_LAYERS = [
     "mlp",
     "lenet",
     "conv1d_plain",
@@ -90,7 +91,7 @@ LAYERS = [
 ]
 CASES = [
     pytest.param(cases[name], id=name)
-    for cases, names in ((test_branches.CASES, BRANCHES), (test_layers.CASES, LAYERS))
+    for cases, names in ((GRAPHS, IN_GRAPHS), (test_layers.CASES, IN_LAYERS))
     for name in names
 ]
 
@@ -210,7 +211,7 @@ def test_the_loss_falls(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["residual", "densenet", "squeeze_and_excitation", "used_twice"])
 def test_grown_networks_train(name: str) -> None:
-    case = test_branches.CASES[name]
+    case = GRAPHS[name]
     _, growth = grown(case)
     student = growth.model.train()
     optimiser = torch.optim.SGD(student.parameters(), lr=0.02, momentum=0.9)
