@@ -72,17 +72,26 @@ def image_model() -> nn.Module:
     )
 
 
-class Between(nn.Module):
-    """What a function makes of 8 hidden units; for inputs of [batch, 3] or [batch, time, 3]."""
+class Written(nn.Module):
+    """Layers by name, and the code of their ``forward``: ``code(model, x)``."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, code: Callable[[Any, Any], Any], **layers: nn.Module) -> None:
         super().__init__()
-        self.function = function
-        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+        self.code = code
+        for name, layer in layers.items():
+            self.add_module(name, layer)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self.function(self.stem(x)))
-        return out
+    def forward(self, x: Tensor) -> Any:
+        return self.code(self, x)
+
+
+def between(function: Callable[[Tensor], Tensor]) -> nn.Module:
+    """What a function makes of 8 hidden units; for inputs of [batch, 3]."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(function(model.stem(x)))
+
+    return randomise(Written(code, stem=nn.Linear(3, 8), head=nn.Linear(8, 2)))
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, **options: Any) -> nn.Sequential:
@@ -195,6 +204,13 @@ def refused(error: type[Net2NetError], *words: str, teacher: nn.Module) -> Itera
     for word in words:
         assert re.search(word, message), f"'{word}' is not in: {message}"
     assert len(re.findall(r"\.(?=\s|$)", message)) >= 2 or "\n" in message, f"no advice: {message}"
+
+
+def gap(teacher: nn.Module, student: nn.Module, x: Tensor) -> float:
+    """Relative difference in training mode."""
+    with torch.no_grad():
+        old, new = teacher.train()(x), student.train()(x)
+    return float((old - new).abs().max() / old.abs().max())
 
 
 # -- what every growth must be ---------------------------------------------------------------------

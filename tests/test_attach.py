@@ -17,7 +17,7 @@ import net2net
 from net2net.errors import DepthError, PlanError, UnknownModuleError
 from net2net.models import inception_bn
 
-from .helpers import assert_exact, deepen, noise, randomise, refused, tensors, widen
+from .helpers import assert_exact, deepen, gap, noise, randomise, refused, tensors, widen
 
 X = noise(2, 1, 8, 8)
 
@@ -37,13 +37,6 @@ def pair(channels: int) -> nn.Module:
 
 def inception(seed: int = 0) -> nn.Module:
     return randomise(inception_bn(size=8, modules=2, stem=4, widths=[6, 8]), seed)
-
-
-def gap(teacher: nn.Module, student: nn.Module, x: Tensor) -> float:
-    """Relative difference in training mode."""
-    with torch.no_grad():
-        old, new = teacher.train()(x), student.train()(x)
-    return float((old - new).abs().max() / old.abs().max())
 
 
 # -- figure 6 --------------------------------------------------------------------------------------
@@ -151,8 +144,7 @@ def test_a_plan_is_data_and_applies_to_another_teacher(tmp_path: Path) -> None:
         lambda one: one.update(layers={"stages.0.0.entry.conv": []}),
         lambda one: one.update(mean=[1.0], variance=[1.0]),
     ],
-    ids=str,
-)  # fmt: skip
+)
 def test_a_damaged_plan(change: Callable[[dict[str, Any]], None]) -> None:
     """Damaged before it was written: what does not fit is found when it is applied."""
     plan = deepen(inception(), {"stages.?.?": (1, pair)}, X).plan
@@ -378,7 +370,6 @@ class Squares(nn.Sequential):
         (nn.Conv2d(9, 9, 1), ["cannot be built", "function"]),
         (3, ["cannot be built", "function"]),
     ],
-    ids=str,
 )  # fmt: skip
 def test_blocks_that_cannot_be_identities_here(block: Any, words: list[str]) -> None:
     teacher = inception()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import NotGrowableError, PlanError
-from tests.helpers import noise, randomise, refused, widen
+
+from .helpers import noise, randomise, refused, widen
 
 
 class Attention(nn.Module):

@@ -1,5 +1,7 @@
 """Graphs: sums, concatenations, products, and what a table and a report say of them."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from net2net.errors import NotGrowableError
 from .helpers import (
     Cases,
     Width,
+    between,
     conv,
     image,
     noise,
@@ -427,43 +430,27 @@ class Distances(nn.Module):
         return self.head(far) * loss
 
 
-@pytest.mark.parametrize("kind", ["cdist", "mse_loss", "isin"])
-def test_what_cannot_be_said_of_each_unit_stays(kind: str) -> None:
-    class Reads(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.stem(x)
-            if kind == "cdist":
-                one = torch.cdist(y, -y).sum()
-            elif kind == "mse_loss":
-                one = F.mse_loss(y, -y, reduction="sum")
-            else:
-                one = torch.isin(x, y.round()).sum()
-            return self.head(y) * one
-
-    why = {"cdist": "distances over it", "mse_loss": "reduces it", "isin": "looks for others"}[kind]
-    teacher = randomise(Reads())
+@pytest.mark.parametrize(
+    ("read", "why"),
+    [
+        (lambda x: torch.cdist(x, -x), "distances over it"),
+        (lambda x: F.mse_loss(x, -x, reduction="sum"), "reduces it"),
+        (lambda x: torch.isin(torch.arange(2), x.round()), "looks for others"),
+    ],
+    ids=["cdist", "mse_loss", "isin"],
+)
+def test_what_cannot_be_said_of_each_unit_stays(read: Callable[[Tensor], Tensor], why: str) -> None:
+    teacher = between(lambda x: x * read(x).sum())
     with refused(NotGrowableError, why, teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 
 
-class Seldom(nn.Module):
-    """Units among given numbers are others than the rest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x).round()
-        return self.head(torch.where(torch.isin(x, torch.arange(2)), x, -x))
-
-
 def test_units_that_are_looked_for_among_numbers() -> None:
-    assert widen(randomise(Seldom()), 2.0, noise(4, 3)).model.stem.out_features == 16
+    def found(x: Tensor) -> Tensor:
+        x = x.round()
+        return torch.where(torch.isin(x, torch.arange(2)), x, -x)
+
+    assert widen(between(found), 2.0, noise(4, 3)).model.stem.out_features == 16
 
 
 # -- the tests -------------------------------------------------------------------------------------

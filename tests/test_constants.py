@@ -11,9 +11,9 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
-    Between,
     Cases,
     Width,
+    between,
     image,
     noise,
     randomise,
@@ -115,7 +115,7 @@ def test_masks_that_are_the_same_for_all_units() -> None:
     ],
 )
 def test_constants_that_are_made_of_ones(made: Any) -> None:
-    teacher = randomise(Between(lambda x: x * made(torch.ones(x.shape[1], dtype=x.dtype))))
+    teacher = between(lambda x: x * made(torch.ones(x.shape[1], dtype=x.dtype)))
     with refused(NotGrowableError, "a constant", teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 
@@ -129,7 +129,7 @@ def test_a_constant_that_is_written_to_differs_by_unit(how: str) -> None:
         scale[:3] = 2
         return x * scale
 
-    teacher = randomise(Between(written))
+    teacher = between(written)
     with refused(NotGrowableError, "a constant", teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 

@@ -1,5 +1,6 @@
 """Net2DeeperNet: identity layers where the activation allows, refused with a reason elsewhere."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from net2net.errors import DepthError, InputError, UnknownModuleError
 
 from .helpers import (
     EXACT,
+    Written,
     assert_exact,
     deepen,
+    gap,
     memory,
     noise,
     randomise,
@@ -43,14 +46,6 @@ def mlp(activation: nn.Module, bias: bool = True) -> nn.Module:
             nn.Linear(5, 3),
         )
     )  # fmt: skip
-
-
-def new_layers(growth: net2net.Growth, teacher: nn.Module, kind: type) -> list[nn.Module]:
-    """Modules of a kind in the student that hold none of the teacher's shapes by the same name."""
-    old = sum(isinstance(part, kind) for part in teacher.modules())
-    found = [part for part in growth.model.modules() if isinstance(part, kind)]
-    assert len(found) > old
-    return found
 
 
 # -- linear chains ---------------------------------------------------------------------------------
@@ -311,52 +306,33 @@ def test_before_a_residual_addition() -> None:
     assert not [part for part in growth.model[1].bn2 if isinstance(part, nn.ReLU)]
 
 
-class Functional(nn.Module):
-    def __init__(self, how: str) -> None:
-        super().__init__()
-        self.a, self.b, self.c, self.how = nn.Linear(6, 8), nn.Linear(8, 5), nn.Linear(5, 2), how
-
-    def phi(self, x: Tensor) -> Tensor:
-        return {
-            "F.relu": lambda: F.relu(x),
-            "F.relu_": lambda: F.relu_(x),
-            "torch.relu": lambda: torch.relu(x),
-            ".relu()": lambda: x.relu(),
-            "clamp": lambda: x.clamp(min=0),
-            "F.relu6": lambda: F.relu6(x),
-            "F.hardtanh": lambda: F.hardtanh(x, -0.2, 0.3),
-            "F.threshold": lambda: F.threshold(x, 0.1, 0.0),
-            "abs": lambda: x.abs(),
-            "maximum": lambda: torch.maximum(x, x.new_zeros(())),
-            "none": lambda: x,
-        }[self.how]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c(self.phi(self.b(self.phi(self.a(x)))))
+PHI: dict[str, Callable[[Tensor], Tensor]] = {
+    "F.relu": F.relu,
+    "F.relu_": F.relu_,
+    "torch.relu": torch.relu,
+    ".relu()": lambda x: x.relu(),
+    "clamp": lambda x: x.clamp(min=0),
+    "F.relu6": F.relu6,
+    "F.hardtanh": lambda x: F.hardtanh(x, -0.2, 0.3),
+    "F.threshold": lambda x: F.threshold(x, 0.1, 0.0),
+    "abs": torch.abs,
+    "maximum": lambda x: torch.maximum(x, x.new_zeros(())),
+    "none": lambda x: x,
+}
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "F.relu",
-        "F.relu_",
-        "torch.relu",
-        ".relu()",
-        "clamp",
-        "F.relu6",
-        "F.hardtanh",
-        "F.threshold",
-        "abs",
-        "maximum",
-        "none",
-    ],
-)
+def functional(phi: Callable[[Tensor], Tensor]) -> nn.Module:
+    layers = {"a": nn.Linear(6, 8), "b": nn.Linear(8, 5), "c": nn.Linear(5, 2)}
+    return randomise(Written(lambda model, x: model.c(phi(model.b(phi(model.a(x))))), **layers))
+
+
+@pytest.mark.parametrize("how", PHI)
 def test_functional_activations(how: str) -> None:
-    deepen(randomise(Functional(how)), {"a": 2, "b": 1}, noise(4, 6))
+    deepen(functional(PHI[how]), {"a": 2, "b": 1}, noise(4, 6))
 
 
 def test_functional_relu_is_copied_as_a_module() -> None:
-    growth = deepen(randomise(Functional("F.relu")), {"a": 1}, noise(4, 6))
+    growth = deepen(functional(F.relu), {"a": 1}, noise(4, 6))
     assert [type(part) for part in growth.model.a] == [nn.Linear, nn.ReLU, nn.Linear]
 
 
@@ -633,34 +609,20 @@ def test_one_place_asked_for_twice() -> None:
         net2net.deepen(teacher, {"0": 1, "[01]": 2}, noise(4, 6))
 
 
-class NeverRuns(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.used, self.unused = nn.Linear(6, 2), nn.Linear(6, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.used(x)
-
-
 def test_a_layer_that_does_not_run() -> None:
-    teacher = randomise(NeverRuns())
+    layers = {"used": nn.Linear(6, 2), "unused": nn.Linear(6, 2)}
+    teacher = randomise(Written(lambda model, x: model.used(x), **layers))
     with refused(DepthError, "'unused'", "run", teacher=teacher):
         net2net.deepen(teacher, {"unused": 1}, noise(4, 6))
 
 
-class ReachesIn(nn.Module):
-    """The code reads the layer's own attributes, which its wrapper has not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.head = nn.Linear(6, 8), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.a(x).view(-1, self.a.out_features))
-
-
 def test_code_that_reaches_into_the_wrapped_layer() -> None:
-    teacher = randomise(ReachesIn())
+    """It reads the layer's own attributes, which its wrapper has not."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(model.a(x).view(-1, model.a.out_features))
+
+    teacher = randomise(Written(code, a=nn.Linear(6, 8), head=nn.Linear(8, 2)))
     for verify in (True, False):
         with refused(DepthError, "'?a'?", teacher=teacher):
             net2net.deepen(teacher, {"a": 1}, noise(4, 6), verify=verify)
@@ -686,13 +648,6 @@ def chain() -> nn.Module:
             nn.Linear(6, 2),
         )
     )
-
-
-def gap(teacher: nn.Module, student: nn.Module, x: Tensor) -> float:
-    """Relative difference in training mode."""
-    with torch.no_grad():
-        old, new = teacher.train()(x), student.train()(x)
-    return float((old - new).abs().max() / old.abs().max())
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -844,7 +799,7 @@ def test_a_pair_of_layers_is_followed_by_pairs() -> None:
     """Both new norms undo what is measured of what the first pair puts out."""
     teacher = randomise(nn.Sequential(nn.Conv2d(3, 5, 1), Pair(5, 4, 4), nn.Conv2d(4, 2, 1)))
     growth = deepen(teacher, {"1": 2}, image(), calibrate=[image(seed=2)])
-    assert len(new_layers(growth, teacher, Pair)) == 3
+    assert sum(isinstance(part, Pair) for part in growth.model.modules()) == 3
     norms = [part for part in growth.model.get_submodule("1.1") if isinstance(part, nn.BatchNorm2d)]
     assert len(norms) == 2 and all(norm.running_mean.abs().min() > 0 for norm in norms)
 

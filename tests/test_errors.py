@@ -27,7 +27,17 @@ from net2net.errors import (
 )
 
 from . import test_branches, test_calls
-from .helpers import assert_exact, image, image_model, noise, randomise, refused, untouched, widen
+from .helpers import (
+    Written,
+    assert_exact,
+    image,
+    image_model,
+    noise,
+    randomise,
+    refused,
+    untouched,
+    widen,
+)
 
 
 def mlp() -> nn.Module:
@@ -203,7 +213,7 @@ def test_groups_of_the_input() -> None:
         net2net.widen(teacher, {"first": 2.0}, noise(2, 4, 5, 5))
 
 
-class Written(nn.Module):
+class SizeInCode(nn.Module):
     """A size is written into the code."""
 
     def __init__(self) -> None:
@@ -221,7 +231,7 @@ class Written(nn.Module):
 
 
 def test_a_size_that_is_written_into_the_code() -> None:
-    teacher = randomise(Written())
+    teacher = randomise(SizeInCode())
     with refused(GraphMismatchError, "code", "Leave", "name the spaces", teacher=teacher):
         net2net.widen(teacher, 2.0, X)
     growth = widen(teacher, {"b": 2.0, "c": 1.4}, X)  # as the message advises
@@ -522,21 +532,14 @@ class Answer:
     hidden: Tensor
 
 
-class Dataclass(nn.Module):
-    """Returns an object of its own: its tensors are outputs like any others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.head = nn.Linear(6, 8), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Answer:
-        hidden = self.a(x).relu()
-        return Answer(self.head(hidden), hidden.sum())
-
-
 def test_outputs_that_nothing_can_compare() -> None:
     """No tensor is found in the output, so nothing can be verified: that is not "the same"."""
-    teacher = randomise(Dataclass())
+
+    def code(model: Any, x: Tensor) -> Answer:
+        hidden = model.a(x).relu()
+        return Answer(model.head(hidden), hidden.sum())
+
+    teacher = randomise(Written(code, a=nn.Linear(6, 8), head=nn.Linear(8, 2)))
     with refused(InputError, "Answer", "output", teacher=teacher):
         net2net.widen(teacher, 2.0, X)
     with refused(InputError, "Answer", "output", teacher=teacher):
@@ -648,13 +651,13 @@ def test_a_failure_half_way_through_applying(after: int, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "stage", ["apply.grow_tensor", "growth.match", "growth.infer", "growth.verify", "growth.flops"]
+    "stage", ["plan.grow_tensor", "growth.match", "growth.infer", "growth.verify", "growth.flops"]
 )
 def test_a_failure_at_any_stage(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise MemoryError("no more")
 
-    monkeypatch.setattr(f"net2net.{stage.replace('apply', 'plan')}", fails)
+    monkeypatch.setattr(f"net2net.{stage}", fails)
     teacher = image_model()
     with untouched(teacher), pytest.raises(MemoryError):
         net2net.widen(teacher, 2.0, noise(2, 3, 8, 8))

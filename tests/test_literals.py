@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +13,9 @@ from torch.nn.functional import batch_norm, conv2d, dropout, group_norm
 import net2net
 from net2net import Growth, Plan
 from net2net.errors import GraphMismatchError, PlanError
-from tests.helpers import (
+
+from .helpers import (
+    Written,
     assert_exact,
     noise,
     randomise,
@@ -29,17 +30,7 @@ from tests.helpers import (
 ROWS = 3
 
 
-class Written(nn.Module):
-    """Its code, ``code(model, x)``, holds a number that it could not get from a tensor."""
-
-    def __init__(self, code: Callable[[Any, Any], Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        self.code = code
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.code(self, x)
+# Their code holds a number that it could not get from a tensor.
 
 
 def view(n: int) -> nn.Module:

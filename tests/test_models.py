@@ -8,7 +8,8 @@ from torch import nn
 
 from net2net.errors import UnsupportedModelError
 from net2net.models import STEMS, InceptionBN, inception_bn
-from tests.helpers import deepen, noise, randomise, widen
+
+from .helpers import deepen, noise, randomise, widen
 
 
 def depths(model: InceptionBN) -> tuple[int, int]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 import net2net
 from net2net import rules
 from net2net.errors import UnknownOperationError
-from tests.helpers import assert_exact
+
+from .helpers import assert_exact
 
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 5 * 5).reshape(2, 3, 5, 5)
 

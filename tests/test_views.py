@@ -7,9 +7,9 @@ import net2net
 from net2net.errors import NotGrowableError
 
 from .helpers import (
-    Between,
     Cases,
     Width,
+    between,
     image,
     noise,
     randomise,
@@ -47,7 +47,7 @@ class Windows(nn.Module):
 
 
 def test_windows_over_units() -> None:
-    teacher = randomise(Between(lambda x: x.repeat(1, 2).as_strided((len(x), 8), (16, 1), 4)))
+    teacher = between(lambda x: x.repeat(1, 2).as_strided((len(x), 8), (16, 1), 4))
     with refused(NotGrowableError, "takes windows of it", teacher=teacher):
         net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
 
@@ -70,8 +70,8 @@ def test_a_cut_where_data_tell() -> None:
 
 def test_views_that_are_conjugated_or_negated() -> None:
     """The imaginary part of a conjugate is a view that is negated when it is read."""
-    teacher = Between(lambda x: torch.complex(x, x.tanh()).conj().imag.resolve_neg())
-    assert widen(randomise(teacher), 2.0, noise(4, 3)).model.stem.out_features == 16
+    teacher = between(lambda x: torch.complex(x, x.tanh()).conj().imag.resolve_neg())
+    assert widen(teacher, 2.0, noise(4, 3)).model.stem.out_features == 16
 
 
 @net("broadcast_together", image, {"stem": 4, "other": 6})
