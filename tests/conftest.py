@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 import torch
 
+from net2net import rules
+
 pytest.register_assert_rewrite("tests.helpers")
 
 _LIBRARIES: list[torch.library.Library] = []  # definitions last as long as their library object
@@ -38,6 +40,12 @@ torch.set_num_threads(1)  # the networks here are tiny
 hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("hunt", deadline=None)
 hypothesis.settings.load_profile("same")
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules registered in a test are gone after it."""
+    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
 
 
 @pytest.fixture(autouse=True)

@@ -143,7 +143,7 @@ class Aside(nn.Module):
 def test_what_does_not_reach_the_output_has_to_run_too() -> None:
     teacher = randomise(Aside())
     growth = widen(teacher, 1.5, image())
-    assert growth.model.stem.out_channels in (8, 10)  # 9 has no halves
+    assert growth.model.stem.out_channels == 10  # 9 has no halves
     assert widen(teacher, {"stem": 8}, image()).model.stem.out_channels == 8
 
 
@@ -314,7 +314,7 @@ class Repeated(nn.Module):
         return self.head(torch.cat([x.repeat(1, 2, 1, 1), x.repeat_interleave(2, 1).tanh()], 1))
 
 
-@net("flipped_and_rolled", image, {"stem": 4}, only=(2.0, 1.5))
+@net("flipped_and_rolled", image, {"stem": 4})
 class Flipped(nn.Module):
     def __init__(self, n: Width) -> None:
         super().__init__()

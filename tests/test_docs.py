@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torchvision
 
-from net2net import rules
-
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -20,12 +18,11 @@ WITH_SNIPPETS = {
 
 
 @pytest.fixture
-def output(monkeypatch, tmp_path, capsys) -> Iterator[pytest.CaptureFixture[str]]:
+def output(registry, monkeypatch, tmp_path, capsys) -> Iterator[pytest.CaptureFixture[str]]:
     """Somewhere to run: no downloads, no files and no rules that stay."""
     resnet18 = torchvision.models.resnet18
     monkeypatch.setattr(torchvision.models, "resnet18", lambda weights: resnet18(weights=None))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
     return capsys
 
 

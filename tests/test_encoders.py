@@ -81,11 +81,11 @@ class Reader(nn.Module):
         return self.head(self.attention(self.embed(x), read, read, need_weights=False)[0])
 
 
-@pytest.mark.parametrize("factor", [2, 1.5])
+@pytest.mark.parametrize("factor", [2.0, 1.5])
 def test_keys_and_values_of_other_widths(factor: float) -> None:
     teacher = randomise(Reader())
     inputs = (tokens(2, 5, below=7), noise(2, 3, 4))
-    attention = widen(teacher, {"source": factor * 1.0}, inputs).model.attention
+    attention = widen(teacher, {"source": factor}, inputs).model.attention
     assert (attention.embed_dim, attention.kdim, attention.vdim) == (8, 6 * factor, 6 * factor)
 
 

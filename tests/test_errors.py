@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net import Net2NetError, Parity, errors, rules
+from net2net import Net2NetError, Parity, errors
 from net2net.errors import (
     DepthError,
     GraphMismatchError,
@@ -313,15 +313,6 @@ class WithCustom(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.act(self.b(self.a(x).relu())))
-
-
-@pytest.fixture
-def registry() -> Iterator[None]:
-    """Rules registered in a test are gone after it."""
-    before = dict(rules._RULES)
-    yield
-    rules._RULES.clear()
-    rules._RULES.update(before)
 
 
 def test_an_operation_without_a_rule() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from textwrap import dedent
 from typing import Any
 
@@ -11,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net import rules
 from net2net.errors import UnknownOperationError
 
 from .helpers import assert_exact
+
+pytestmark = pytest.mark.usefixtures("registry")
 
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 5 * 5).reshape(2, 3, 5, 5)
 
@@ -77,15 +77,6 @@ class Stacked(nn.Module):
 
 def around(*middle: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 1), *middle, nn.Conv2d(8, 4, 1)).eval()
-
-
-@pytest.fixture(autouse=True)
-def _registry() -> Iterator[None]:
-    """Rules registered in a test are gone after it."""
-    before = dict(rules._RULES)
-    yield
-    rules._RULES.clear()
-    rules._RULES.update(before)
 
 
 def stub(teacher: nn.Module) -> str:

@@ -53,7 +53,6 @@ def test_a_plan_is_json_types_only(kind: str) -> None:
     _, growth = grow(kind)
     text = growth.plan.to_json()
     data = json.loads(text)
-    assert json.loads(json.dumps(data)) == data
     assert {"format", "kind", "teacher"} <= set(data) and data["kind"] == kind
     assert Plan.from_json(text).to_json() == text
 

@@ -239,9 +239,6 @@ def test_widen_by_a_factor(teacher: nn.Module, factor: float, balanced: bool, se
     event(f"{len(growth.report.rows)} spaces grew")
     sizes = {name: list(tensor.shape) for name, tensor in tensors(growth.model).items()}
     assert sizes == predicted(growth)
-    assert growth.plan.parameters == sum(
-        tensor.numel() for tensor in tensors(growth.model).values()
-    )
 
 
 @given(graphs(), st.data())
@@ -298,9 +295,7 @@ def test_any_sequence(teacher: nn.Module, verbs: list[Any]) -> None:
                 model = deepen(model, {convs[number % len(convs)]: 1}, X).model
             else:
                 model = widen(model, verb, X, seed=number).model
-        except (DepthError, NotGrowableError):
-            event("refused")
-        except GraphMismatchError:
+        except (DepthError, NotGrowableError, GraphMismatchError):
             event("refused")
         assert_exact(teacher, model, X)
 

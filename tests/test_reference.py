@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net import Growth, reference
-from net2net.maps import FRESH, METHODS, generator, random_pad, replicate
+from net2net.maps import FRESH, generator, random_pad, replicate
 
 from .helpers import noise, randomise, tensors, widen
 
@@ -232,10 +232,6 @@ def test_random_pad_copies_nothing(size: tuple[int, int, int]) -> None:
     n, extra, seed = size
     g = random_pad(n, n + extra, generator(seed, "layer"), True)
     assert g.tolist() == [*range(n), *[FRESH] * extra]
-
-
-def test_the_methods_are_a_registry() -> None:
-    assert {"replicate", "random_pad"} <= set(METHODS)
 
 
 # -- seeds -----------------------------------------------------------------------------------------

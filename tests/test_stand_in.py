@@ -1,5 +1,7 @@
 """Code that branches on hidden values: traced with them, and grown all the same."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import InputError
 
-from .helpers import deepen, noise, randomise, refused, widen
+from .helpers import Written, deepen, noise, randomise, refused, widen
 
 
 class Experts(nn.Module):
@@ -71,35 +73,15 @@ class FewKeys(nn.Module):
         return self.head(x[(likes > likes.mean()).nonzero()[:, 0]])
 
 
-class Found(nn.Module):
-    """Rows that are found by what the code computed of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
-        self.score = nn.Linear(8, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        score = self.score(x)
-        rows, _ = torch.where(score > score.mean())
-        return self.head(x[rows])
-
-
-class Summed(nn.Module):
-    """A branch on a sum, which copies would change."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.head = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.a(x)
-        return self.head(self.b(x.relu() if x.sum() > 0 else x.tanh()))
-
-
 def test_what_a_branch_reads_is_read() -> None:
-    growth = widen(randomise(Summed()), 2.0, noise(3, 4))
+    """A sum, which copies would change."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        x = model.a(x)
+        return model.head(model.b(x.relu() if x.sum() > 0 else x.tanh()))
+
+    teacher = Written(code, a=nn.Linear(4, 6), b=nn.Linear(6, 6), head=nn.Linear(6, 2))
+    growth = widen(randomise(teacher), 2.0, noise(3, 4))
     assert (growth.model.a.out_features, growth.model.b.out_features) == (6, 12)
 
 
@@ -127,8 +109,15 @@ def test_fewer_heads_of_keys_in_one_projection() -> None:
     assert (growth.model.heads, growth.model.shared) == (8, 4)
 
 
-def test_rows_that_are_found() -> None:
-    growth = widen(randomise(Found()), 2.0, noise(9, 4), exact=False)
+def test_rows_that_are_found_by_what_was_computed_of_them() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        x = model.stem(x)
+        score = model.score(x)
+        rows, _ = torch.where(score > score.mean())
+        return model.head(x[rows])
+
+    teacher = Written(code, stem=nn.Linear(4, 8), score=nn.Linear(8, 1), head=nn.Linear(8, 2))
+    growth = widen(randomise(teacher), 2.0, noise(9, 4), exact=False)
     assert growth.model.stem.out_features == 16
     assert growth.report.parity is not None and growth.report.parity.exact
 

@@ -14,6 +14,8 @@ from net2net.zoo.transformers_configs import tiny
 from net2net.zoo.transformers_inputs import runnable
 from net2net.zoo.transformers_sizes import SPECIAL_TOKENS
 
+from .helpers import Written
+
 transformers = pytest.importorskip("transformers")
 
 
@@ -113,22 +115,18 @@ def test_nested_outputs_are_read() -> None:
         first_output("x")
 
 
-def test_a_model_that_is_finite_in_float32_alone_is_measured_in_that() -> None:
-    class Masked(nn.Module):
-        """Masks as canine does: float64's least number, in float32."""
+def test_a_model_that_is_finite_in_float32_alone_grows_in_that() -> None:
+    """Its mask is a zero of float32 times the least number of the input's type."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.next = nn.Linear(3, 8), nn.Linear(8, 8)
-            self.last = nn.Linear(8, 2)
+    def code(model: Any, x: Tensor) -> Tensor:
+        hidden = 1.0 - torch.ones_like(x[:, :1]).float()
+        return model.last(model.next(model.first(x)) + hidden * torch.finfo(x.dtype).min)
 
-        def forward(self, x: Tensor) -> Tensor:
-            hidden = 1.0 - torch.ones_like(x[:, :1]).float()
-            return self.last(self.next(self.first(x)) + hidden * torch.finfo(x.dtype).min)
-
-    found = measure(Subject(Masked(), torch.randn(2, 3)))
+    layers = {"first": nn.Linear(3, 8), "next": nn.Linear(8, 8), "last": nn.Linear(8, 2)}
+    masked = Written(code, **layers)
+    found = measure(Subject(masked, torch.randn(2, 3)))
     assert (found.status, found.reason) == ("ok", None)
-    assert not Masked().double()(torch.randn(2, 3).double()).isfinite().any()
+    assert not masked.double()(torch.randn(2, 3).double()).isfinite().any()
 
 
 @pytest.mark.parametrize(
