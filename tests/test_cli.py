@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import net2net
 from net2net import cli
 from net2net.experiments import commands
 from net2net.experiments.train import Training
@@ -94,8 +95,9 @@ def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_version_and_help() -> None:
     result = CliRunner().invoke(cli.main, ["--version"])
     assert result.exit_code == 0
-    assert "version" in result.output
-    assert "demo" in CliRunner().invoke(cli.main, ["--help"]).output
+    assert result.output.endswith(f", version {net2net.__version__}\n")
+    output = CliRunner().invoke(cli.main, ["--help"]).output
+    assert all(f"\n  {name} " in output for name in ("demo", "reproduce", "zoo"))
 
 
 def test_the_library_imports_nothing_of_the_experiments() -> None:

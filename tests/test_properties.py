@@ -207,11 +207,13 @@ X = noise(3, 3, SIDE, SIDE)
 def entangled(model: nn.Module) -> bool:
     """Channels in another order, or twice, may meet themselves (``x + shuffle(x)``): which are tied
     to which then depends on how many there are, and no wider network need correspond to this one.
-    Such growth may be refused. That it rarely is, ``test_few_networks_are_refused`` sees to."""
+    Such growth may be refused, and no other. That it rarely is, ``test_few_networks_are_refused``
+    sees to."""
     kinds = {step.kind for step in model.steps}
     uses = [step.layer for step in model.steps if step.layer]
-    ties = {"add", "product"} & kinds or len(set(uses)) < len(uses)
-    return bool(ties and {"shuffle", "cat", "halves", "gate"} & kinds)
+    meet = {"add", "product"} & kinds or len(set(uses)) < len(uses)
+    moved = {"shuffle", "cat", "halves"} & kinds
+    return bool((moved and (meet or "gate" in kinds)) or (meet and "gate" in kinds))
 
 
 def predicted(growth: net2net.Growth) -> dict[str, list[int]]:
@@ -234,7 +236,8 @@ def test_widen_by_a_factor(teacher: nn.Module, factor: float, balanced: bool, se
         assert not net2net.spaces(teacher, X).growable
         return
     except GraphMismatchError:
-        event("entangled" if entangled(teacher) else "refused")
+        event("entangled")
+        assert entangled(teacher)
         return
     event(f"{len(growth.report.rows)} spaces grew")
     sizes = {name: list(tensor.shape) for name, tensor in tensors(growth.model).items()}
@@ -256,7 +259,8 @@ def test_widen_one_space(teacher: nn.Module, data: st.DataObject) -> None:
         assert "neighbours" in str(error) and "shuffle" in {step.kind for step in teacher.steps}
         return
     except GraphMismatchError:
-        event("entangled" if entangled(teacher) else "refused")
+        event("entangled")
+        assert entangled(teacher)
         return
     assert [(row.name, row.new) for row in growth.report.rows] == [(space.name, width)]
     old = {name: list(tensor.shape) for name, tensor in tensors(teacher).items()}
@@ -276,7 +280,7 @@ def test_deepen_anywhere(teacher: nn.Module, data: st.DataObject) -> None:
         growth = deepen(teacher, {path: data.draw(st.integers(1, 2))}, X)
     except DepthError as error:
         event("refused")
-        assert path in str(error) or "run" in str(error)
+        assert path in str(error)
         return
     event("deepened")
     assert sum(p.numel() for p in growth.model.parameters()) > sum(

@@ -1,5 +1,5 @@
 """Random sequence networks: attention, norms, gates and recurrence, as people write them by hand.
-Whatever comes out, the student computes the same, or growth says why it cannot."""
+All of them grow, and the student computes the same."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-
-from net2net.errors import GraphMismatchError, NotGrowableError, WidthError
 
 from .helpers import randomise, tokens, widen
 
@@ -220,11 +218,7 @@ def networks(draw: st.DrawFn) -> Network:
 @settings(LIGHT, max_examples=30)
 def test_random_sequence_networks_grow(network: Network, factor: int) -> None:
     teacher = randomise(network)
-    try:
-        growth = widen(teacher, factor, tokens(2, LENGTH, below=VOCABULARY))
-    except (GraphMismatchError, NotGrowableError, WidthError) as refusal:
-        event(f"refused: {type(refusal).__name__}")
-        return
+    growth = widen(teacher, factor, tokens(2, LENGTH, below=VOCABULARY))
     event(f"{len(growth.report.rows)} spaces grew")
     grown = growth.report.parameters
     assert grown[1] > grown[0]

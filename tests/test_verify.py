@@ -315,7 +315,7 @@ def test_all_ways_to_give_inputs(inputs: Any) -> None:
     assert len(net2net.spaces(teacher, inputs)) > 0
 
 
-def test_inputs_without_gradients_of_inputs_with() -> None:
+def test_inputs_that_ask_for_gradients_get_none() -> None:
     teacher = randomise(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)))
     x = noise(4, 6).requires_grad_()
     growth = net2net.widen(teacher, 2.0, x)
