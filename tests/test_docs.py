@@ -23,13 +23,13 @@ WITH_SNIPPETS = {
     if (found := SNIPPET.findall(document.read_text("utf-8")))
 }
 
-COMMANDS = [
+COMMANDS = {
     line.partition("#")[0].strip()
     for document in DOCUMENTS
     for block in re.findall(r"```sh\n(.*?)```", document.read_text("utf-8"), re.DOTALL)
     for line in block.splitlines()
     if line.startswith("net2net ")
-]
+}
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def arguments(function):
     return ", ".join(names)
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", sorted(COMMANDS))
 def test_commands_are_understood(line):
     command, (name, *words) = cli.main, shlex.split(line)
     while isinstance(command, click.Group):
