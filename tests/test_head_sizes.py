@@ -50,6 +50,16 @@ class ScaledQuery(Attention):
         return (query @ key.mT).softmax(-1) @ value
 
 
+class Added(Attention):
+    """Scores scaled and added to a bias in one operation."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+        bias = torch.linspace(0, 1, 5, dtype=query.dtype).expand(len(query), 5, 5)
+        scores = torch.baddbmm(bias, query, key.mT, alpha=query.shape[-1] ** -0.5)
+        return (scores.softmax(-1) @ value).unflatten(0, (-1, self.heads))
+
+
 class Unscaled(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return torch.einsum("bhqd,bhkd->bhqk", query, key).softmax(-1) @ value
@@ -99,7 +109,7 @@ class Twice(Attention):
 
 
 @pytest.mark.parametrize(
-    "make", [Attention, Scaled, ScaledQuery, Unscaled, Fused, lambda: Attention(groups=2)]
+    "make", [Attention, Scaled, ScaledQuery, Added, Unscaled, Fused, lambda: Attention(groups=2)]
 )
 @pytest.mark.parametrize("size", [12, 2.0])
 @pytest.mark.parametrize("balanced", [True, False])

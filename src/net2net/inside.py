@@ -148,6 +148,10 @@ class Chain:
             self.scale *= features**-0.5 if given is None else given
             self.numbers.append(op)
             return
+        if "alpha" in op.args:  # it adds the product to something, which no number may meet after
+            self.scale *= op.args["alpha"]
+            self.numbers.append(op)
+            return
         tensor = op.makes[0].id
         while len(readers := self.flow.read[tensor]) == 1:
             (op,) = readers
@@ -204,11 +208,10 @@ class Chain:
     def _take(self, op: Op, item: object, dim: int) -> bool:
         """Note the positions of a parameter that are factors or terms of the wanted features."""
         name = self.trace.names.get(item.id) if isinstance(item, Ref) else None
-        if name is None or self.flow.read[item.id] != [op]:  # type: ignore[attr-defined]
+        if not isinstance(item, Ref) or name is None or self.flow.read[item.id] != [op]:
             return False
-        size = self.trace.shapes[item.id][dim]  # type: ignore[attr-defined]
-        value = self.values[op.makes[0].id]
-        for part in value.parts:
+        size = self.trace.shapes[item.id][dim]
+        for part in self.values[op.makes[0].id].parts:
             there = np.isin(self._origins(part.labels.reshape(-1)), self.wanted)
             if len(part.axes) == 1 and part.labels.size == size and there.any():
                 self.rows.append((Axis(name, dim), tuple(np.flatnonzero(there).tolist())))
@@ -226,7 +229,6 @@ def takers(
     for product in products:
         known = values[product.trace]
         summed = np.unique(tied[product.labels])
-
         flow, trace = flows[product.trace], traces[product.trace]
         chains = {}
         for ref in product.op.reads:
