@@ -42,7 +42,7 @@ def test_a_factor_leaves_the_stem_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": 64}, {"modules": 1}, {"widths": [8]}, {"widths": 0.001}, {"pairs": -1}]
+    "wrong", [{"size": 64}, {"modules": 1}, {"widths": [8]}, {"widths": 0.001}, {"pairs": 0}]
 )
 def test_what_builds_no_net_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UnsupportedModelError):

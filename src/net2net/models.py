@@ -111,10 +111,10 @@ def inception_bn(
         each = [round(4 * stem * 2**stage * widths / 2) * 2 for stage in range(stages)]
     else:
         each = list(widths)
-    if len(each) != stages or min(each) < 2 or modules < stages or pairs < 0:
+    if len(each) != stages or min(each) < 2 or modules < stages or pairs < 1:
         raise UnsupportedModelError(
             f"{modules} modules with widths {each} and {pairs} pairs make no InceptionBN: images "
-            f"of {size} pixels need {stages} widths of at least 2 and as many modules."
+            f"of {size} pixels need {stages} widths of at least 2, as many modules, and a pair."
         )
     counts = [modules // stages + (stage < modules % stages) for stage in range(stages)]
     runs = [[width] * count for width, count in zip(each, counts, strict=True)]
