@@ -25,7 +25,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from net2net import cli
-from net2net.experiments import commands
+from net2net.experiments import commands, workers
 from net2net.experiments.checkpoint import load_progress
 from net2net.experiments.data import Data, InMemory, digits
 from net2net.experiments.estimate import Estimate
@@ -523,6 +523,25 @@ def test_a_worker_that_the_system_killed_ran_out_of_memory(tmp_path: Path) -> No
     with pytest.raises(OutOfMemoryError, match="Try --batch-size 8, or fewer --workers"):
         run_experiment(TINY, tmp_path, kill, workers=2)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("moment", ["_started", "_give"])
+def test_a_worker_killed_before_it_began_ran_out_of_memory_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before it is given a run, and before it has read which: the pipe breaks in another way."""
+    real = getattr(workers, moment)
+
+    def killed(*arguments: Any) -> Any:
+        found = real(*arguments)
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        return found
+
+    monkeypatch.setattr(workers, moment, killed)
+    with pytest.raises(OutOfMemoryError, match="in run teacher-seed0.* or fewer --workers"):
+        run_experiment(TINY, tmp_path, ignore, workers=2)
 
 
 def test_an_error_of_a_worker_is_the_one_that_is_raised(

@@ -11,6 +11,7 @@ import pickle
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -69,7 +70,8 @@ def _give(workers: list[_Worker], queue: Queue) -> bool:
     for worker in workers:
         if worker.key is None and (key := queue.take()) is not None:
             worker.key = key
-            worker.pipe.send(key)
+            with suppress(ConnectionError):  # it has ended, and receiving tells how
+                worker.pipe.send(key)
     return any(worker.key is not None for worker in workers)
 
 
@@ -77,7 +79,7 @@ def _received(worker: _Worker, batch_size: int) -> Any:
     """What a worker says: steps done, None at the end of a run, or the error that ended it."""
     try:
         return worker.pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         worker.process.join()
         if worker.process.exitcode == -signal.SIGKILL:  # the system's answer to a lack of memory
             return out_of_memory(f"run {worker.key}", batch_size)
@@ -120,13 +122,13 @@ def _work(experiment: Experiment, out: Path, pipe: Connection) -> None:
             try:
                 runner = runner or Runner(experiment, out)
                 runner.carry_out(key, lambda _, steps: pipe.send(steps))
-            except (EOFError, BrokenPipeError):
+            except (EOFError, ConnectionError):
                 raise
             except Exception as error:
                 pipe.send(_portable(error))
             else:
                 pipe.send(None)
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):
         return
 
 
