@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -50,6 +50,7 @@ from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import DECAYS, OPTIMISERS, Schedule
 from net2net.experiments.summary import Stat, paired_p, summarise
 from net2net.experiments.tables import print_tables
+from net2net.experiments.tasks import TASKS
 from net2net.experiments.train import Training
 from net2net.experiments.workers import WorkerError, _portable
 from net2net.models import inception_bn
@@ -386,6 +387,51 @@ def test_ctrl_c_and_a_kill_end_all_processes_and_keep_what_was_measured(
     wait_for(lambda: not in_group(process.pid), seconds=30)
     kept = list(tmp_path.glob("runs/*.part.pt"))
     assert len(kept) == 2 and all(map(load_progress, kept))
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """SIGTERM is ignored, so that one which the command leaves alone ends no tests."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    assert signal.signal(signal.SIGTERM, before) is signal.SIG_IGN, "the command left its own"
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("at", [1, 4, 5])
+def test_a_run_ended_by_sigterm_loses_at_most_the_steps_since_its_last_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Evaluated every second step; the signal comes within a step of the second run."""
+    schedule = Schedule(steps=8, every=2, batch_size=16)
+    entry = replace(TASKS["digits"], network="convnet", schedule=schedule)
+    monkeypatch.setitem(TASKS, "digits", entry)
+    monkeypatch.setattr(commands, "_show", lambda *_: None)
+    command = "explore --data digits --seeds 1 --workers 1 --out".split()
+    assert reproduce(*command, str(tmp_path / "whole")).exit_code == 0
+    gradients, done, last = Training._gradients, 0, schedule.steps + at
+
+    def counted(self: Training, model: nn.Module, *args: Any) -> Any:
+        nonlocal done
+        if model is self.model:  # not the copy that operations are counted on
+            done += 1
+            if done == last:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return gradients(self, model, *args)
+
+    monkeypatch.setattr(Training, "_gradients", counted)
+    out = tmp_path / "ended"
+    ended = reproduce(*command, str(out))
+    assert ended.exit_code == 130 and done == last
+    assert ended.stderr.endswith("Interrupted. The same command goes on from here.\n")
+    (kept,) = map(load_progress, out.glob("runs/*.part.pt"))
+    assert kept is not None
+    assert kept[1][-1].step == (at - 1) // 2 * 2  # at its beginning, the step was not done yet
+
+    done, last = 0, -1
+    assert reproduce(*command, str(out)).exit_code == 0
+    assert done == 3 * schedule.steps - kept[1][-1].step
+    assert measured(out) == measured(tmp_path / "whole")
 
 
 # -- faults -------------------------------------------------------------------------------------
