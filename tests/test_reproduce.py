@@ -650,12 +650,15 @@ def test_options_say_what_is_run_and_render_draws_the_same_again(tmp_path: Path)
         ("--data none", "There are no data 'none'. Give one of digits,"),
         ("--data digits --model none", "There is no network 'none'. Give one of"),
         ("--data fashion-mnist --data-dir /nowhere", "apt-get install"),
+        ("--data digits --data-dir .", "'digits' takes no folder. Leave out --data-dir."),
+        ("--data pyproject.toml --data-dir .", "'pyproject.toml' takes no folder. Leave out"),
     ],
 )
 def test_wrong_options_are_one_sentence(tmp_path: Path, arguments: str, message: str) -> None:
     result = reproduce("wider", *arguments.split(), "--out", str(tmp_path / "out"))
     assert result.exit_code in (1, 2)
     assert message in result.output and "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_decays_begin_at_the_whole_rate_and_autocast_computes_in_bfloat16() -> None:

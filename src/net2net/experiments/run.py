@@ -25,12 +25,12 @@ def run_experiment(
         workers: processes that runs are spread over; with one, all is done in this process.
     """
     experiment.machine.check()
+    runner = Runner(experiment, out)  # reads the data: without them, nothing is left behind
     with disk_told():
         (out / RUNS).mkdir(parents=True, exist_ok=True)
         for left in (out / RUNS).glob("*.tmp"):  # of a process that was killed while it wrote
             left.unlink()
         save_experiment(experiment, out)
-    runner = Runner(experiment, out)
     todo = [key for key in experiment.keys if not runner.is_complete(key)]
     for key in experiment.keys:
         if key not in todo:

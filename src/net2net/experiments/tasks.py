@@ -17,10 +17,11 @@ class Task:
     """One problem on which the ways to obtain a student are compared."""
 
     title: str
-    load: Callable[[Path | None], data.Data]
-    """From the folder that the user gave, if any."""
+    load: Callable[[], data.Data]
     network: str
     schedule: Schedule
+    load_from: Callable[[Path], data.Data] | None = None
+    """The same from a folder of the user's, if it may lie elsewhere."""
 
 
 def _images(steps: int, batch_size: int) -> Schedule:
@@ -34,22 +35,18 @@ TEXT = Schedule(1500, 60, 32, OPTIMISERS["adamw"].lr, "adamw")
 
 TASKS: dict[str, Task] = {
     "digits": Task(
-        "handwritten digits of scikit-learn", lambda folder: data.digits(),
-        "inception-2", _images(300, 64),
+        "handwritten digits of scikit-learn", data.digits, "inception-2", _images(300, 64)
     ),
-    "mnist5k": Task(
-        "5,000 digits of MNIST", lambda folder: data.mnist5k(), "inception-2", _images(600, 64)
-    ),
+    "mnist5k": Task("5,000 digits of MNIST", data.mnist5k, "inception-2", _images(600, 64)),
     "fashion-mnist": Task(
-        "Fashion-MNIST", lambda folder: data.fashion_mnist(folder or data.FASHION),
-        "inception-4", LARGE,
+        "Fashion-MNIST", data.fashion_mnist, "inception-4", LARGE, data.fashion_mnist
     ),
     "stdlib-text": Task(
-        "characters of Python's standard library",
-        lambda folder: texts.stdlib_text(folder=folder), "gpt", TEXT,
+        "characters of Python's standard library", texts.stdlib_text, "gpt", TEXT,
+        lambda folder: texts.stdlib_text(folder=folder),
     ),
     "keras-mnist": Task(
-        "5,000 digits of MNIST, as in Keras's example", lambda folder: keras_mnist.data(),
+        "5,000 digits of MNIST, as in Keras's example", keras_mnist.data,
         "keras", keras_mnist.SCHEDULE,
     ),
 }  # fmt: skip
@@ -66,10 +63,10 @@ def task_named(name: str) -> Task:
         return TASKS[name]
     if path.is_dir():
         return Task(
-            title(name), lambda _: folders.image_folder(path, tuple(STEMS)), "inception-4", LARGE
+            title(name), lambda: folders.image_folder(path, tuple(STEMS)), "inception-4", LARGE
         )
     if path.is_file():
-        return Task(title(name), lambda _: texts.text_file(path), "gpt", TEXT)
+        return Task(title(name), lambda: texts.text_file(path), "gpt", TEXT)
     raise data.DataError(
         f"There are no data '{name}'. Give one of {', '.join(TASKS)}, or the path of a text file "
         "or of a folder of images."
@@ -83,5 +80,14 @@ def title(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def load(name: str, folder: str | None) -> data.Data:
-    """The data of a task, read once."""
-    return task_named(name).load(Path(folder) if folder else None)
+    """The data of a task, read once.
+
+    Raises:
+        DataError: they cannot be read, or the folder would not be looked at.
+    """
+    task = task_named(name)
+    if folder is None:
+        return task.load()
+    if task.load_from is None:
+        raise data.DataError(f"'{name}' takes no folder. Leave out --data-dir.")
+    return task.load_from(Path(folder))
