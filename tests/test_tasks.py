@@ -130,3 +130,9 @@ def test_what_no_option_says_the_task_does() -> None:
     assert planned("stdlib-text", lr=0.5).lr == 0.5
     assert planned("digits", steps=600).every == 2 * TASKS["digits"].schedule.every
     assert planned("digits", steps=5).every == 1
+
+
+def test_an_epoch_of_less_than_a_batch_is_one_step(tmp_path: Path) -> None:
+    folder = str(images(tmp_path, 8, 8))  # 14 to train on
+    assert planned(folder, epochs=3, batch_size=64).steps == 3
+    assert planned(folder, epochs=3, batch_size=4).steps == 9

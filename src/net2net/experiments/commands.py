@@ -106,7 +106,11 @@ def _any_data(command: Function) -> Function:
         click.option(
             "--model", help="A network, or module:attribute of your own.  [default: by the data]"
         ),
-        click.option("--data-dir", type=click.Path(), help="Where the files of the data are."),
+        click.option(
+            "--data-dir",
+            type=click.Path(),
+            help="Where the files of fashion-mnist are, or the sources of stdlib-text.",
+        ),
         click.option(
             "--data",
             "task",
@@ -215,7 +219,8 @@ def _experiment(
     batch_size = batch_size or usual.batch_size
     optimizer = optimizer or usual.optimizer
     if epochs is not None:
-        steps = max(1, round(epochs * (load(task, data_dir).size // batch_size)))
+        size = load(task, data_dir).size
+        steps = max(1, round(epochs * (size // min(batch_size, size))))
     steps = steps or usual.steps
     if lr is None:
         lr = usual.lr if optimizer == usual.optimizer else OPTIMISERS[optimizer].lr
