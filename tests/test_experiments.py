@@ -17,7 +17,8 @@ from torch import nn
 
 from net2net.errors import UnsupportedModelError
 from net2net.experiments.data import InMemory, digits
-from net2net.experiments.findings import findings, percent, steps
+from net2net.experiments.findings import findings
+from net2net.experiments.formats import percent, steps
 from net2net.experiments.methods import Origin, Role
 from net2net.experiments.models import ConvNet, reinitialised, seeded
 from net2net.experiments.plan import DEMO, TEACHER, Key
@@ -33,7 +34,8 @@ from net2net.experiments.report import render
 from net2net.experiments.results import NoResultsError, Results, load_results, save_experiment
 from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import Schedule
-from net2net.experiments.summary import StepsTo, checkpoints, summarise
+from net2net.experiments.summary import Stat, StepsTo, checkpoints, summarise
+from net2net.experiments.tables import print_tables
 from net2net.experiments.train import Training
 
 ARMS = DEMO.arms
@@ -238,7 +240,7 @@ def test_an_interrupted_experiment_goes_on_where_it_was(finished: Path, tmp_path
     after = run_files(tmp_path)
     assert before.items() <= after.items()
     assert measured(results) == measured(load_results(finished))
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part.pt"))
 
 
 def test_a_complete_experiment_is_not_run_again_but_a_changed_one_is(out: Path) -> None:
@@ -312,15 +314,20 @@ def test_what_is_no_experiment_is_said_in_a_sentence(tmp_path: Path) -> None:
 def test_the_summary_is_what_the_records_say(finished: Path) -> None:
     """Recomputed from the JSON lines, without the library's own reading."""
     accuracy: dict[tuple[str, int], dict[int, float]] = {}
+    losses: dict[tuple[str, int], dict[int, float]] = {}
     for path in (finished / "runs").glob("*.jsonl"):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        accuracy[lines[0]["arm"], lines[0]["seed"]] = {
-            line["step"]: line["val_accuracy"] for line in lines if line["kind"] == "evaluation"
-        }
+        for found, what in ((accuracy, "val_accuracy"), (losses, "val_loss")):
+            found[lines[0]["arm"], lines[0]["seed"]] = {
+                line["step"]: line[what] for line in lines if line["kind"] == "evaluation"
+            }
     summary = summarise(load_results(finished))
     assert summary.checkpoints == [0, 4]
     teachers = [accuracy["teacher", seed][4] for seed in (0, 1)]
     assert (summary.teacher.mean, summary.teacher.deviation) == (fmean(teachers), stdev(teachers))
+    for step in (0, 4):
+        wanted = [losses["teacher", seed][step] for seed in (0, 1)]
+        assert summary.teacher_loss[step] == Stat.of(wanted)
     rows = {row.arm: row for question in summary.questions for row in question.rows}
     assert list(rows) == list(ARMS)
     for arm, row in rows.items():
@@ -330,6 +337,7 @@ def test_the_summary_is_what_the_records_say(finished: Path) -> None:
                 fmean(values),
                 stdev(values),
             )
+            assert row.loss[step] == Stat.of([losses[arm, seed][step] for seed in (0, 1)])
         reached = [
             min(
                 (step for step, value in accuracy[arm, seed].items() if value >= wanted), default=-1
@@ -401,13 +409,26 @@ def test_steps_and_percent_are_written_with_what_is_known() -> None:
 
 
 def test_checkpoints_are_evaluated_steps() -> None:
-    assert checkpoints(Schedule()) == [0, 20, 60, 300]
+    assert checkpoints(Schedule(), (0.05, 0.2)) == [0, 20, 60, 300]
     for count in (1, 7, 45, 300, 1234):
         schedule = Schedule(steps=count)
-        found = checkpoints(schedule)
+        found = checkpoints(schedule, (0.05, 0.2))
         assert found[0] == 0
         assert found[-1] == count
         assert all(schedule.evaluates(step) for step in found)
+
+
+RESULTS = sorted((Path(__file__).parent.parent / "results").iterdir())
+
+
+@pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
+def test_the_results_of_the_repository_can_be_read(folder: Path) -> None:
+    """All of them: a change of the figures or of the records must not lose any."""
+    results = load_results(folder)
+    assert not results.missing
+    summary = summarise(results)
+    print_tables(summary)
+    assert len(summary.seeds) >= 3
 
 
 # -- drawing ------------------------------------------------------------------------------------

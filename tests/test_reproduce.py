@@ -31,7 +31,7 @@ from net2net.experiments.data import Data, InMemory, digits
 from net2net.experiments.estimate import Estimate
 from net2net.experiments.faults import DiskFullError, OutOfMemoryError, memory_told
 from net2net.experiments.figures import FIGURES, Figure
-from net2net.experiments.findings import flops, probability, saved
+from net2net.experiments.formats import flops, loss, probability, saved
 from net2net.experiments.gpt import GPT
 from net2net.experiments.machine import DeviceError, Machine
 from net2net.experiments.methods import Origin, Role, deeper, deepest
@@ -225,6 +225,9 @@ def test_the_paired_test() -> None:
 def test_numbers_are_written_short() -> None:
     assert [flops(x) for x in (12, 1234, 5.67e9, 8e13)] == ["12", "1.23e+03", "5.67 G", "80 T"]
     assert [probability(p) for p in (None, 0.0002, 0.04)] == ["–", "< 0.001", "0.040"]
+    assert [loss(x) for x in (None, Stat.of([0.25]), Stat.of([1.0, 2.0]))] == [
+        "–", "0.250", "1.500 ± 0.707",
+    ]  # fmt: skip
     assert saved(Stat.of([0.5])) == "50 %" and saved(Stat.of([0.5, 0.3])) == "40 ± 14 %"
 
 
@@ -586,7 +589,7 @@ def test_a_worker_killed_before_it_began_ran_out_of_memory_as_well(
         return found
 
     monkeypatch.setattr(workers, moment, killed)
-    with pytest.raises(OutOfMemoryError, match="in run teacher-seed0.* or fewer --workers"):
+    with pytest.raises(OutOfMemoryError, match=r"in run teacher-seed0.* or fewer --workers"):
         run_experiment(TINY, tmp_path, ignore, workers=2)
 
 

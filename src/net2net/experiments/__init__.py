@@ -5,6 +5,6 @@ user's images in ``folders``), what is trained on it by default in ``tasks``, a 
 ``networks`` (``gpt``, ``keras_mnist``), a way to obtain a student in ``methods``, what is compared
 with what in ``figures``, a loss in ``lessons``, an optimiser or a decay in ``schedule``. ``run``
 carries out an experiment (``plan``), run by run (``runner``), each in its stages (``life``), in
-several processes if there are cores (``workers``); ``report`` draws what was recorded, and
-``commands`` has the options.
+several processes if there are cores (``workers``). What was recorded becomes numbers in
+``summary``, sentences in ``findings``, and a ``report``; ``commands`` has the options.
 """

@@ -86,6 +86,8 @@ class Figure:
     """Of the training data, how much there is in each stage. The teacher lives in the first one
     only. An arm that has a stage less goes on from there, and its life begins with the
     teacher's."""
+    parts: tuple[float, ...] = (0.05, 0.2)
+    """Of the training, after which the tables look at it; besides its begin and its end."""
 
 
 def _at_rates(name: str, label: str, question: str, method: str, target: Target) -> dict[str, Arm]:
@@ -160,6 +162,7 @@ FIGURES: dict[str, Figure] = {
             "net2deeper": Arm("Net2DeeperNet", "deeper", "net2net", deeper, KERAS),
             "random_init": Arm("random init", "deeper", "keras_random_init", deeper, KERAS),
         },
+        parts=(1 / 3, 2 / 3),  # it has three epochs
     ),
     "prediction": Figure(
         "Section 2.1: predicting the teacher's hidden layers",

@@ -125,9 +125,6 @@ class Run:
         spans = zip(begins, ends, costs, strict=True)
         return sum(max(0, min(end, step) - begin) * cost for begin, end, cost in spans)
 
-    def accuracy_at(self, step: int) -> float:
-        return next(e.val_accuracy for e in self.evaluations if e.step == step)
-
     def steps_to(self, accuracy: float) -> int | None:
         """Step of the first evaluation with at least this accuracy."""
         return next((e.step for e in self.evaluations if e.val_accuracy >= accuracy), None)

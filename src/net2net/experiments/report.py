@@ -8,17 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from net2net.experiments import formats
 from net2net.experiments.faults import disk_told
-from net2net.experiments.findings import (
-    findings,
-    flops,
-    flops_to,
-    heading,
-    percent,
-    probability,
-    saved,
-    steps,
-)
+from net2net.experiments.findings import findings
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.plots import plot_question
 from net2net.experiments.results import Results
@@ -58,8 +50,8 @@ def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    tools = (percent, steps, flops, flops_to, saved, probability)
-    environment.filters |= {tool.__name__: tool for tool in tools}
+    filters = ("percent", "loss", "steps", "flops", "flops_to", "saved", "probability")
+    environment.filters |= {name: getattr(formats, name) for name in filters}
     experiment = results.experiment
     return environment.get_template("report.html").render(
         title=f"{experiment.entry.title}, {title(experiment.task)}",
@@ -68,7 +60,7 @@ def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
         findings=findings(summary),
         images={name: _data_uri(path) for name, path in plots.items()},
         runs=list(results.runs.values()),
-        columns=[heading(summary, step) for step in summary.checkpoints],
+        columns=[formats.heading(summary, step) for step in summary.checkpoints],
         labels={TEACHER: "teacher"} | {name: arm.label for name, arm in experiment.arms.items()},
         teacher=results.of(TEACHER)[0],
         config=_config(results),

@@ -91,6 +91,8 @@ class Row:
     seeds: int
     accuracy: dict[int, Stat]
     """At the checkpoints."""
+    loss: dict[int, Stat]
+    """Validation loss, at the same."""
     area: Stat
     """Mean over the training: the area under the curve."""
     to_teacher: StepsTo
@@ -142,21 +144,23 @@ class Summary:
     teacher_parameters: int
     teacher_flops: int
     """Of its whole training."""
+    teacher_loss: dict[int, Stat]
+    """Validation loss at the checkpoints of its training."""
     questions: list[Question]
     missing: list[str]
     faults: dict[str, str]
 
 
-def checkpoints(schedule: Schedule) -> list[int]:
-    """Steps of the table: before training, early (about 5 % and 20 % of the steps), at the end."""
-    early = [round(part * schedule.steps / schedule.every) * schedule.every for part in (0.05, 0.2)]
-    return sorted({0, *(step for step in early if step < schedule.steps), schedule.steps})
+def checkpoints(schedule: Schedule, parts: Sequence[float]) -> list[int]:
+    """Steps of the table: before training, after about these parts of the steps, at the end."""
+    between = [round(part * schedule.steps / schedule.every) * schedule.every for part in parts]
+    return sorted({0, *(step for step in between if step < schedule.steps), schedule.steps})
 
 
 def _checkpoints(experiment: Experiment) -> list[int]:
     stages = len(experiment.entry.shares)
     if stages == 1:
-        return checkpoints(experiment.schedule)
+        return checkpoints(experiment.schedule, experiment.entry.parts)
     return [number * experiment.schedule.steps for number in range(1, stages + 1)]
 
 
@@ -180,6 +184,7 @@ def summarise(results: Results) -> Summary:
         teacher=Stat.of([run.final for run in teachers]),
         teacher_parameters=teachers[0].start.parameters,
         teacher_flops=teachers[0].flops,
+        teacher_loss=_at(experiment, teachers, "val_loss"),
         questions=[_question(results, name) for name in experiment.questions],
         missing=[str(key) for key in results.missing],
         faults=faults,
@@ -259,10 +264,8 @@ def _row(results: Results, arm: str, runs: dict[str, Runs], rivals: list[str]) -
         flops_per_step=mine[0].start.flops_per_step,
         flops=mine[0].flops,
         seeds=len(mine),
-        accuracy={
-            step: Stat.of([run.accuracy_at(step) for run in mine])
-            for step in _checkpoints(results.experiment)
-        },
+        accuracy=_at(results.experiment, mine, "val_accuracy"),
+        loss=_at(results.experiment, mine, "val_loss"),
         area=Stat.of([run.area for run in mine]),
         to_teacher=StepsTo.measured([(run, results.teacher(run).final) for run in mine]),
         to_scratch=StepsTo.measured([(run, other.best) for run, other in paired])
@@ -271,6 +274,14 @@ def _row(results: Results, arm: str, runs: dict[str, Runs], rivals: list[str]) -
         saving=_saving(results, paired) if runs[arm] is not scratch else None,
         tests={rival: _test(_pairs(runs[arm], runs[rival])) for rival in rivals},
     )
+
+
+def _at(experiment: Experiment, runs: Sequence[Run], what: str) -> dict[int, Stat]:
+    """One of the numbers of an evaluation, at those checkpoints that the runs have; at the end of a
+    stage, of the network that was trained in it."""
+    found = [{one.step: getattr(one, what) for one in reversed(run.evaluations)} for run in runs]
+    steps = [step for step in _checkpoints(experiment) if step in found[0]]
+    return {step: Stat.of([of_run[step] for of_run in found]) for step in steps}
 
 
 def _is_scratch(experiment: Experiment, arm: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from net2net.experiments.findings import (
+from net2net.experiments.findings import findings
+from net2net.experiments.formats import (
     called,
-    findings,
     flops,
     flops_to,
     heading,
+    loss,
     percent,
     probability,
     saved,
@@ -23,7 +24,7 @@ WIDTH = 110
 
 
 def print_tables(summary: Summary) -> None:
-    """All questions: accuracies, compute, tests, and what they say."""
+    """All questions: accuracies, losses, compute, tests, and what they say."""
     console = Console()
     wide = Console(width=max(console.width, WIDTH))
 
@@ -38,8 +39,10 @@ def print_tables(summary: Summary) -> None:
     found = findings(summary)
     for question in summary.questions:
         wide.print(_accuracies(question, summary))
-        if any(row.to_scratch for row in question.rows):
-            wide.print(_compute(question, summary))
+        wide.print(_losses(question, summary))
+        wide.print(_compute(question, summary))
+        if question.reference:
+            wide.print(_to_scratch(question, summary))
         if any(row.tests for row in question.rows):
             wide.print(_tests(question))
         for sentence in found[question.name]:
@@ -63,16 +66,39 @@ def _accuracies(question: Question, summary: Summary) -> Table:
         f"{question.name.capitalize()} students: validation accuracy in %",
         *(heading(summary, step) for step in summary.checkpoints),
         "area",
-        "FLOP" if summary.shares else "to teacher's",
     )
     for row in question.rows:
         accuracies = [percent(row.accuracy[step]) for step in summary.checkpoints]
-        last = flops(row.flops) if summary.shares else steps(row.to_teacher)
-        table.add_row(row.label, *accuracies, percent(row.area), last)
+        table.add_row(row.label, *accuracies, percent(row.area))
+    return table
+
+
+def _losses(question: Question, summary: Summary) -> Table:
+    table = _table("Validation loss", *(heading(summary, step) for step in summary.checkpoints))
+    rows = {"(teacher)": summary.teacher_loss} | {row.label: row.loss for row in question.rows}
+    for label, losses in rows.items():
+        table.add_row(label, *(loss(losses.get(step)) for step in summary.checkpoints))
     return table
 
 
 def _compute(question: Question, summary: Summary) -> Table:
+    columns = ["parameters", "FLOP"]
+    if not summary.shares:
+        columns += ["a step", "steps to teacher's", "FLOP to it"]
+    table = _table("Size and compute", *columns)
+    for row in question.rows:
+        cells = [
+            f"{row.parameters:,}",
+            flops(row.flops),
+            flops(row.flops_per_step),
+            steps(row.to_teacher),
+            flops_to(row.to_teacher),
+        ]
+        table.add_row(row.label, *cells[: len(columns)])
+    return table
+
+
+def _to_scratch(question: Question, summary: Summary) -> Table:
     columns = ["steps", "FLOP", "saved"]
     if not summary.shares:  # there, a life begins with the teacher's
         columns += ["+ teacher's", "with teacher's"]
