@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from net2net.errors import UnsupportedModelError
+from net2net.experiments import plots
 from net2net.experiments.data import InMemory, digits
+from net2net.experiments.figures import FIGURES
 from net2net.experiments.findings import findings
 from net2net.experiments.formats import percent, steps
 from net2net.experiments.methods import Origin, Role
@@ -219,6 +223,14 @@ def test_every_run_is_recorded_with_what_it_depends_on(finished: Path) -> None:
         assert [one.step for one in run.evaluations] == [0, 2, 4]
         assert json.loads(json.dumps(TINY.config(key))) == run.start.config
         assert run.start.lr == (0.1 if key.arm == TEACHER or "scratch" in key.arm else 0.1 * 0.3)
+
+
+def test_students_begin_with_the_trained_teacher_of_their_seed(finished: Path) -> None:
+    runs = load_results(finished).runs
+    ends = [runs[Key(TEACHER, seed)].evaluations[-1].val_loss for seed in (0, 1)]
+    starts = [runs[Key("net2deeper", seed)].evaluations[0].val_loss for seed in (0, 1)]
+    assert starts == pytest.approx(ends, rel=1e-5)
+    assert ends[0] != pytest.approx(ends[1], rel=1e-4)
 
 
 def test_an_interrupted_experiment_goes_on_where_it_was(finished: Path, tmp_path: Path) -> None:
@@ -459,6 +471,35 @@ def test_the_report_says_what_is_missing(out: Path) -> None:
     assert rendered.summary.missing == ["net2deeper-seed1"]
     assert "not in the numbers: net2deeper-seed1" in rendered.report.read_text()
     assert rendered.summary.questions[1].rows[0].final.seeds == 1
+
+
+def test_the_plot_around_the_teachers_accuracy_stands_upright_where_nobody_reaches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            figures.append(self)
+
+    monkeypatch.setattr(plots, "Figure", Kept)
+    low = dict.fromkeys((0, 10, 20), 0.1)
+    render(small_results([low], [low]), tmp_path)
+    limits = [axes.get_ylim() for figure in figures for axes in figure.axes]
+    assert len(limits) >= 6 and all(bottom < top for bottom, top in limits)
+    assert any(bottom < 0.8 < top < 0.9 for bottom, top in limits)
+
+
+def test_records_from_before_a_figure_had_an_arm_are_drawn(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, demo = load_results(out).runs, FIGURES["demo"]
+    added = replace(demo.arms["scratch_wide"], label="new")
+    monkeypatch.setitem(FIGURES, "demo", replace(demo, arms={"new": added, **demo.arms}))
+    results = load_results(out)
+    assert results.runs == before and results.missing == [Key("new", 0), Key("new", 1)]
+    assert "new-seed1" in render(results, out).report.read_text()
 
 
 def test_a_report_of_a_single_seed_claims_no_deviation(tmp_path: Path) -> None:

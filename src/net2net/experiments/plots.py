@@ -55,7 +55,7 @@ def plot_question(results: Results, question: str, path: Path) -> None:
     all_flops.set_title("validation accuracy, with the teacher's compute")
     for axes in (whole, top, val_flops, all_flops):
         axes.axhline(final, color="black", linestyle="--", linewidth=1, label="teacher's accuracy")
-    best = max((float(_curve(results, arm, "val_accuracy")[0].max()) for arm in arms), default=0)
+    best = max([final, *(float(_curve(results, arm, "val_accuracy")[0].max()) for arm in arms)])
     margin = max(best - final, 0.005)
     top.set_ylim(final - 1.5 * margin, min(1.0, best + 0.5 * margin))
     whole.legend(frameon=False, loc="lower right", fontsize=8)

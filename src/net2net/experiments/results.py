@@ -81,15 +81,14 @@ def load_results(out: Path) -> Results:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         experiment = _experiment(saved["experiment"])
-        paths = {
-            key: out / RUNS / name
-            for key, name in zip(experiment.keys, saved["files"], strict=True)
-        }
+        files = {name.rpartition("-")[0]: name for name in saved["files"]}
+        # Since then, the figure may have got an arm.
+        paths = {key: out / RUNS / files[str(key)] for key in experiment.keys if str(key) in files}
     except FileNotFoundError:
         raise NoResultsError(
             f"There is no experiment in '{out}'. Run it first, without rendering only."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoResultsError(
             f"'{path}' cannot be read as an experiment. Delete it and run the experiment again."
         ) from error
