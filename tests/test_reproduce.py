@@ -44,7 +44,7 @@ from net2net.experiments.networks import (
     widths_towards,
 )
 from net2net.experiments.plan import DEMO, TEACHER, Experiment, Key
-from net2net.experiments.records import End, Evaluation, Run, Start
+from net2net.experiments.records import Evaluation, Run, Start
 from net2net.experiments.results import Results, load_results
 from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import DECAYS, OPTIMISERS, Schedule
@@ -669,8 +669,3 @@ def test_decays_begin_at_the_whole_rate_and_autocast_computes_in_bfloat16() -> N
     assert Schedule(steps=4, decay="cosine").rate(0.5, 3) == pytest.approx(0.25)
     with Machine(autocast=True).arithmetic():
         assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype is torch.bfloat16
-
-
-def test_records_keep_what_they_were_given() -> None:
-    assert End(3, 1.0).fault is None
-    assert run_of("a", 0, [0.5], 1, "broken").fault == "broken"

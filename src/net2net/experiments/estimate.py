@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 from net2net.experiments.plan import Key
@@ -19,7 +19,7 @@ class Estimate:
         self._workers = workers
         self._clock = clock
         self._last: dict[Key, float] = {}
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._steps: Counter[str] = Counter()
 
     def update(self, key: Key, steps: int) -> None:
@@ -27,7 +27,7 @@ class Estimate:
         not known."""
         now = self._clock()
         if key in self._last:
-            self._seconds[key.arm] += now - self._last[key]  # type: ignore[assignment]
+            self._seconds[key.arm] += now - self._last[key]
             self._steps[key.arm] += steps
         self._last[key] = now
         self._left[key] -= steps
@@ -43,7 +43,7 @@ class Estimate:
         """None as long as nothing is known."""
         if not self._steps.total():
             return None
-        usual = self._seconds.total() / self._steps.total()
+        usual = sum(self._seconds.values()) / self._steps.total()
         work = 0.0
         for key, left in self._left.items():
             known = self._steps[key.arm]

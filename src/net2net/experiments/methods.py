@@ -28,6 +28,7 @@ class Origin:
 
     network: Network
     teacher: nn.Module
+    """On the CPU, as the student will be: only training is done on a device."""
     data: Data
     seed: int
 
@@ -52,7 +53,7 @@ class Wider:
         return net2net.widen(
             origin.teacher,
             widths_towards(origin.teacher, larger),
-            origin.data.example.to(next(origin.teacher.parameters()).device),
+            origin.data.example,
             method=method,
             noise=noise,
             seed=origin.seed,

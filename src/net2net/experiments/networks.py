@@ -55,13 +55,10 @@ def identities(depths: Depths) -> Deepened:
     them. Norms are measured on up to 2,048 training examples."""
 
     def deepened(model: nn.Module, data: Data, seed: int) -> nn.Module:
-        batch, device = min(256, data.size), next(model.parameters()).device
+        batch = min(256, data.size)
         batches = data.epochs(batch, seed)
-        calibrate = [next(batches)[0].to(device) for _ in range(min(8, data.size // batch))]
-        grown = net2net.deepen(
-            model, depths, data.example.to(device), seed=seed, calibrate=calibrate
-        )
-        return grown.model
+        calibrate = [next(batches)[0] for _ in range(min(8, data.size // batch))]
+        return net2net.deepen(model, depths, data.example, seed=seed, calibrate=calibrate).model
 
     return deepened
 
@@ -77,8 +74,7 @@ def _more_blocks(model: nn.Module, data: Data, seed: int) -> nn.Module:
     classes, width = model.head.weight.shape
     context, blocks = len(model.positions.weight), 2 * len(model.blocks)
     larger = seeded(lambda: GPT(classes, context, width, width // HEAD, blocks), seed)
-    device = next(model.parameters()).device
-    return net2net.transfer(model, larger.to(device), data.example.to(device), seed=seed).model
+    return net2net.transfer(model, larger, data.example, seed=seed).model
 
 
 def _convnet(data: Data, width: float) -> nn.Module:
