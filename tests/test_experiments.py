@@ -41,21 +41,14 @@ from net2net.experiments.schedule import Schedule
 from net2net.experiments.summary import Stat, StepsTo, checkpoints, summarise
 from net2net.experiments.tables import print_tables
 from net2net.experiments.train import Training
+from tests.runs import ignore, measured
 
 ARMS = DEMO.arms
 TINY = replace(DEMO, seeds=(0, 1), schedule=Schedule(steps=4, every=2, batch_size=16))
 
 
-def ignore(key: Key, steps: int) -> None:
-    """A progress that nobody sees."""
-
-
 def run_files(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (out / "runs").glob("*.jsonl")}
-
-
-def measured(results: Results) -> dict[Key, tuple[Evaluation, ...]]:
-    return {key: run.evaluations for key, run in results.runs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -248,10 +241,10 @@ def test_an_interrupted_experiment_goes_on_where_it_was(finished: Path, tmp_path
     assert len(before) == 2
     assert len(load_results(tmp_path).missing) == 10
 
-    results = run_experiment(TINY, tmp_path, ignore)
+    run_experiment(TINY, tmp_path, ignore)
     after = run_files(tmp_path)
     assert before.items() <= after.items()
-    assert measured(results) == measured(load_results(finished))
+    assert measured(tmp_path) == measured(finished)
     assert not list(tmp_path.rglob("*.part.pt"))
 
 
@@ -287,11 +280,11 @@ def test_a_broken_run_is_told_and_done_again(
     assert load_results(out).missing == [Key("random_pad", 1)]
 
     caplog.clear()
-    results = run_experiment(TINY, out, ignore)
+    run_experiment(TINY, out, ignore)
     assert [one.message for one in caplog.records if one.levelname == "WARNING"] == [
         f"Line 5 of {broken.name} is not a record. The run does not count and must be done again."
     ]
-    assert measured(results) == measured(load_results(finished))
+    assert measured(out) == measured(finished)
     after = run_files(out)
     assert {name for name in after if after[name] != before[name]} == {broken.name}
 
@@ -302,9 +295,9 @@ def test_a_teacher_without_its_weights_is_trained_again(
     weights = next((out / "runs").glob("teacher-seed0-*.pt"))
     wanted = torch.load(weights)
     weights.write_bytes(weights.read_bytes()[:100])
-    results = run_experiment(TINY, out, ignore)
+    run_experiment(TINY, out, ignore)
     assert "weights of teacher-seed0 cannot be read" in caplog.text
-    assert measured(results) == measured(load_results(finished))
+    assert measured(out) == measured(finished)
     found = torch.load(weights)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 

@@ -20,7 +20,7 @@ from net2net.experiments.results import load_results
 from net2net.experiments.tasks import TASKS, load
 
 from .helpers import deepen, noise, randomise, widen
-from .test_reproduce import reproduce
+from .runs import reproduce
 
 
 @pytest.fixture

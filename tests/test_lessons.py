@@ -17,18 +17,14 @@ from net2net.experiments.lessons import TEMPERATURE, Distillation, Lesson, Lesso
 from net2net.experiments.methods import METHODS, Origin, deeper
 from net2net.experiments.models import ConvNet, seeded
 from net2net.experiments.plan import Experiment, Key
-from net2net.experiments.results import load_results
 from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import OPTIMISERS, Schedule
 from net2net.experiments.summary import summarise
 from net2net.experiments.train import Training
 from tests.helpers import randomise
+from tests.runs import Killed, ignore, measured
 
 SHORT = Schedule(steps=6, every=2, batch_size=32, lr=0.05)
-
-
-def ignore(key: Key, steps: int) -> None:
-    """A progress that nobody sees."""
 
 
 def convnet(*channels: int, seed: int = 0) -> nn.Module:
@@ -201,10 +197,6 @@ def test_only_wider_students_can_be_frozen() -> None:
 # -- runs ---------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """Stands for a signal that cannot be handled: nothing after it runs."""
-
-
 def test_other_uses_of_the_teacher_are_rivals_and_their_compute_has_its_training(
     tmp_path: Path,
 ) -> None:
@@ -235,7 +227,4 @@ def test_a_killed_run_with_a_lesson_goes_on_to_the_same_numbers(
             run_experiment(experiment, tmp_path / "killed", killing)
     run_experiment(experiment, tmp_path / "killed", killing)
     assert killed == set(experiment.keys)
-    found = load_results(tmp_path / "killed").runs
-    assert {key: run.evaluations for key, run in found.items()} == {
-        key: run.evaluations for key, run in whole.runs.items()
-    }
+    assert measured(tmp_path / "killed") == measured(tmp_path / "whole")

@@ -12,21 +12,20 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import Tensor, nn
 
-from net2net import cli
-from net2net.experiments.data import InMemory, digits
+from net2net.experiments.data import digits
 from net2net.experiments.figures import FIGURES, SIZES
 from net2net.experiments.findings import findings
 from net2net.experiments.networks import NETWORKS
 from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.records import BrokenRunError, Evaluation, Run, read_run, write_run
+from net2net.experiments.records import BrokenRunError, Run, read_run, write_run
 from net2net.experiments.results import Results, load_results
 from net2net.experiments.run import run_experiment
 from net2net.experiments.schedule import Schedule
 from net2net.experiments.summary import summarise
 from net2net.experiments.train import Training
+from tests.runs import Killed, ignore, measured, reproduce, with_dropout
 
 STEPS = 4
 SHARES = FIGURES["lifelong"].shares
@@ -34,14 +33,6 @@ LIFE = Experiment(
     "lifelong", "digits", "convnet", (0,), Schedule(steps=STEPS, every=2, batch_size=16)
 )
 ARMS = list(LIFE.arms)
-
-
-def ignore(key: Key, steps: int) -> None:
-    """A progress that nobody sees."""
-
-
-def measured(out: Path) -> dict[Key, tuple[tuple[Evaluation, ...], Any]]:
-    return {key: (run.evaluations, run.stages) for key, run in load_results(out).runs.items()}
 
 
 @pytest.fixture(scope="module")
@@ -163,18 +154,6 @@ def test_a_lost_line_of_a_stage_is_noticed(results: Results, tmp_path: Path) -> 
 # -- going on -------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """Stands for a signal that cannot be handled: nothing after it runs."""
-
-
-def with_dropout(data: InMemory, width: float) -> nn.Module:
-    units = round(16 * width)
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, units), nn.BatchNorm1d(units), nn.ReLU(), nn.Dropout(0.5),
-        nn.Linear(units, data.classes),
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_life_killed_in_any_stage_goes_on_to_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
@@ -257,7 +236,7 @@ def test_savings_count_all_stages(results: Results) -> None:
 
 def test_a_life_is_drawn_from_its_records(finished: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(finished, tmp_path / "out"))
-    result = CliRunner().invoke(cli.main, ["reproduce", "render", str(out)])
+    result = reproduce("render", str(out))
     assert result.exit_code == 0, result.output
     for word in ("10 % data", "100 % data", "large from the start", "FLOP"):
         assert word in result.output

@@ -21,13 +21,11 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from torch import nn
 
-from net2net import cli
 from net2net.experiments import commands, workers
 from net2net.experiments.checkpoint import load_progress
-from net2net.experiments.data import Data, InMemory, digits
+from net2net.experiments.data import InMemory, digits
 from net2net.experiments.estimate import Estimate
 from net2net.experiments.faults import DiskFullError, OutOfMemoryError, memory_told
 from net2net.experiments.figures import FIGURES, Figure
@@ -55,20 +53,9 @@ from net2net.experiments.train import Training
 from net2net.experiments.workers import WorkerError, _portable
 from net2net.models import inception_bn
 from tests.helpers import randomise
+from tests.runs import Killed, ignore, measured, reproduce, with_dropout
 
 TINY = replace(DEMO, seeds=(0, 1), schedule=Schedule(steps=6, every=2, batch_size=16))
-
-
-def ignore(key: Key, steps: int) -> None:
-    """A progress that nobody sees."""
-
-
-def measured(out: Path) -> dict[Key, tuple[Evaluation, ...]]:
-    return {key: run.evaluations for key, run in load_results(out).runs.items()}
-
-
-def reproduce(*arguments: str) -> Result:
-    return CliRunner().invoke(cli.main, ["reproduce", *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -249,17 +236,6 @@ def test_the_time_left_is_by_the_seconds_of_each_arm() -> None:
 
 
 # -- going on -----------------------------------------------------------------------------------
-
-
-def with_dropout(data: Data, width: float) -> nn.Module:
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, round(8 * width)), nn.BatchNorm1d(round(8 * width)), nn.ReLU(),
-        nn.Dropout(0.5), nn.Linear(round(8 * width), data.classes),
-    )  # fmt: skip
-
-
-class Killed(BaseException):
-    """Stands for a signal that cannot be handled: nothing after it runs."""
 
 
 @pytest.mark.parametrize("optimizer", OPTIMISERS)

@@ -23,7 +23,7 @@ from net2net.experiments.schedule import OPTIMISERS, Schedule
 from net2net.experiments.tasks import TASKS, load
 from net2net.models import STEMS
 from tests.helpers import randomise
-from tests.test_reproduce import reproduce
+from tests.runs import reproduce
 
 RNG = np.random.default_rng(0)
 
