@@ -44,6 +44,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.model.to(self.machine.device)
+        # Convolutions on a CPU are up to a third faster so.
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lesson.to(self.machine.device)
         both = (*self.model.parameters(), *self.lesson.parameters())
         trained = [one for one in both if one.requires_grad]
