@@ -54,6 +54,28 @@ class Siamese(nn.Module):
         return self.head(self.mix(torch.cat([(a - b).abs(), a * b, b], 1)).relu())
 
 
+@net("one_filter_for_all_heads", lambda: noise(2, 5, 6), {"qkv": 96}, step=24)
+class Pooled(nn.Module):
+    """Four heads of eight features: one depthwise convolution and one norm run on each of them."""
+
+    def __init__(self, n: Width) -> None:
+        super().__init__()
+        self.width, self.heads = n(32), n(4)
+        self.qkv, self.out = nn.Linear(6, n(96)), nn.Linear(n(32), 3)
+        self.pool, self.norm = nn.Conv1d(8, 8, 3, groups=8, padding=1), nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, time, _ = x.shape
+        parts = self.qkv(x).reshape(rows, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = (self.smooth(part) for part in parts.unbind(0))
+        found = F.scaled_dot_product_attention(query, key, value) + query
+        return self.out(found.transpose(1, 2).reshape(rows, -1, self.width))
+
+    def smooth(self, x: Tensor) -> Tensor:
+        pooled = self.pool(x.flatten(0, 1).transpose(1, 2))
+        return self.norm(pooled.reshape(-1, self.heads, 8, x.shape[2]).transpose(2, 3))
+
+
 @net("recurrent", lambda: noise(3, 5, 4), {"inner": 8})
 class Recurrent(nn.Module):
     """A recurrence written by hand: the state starts at zero, and every step is the same layers."""

@@ -201,9 +201,9 @@ def _grouped(
         site.fix(inner, "has groups of this many channels")
     read = value.labels(channel)
     others = tuple(part for part in value.parts if channel not in part.axes)
-    if read is None:
-        site.pin(value, channel, "cuts it into groups")
-        site.fix(rows, "reads the model's input or a constant by groups")
+    if read is None:  # a unit lies across several channels (a head), and keeps its others
+        others = site.confine(value, [channel], "cuts it into groups").parts
+        site.fix(rows, "reads the model's input, a constant or what lies inside units by groups")
     else:
         read = read.reshape(groups, -1)
         site.units.bundle(read, (1,))
