@@ -25,13 +25,13 @@ from net2net.flops import flops
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import infer
 from net2net.inference import Inference
-from net2net.inside import factors
 from net2net.literals import Exported, GraphModel, checksum, graph_of
 from net2net.maps import PRESERVING, method_named
 from net2net.match import match
 from net2net.outputs import OutputMaps, output_maps
 from net2net.plan import Plan, WidenPlan
 from net2net.report import Report, Row
+from net2net.rescale import factors
 from net2net.spaces import Spaces, spaces_of
 from net2net.stand_in import stand_in, with_values
 from net2net.trace import Inputs, Trace, check_model, trace

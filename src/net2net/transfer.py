@@ -25,11 +25,11 @@ from net2net.growth import Growth, analyse, count_parameters
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import infer
 from net2net.inference import Inference
-from net2net.inside import factors
 from net2net.maps import PRESERVING, method_named
 from net2net.match import AxisMap, match
 from net2net.plan import Maps
 from net2net.report import Report, Row
+from net2net.rescale import factors
 from net2net.silence import Block, Fills
 from net2net.stacks import Depth, Operations, Stack, align, cut, join
 from net2net.trace import Inputs, Trace, check_model, trace
