@@ -737,3 +737,23 @@ def test_what_nobody_reads_still_has_to_fit() -> None:
     assert not any("boxes" in note for note in growth.report.notes)
     (boxes,) = [space for space in net2net.spaces(teacher, x) if space.name == "boxes"]
     assert "constant" in (boxes.reason or "")
+
+
+class Registers(nn.Module):
+    """Tokens of its own before those of the input, of which there may be none."""
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(1, count, dim))
+        self.embed, self.head = nn.Linear(3, dim), nn.Linear(dim, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.cat([self.tokens.expand(len(x), -1, -1), self.embed(x)], 1)
+        out: Tensor = self.head(tokens.relu())
+        return out
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_tokens_of_which_there_are_none_are_as_wide_as_the_others(count: int) -> None:
+    growth = widen(randomise(Registers(8, count)), 2.0, noise(2, 5, 3))
+    assert growth.model.tokens.shape == (1, count, 16)

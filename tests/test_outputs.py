@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import NotGrowableError, VerificationError, WidthError
 
-from .helpers import EXACT, noise, randomise, refused, tokens, untouched
+from .helpers import EXACT, Written, noise, randomise, refused, tokens, untouched
 
 
 def grow(teacher: nn.Module, widths: Any, inputs: Any, **options: Any) -> net2net.Growth:
@@ -117,3 +117,15 @@ def test_what_nothing_reads_does_not_grow() -> None:
     assert "nothing reads these units" in str(net2net.spaces(teacher, inputs))
     grown = net2net.widen(teacher, 2.0, inputs).model
     assert grown.b.weight.shape == (4, 16)
+
+
+def test_what_nothing_reads_stays_where_the_code_tells_its_size() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        hidden = model.stem(x).relu()
+        _ = model.side(hidden).view(len(x), 2, 5)
+        return model.head(hidden)  # type: ignore[no-any-return]
+
+    layers = {"stem": nn.Linear(6, 8), "side": nn.Linear(8, 10), "head": nn.Linear(8, 2)}
+    grown = net2net.widen(randomise(Written(code, **layers)), 2.0, noise(4, 6))
+    assert [(row.name, row.new) for row in grown.report.rows] == [("stem", 16)]
+    assert "'side' stays at 10: nothing reads these units" in str(grown.report)

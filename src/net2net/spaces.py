@@ -34,6 +34,7 @@ class Space:
         split: the code splits its axes, though only between bundles (heads).
         gates: axes that make each unit by several rows, one a gate → how many.
         lead: the first parameter that makes its units.
+        unread: as far as is seen, nothing reads its units.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Space:
     groups: tuple[Group, ...]
     gates: dict[Axis, int]
     lead: str
+    unread: bool
 
     @property
     def growable(self) -> bool:
@@ -269,4 +271,5 @@ def _space(
         groups=tuple(groups),
         gates=gates,
         lead=lead.name,
+        unread=unread,
     )

@@ -244,8 +244,9 @@ def nearest_feasible(
     Only a trial shows two things. Where code cuts channels by position (shuffled halves), it shows
     which widths leave every teacher unit a place: a factor moves to the nearest that does, an
     integer raises, naming the nearest. And where a size is written into the code, the student
-    stops there: of all spaces asked to grow at once, the one that meets it stays as it is, and
-    from the second of a kind (one place in layers of one width) on, all of its kind.
+    stops there: of all spaces asked to grow at once, those that nothing reads stay as they are, as
+    nothing is gained by them; if that does not help, the one that meets it does, and from the
+    second of a kind (one place in layers of one width) on, all of its kind.
 
     Raises:
         WidthError: an integer that cannot be had.
@@ -261,6 +262,10 @@ def nearest_feasible(
         except GraphMismatchError as error:
             last = error
         moving = [one for one in grown if one.new != one.space.size]
+        if any(_idle(one) for one in moving):
+            why = "nothing reads these units"
+            grown = [replace(g, new=g.space.size, note=why) if _idle(g) else g for g in grown]
+            continue
         here = [one for one in moving if last.concerns(one.space.axes)]
         movable = [one for one in here or moving if moves[one.space.name] < 16]
         cut = [one for one in movable if one.space.cut]
@@ -297,6 +302,10 @@ def nearest_feasible(
         else:
             raise last
     raise last
+
+
+def _idle(one: Grown) -> bool:
+    return one.space.unread and one.asked == ALL
 
 
 def _kind(one: Grown) -> tuple[str, int]:

@@ -77,7 +77,8 @@ def cat(site: Site) -> Value:
 
 def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
     axis = values[0].dim(dim)
-    values = [value for value in values if value.shape[axis]] or values[:1]
+    empty = [value for value in values if not value.shape[axis]]  # they only meet along the rest
+    values = [value for value in values if value.shape[axis]] or empty[:1]
     blocks = {p.axes for value in values for p in value.parts if axis in p.axes and len(p.axes) > 1}
     if len(blocks) > 1 or (
         blocks and any((p := v.part(axis)) is None or p.axes not in blocks for v in values)
@@ -103,9 +104,9 @@ def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
         Value(
             tuple(1 if a == axis else n for a, n in enumerate(value.shape)),
             tuple(part for part in value.parts if axis not in part.axes),
-            uniform=value.uniform,
+            uniform=value.uniform or not value.shape[axis],
         )
-        for value in values
+        for value in [*values, *empty]
     ]
     parts += site.align([(value, range(value.ndim)) for value in rest], rest[0].shape)
     leaves: dict[int, frozenset[int]] = {}

@@ -162,7 +162,7 @@ def _check_size(
     table: Spaces, grown: growth.Growth, reached: tuple[int, int], found: Measurement
 ) -> None:
     names = {row.name for row in grown.report.rows if row.new > row.old}
-    stayed = [space.name for space in table.growable if space.name not in names]
+    stayed = [s.name for s in table.growable if s.name not in names and not s.unread]
     if stayed:
         noted = [note for note in grown.report.notes if any(f"'{name}'" in note for name in stayed)]
         why = "; ".join(noted or stayed)
