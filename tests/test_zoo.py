@@ -81,6 +81,12 @@ def test_a_layer_that_an_activation_follows_is_deepened_first() -> None:
     assert measure(Subject(nn.Sequential(model, nn.Linear(8, 2)), images())).deepened == "0.3"
 
 
+def test_no_layer_is_put_in_that_is_larger_than_the_model() -> None:
+    patches = nn.Conv2d(3, 32, 16, stride=16), nn.ReLU(), nn.Flatten()
+    model = nn.Sequential(*patches, nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 2))
+    assert measure(Subject(model, torch.randn(4, 3, 16, 16))).deepened == "3"
+
+
 def test_where_no_layer_can_stand_none_is_named() -> None:
     layers = nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2), nn.Tanh()
     assert measure(Subject(nn.Sequential(*layers), images())).deepened == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from torch import nn
 
@@ -37,11 +38,21 @@ def deepened(teacher: nn.Module, inputs: Inputs, trace: Trace) -> str:
 
 
 def _candidates(model: nn.Module, trace: Trace) -> Iterator[str]:
+    """None after which an identity layer is larger than the whole model, as behind a convolution
+    that reads patches of 32 × 32 pixels."""
     modules = dict(model.named_modules())
+    most = sum(parameter.numel() for parameter in model.parameters())
     before: dict[str, None] = {}
     others: dict[str, None] = {}
     for position, op in enumerate(trace.ops):
-        if isinstance(modules.get(op.path), LAYERS):
+        layer = modules.get(op.path)
+        if isinstance(layer, LAYERS) and _identity_size(layer) <= most:
             following = (canonical(x.name) for x in trace.ops[position + 1 : position + 1 + NEAR])
             (before if ACTIVATIONS & set(following) else others)[op.path] = None
     yield from [*list(before)[:TRIES], *list(others)[:TRIES]]
+
+
+def _identity_size(layer: nn.Module) -> int:
+    """Elements of the weight of an identity layer after this one."""
+    weight = layer.get_parameter("weight")
+    return len(weight) ** 2 * prod(weight.shape[2:]) // getattr(layer, "groups", 1)

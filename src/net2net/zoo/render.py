@@ -18,7 +18,8 @@ the graph says nothing; where there is one, the table says how many are read); t
 at most 1e-9 relatively in float64 (1e-5 in float32, where a kernel has no float64); every parameter
 has a finite gradient that has one in the teacher; the class is the same; the state dict loads.
 Models that end in features are measured with a linear read-out on them. Then `deepen` puts one
-layer into the teacher, after one of the first that admit it, and the outputs are compared again.
+layer into the teacher, after one of the first that admit it (and none larger than the model), and
+the outputs are compared again.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.
