@@ -395,8 +395,8 @@ def test_findings_name_wins_losses_and_what_is_neither() -> None:
     mixed = said([high, low], [low, high])
     assert mixed[1].startswith("Steps to the teacher's accuracy: Net2WiderNet 0 (1/2), from")
     assert mixed[3] == (
-        "Net2WiderNet and the student from scratch ended without a consistent difference: "
-        "+0.0 points on average, above in 1 of 2 seeds."
+        "Net2WiderNet ended 0.0 points above the student from scratch, on average: "
+        "above it in 1 of 2 seeds, below it in 1."
     )
 
     single = said([high], [low])

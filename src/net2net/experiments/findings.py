@@ -69,13 +69,10 @@ def _compute(
 
 def _verdict(label: str, other: str, leads: list[float]) -> str:
     points = 100 * Stat.of(leads).mean
-    every = "in every seed" if len(leads) > 1 else "in the only seed"
-    if all(lead > 0 for lead in leads):
-        return f"{label} ended {points:.1f} points above {other}, {every}."
-    if all(lead < 0 for lead in leads):
-        return f"{label} ended {-points:.1f} points below {other}, {every}."
-    ahead = sum(lead > 0 for lead in leads)
-    return (
-        f"{label} and {other} ended without a consistent difference: {points:+.1f} points on "
-        f"average, above in {ahead} of {len(leads)} seeds."
-    )
+    where = "above" if points >= 0 else "below"
+    ahead, behind = sum(lead > 0 for lead in leads), sum(lead < 0 for lead in leads)
+    if len(leads) in (ahead, behind):
+        seeds = "in every seed" if len(leads) > 1 else "in the only seed"
+    else:
+        seeds = f"on average: above it in {ahead} of {len(leads)} seeds, below it in {behind}"
+    return f"{label} ended {abs(points):.1f} points {where} {other}, {seeds}."
