@@ -24,6 +24,7 @@ from net2net.blocks import ACTIVATIONS, LAYERS
 from net2net.calibrate import calibrated
 from net2net.errors import DepthError, InputError
 from net2net.flops import flops
+from net2net.globs import matching
 from net2net.growth import Growth, analyse, check, count_parameters, traced
 from net2net.hollow import copied, named_tensors
 from net2net.identity import DeepenPlan, Insertion, identity_block
@@ -31,7 +32,6 @@ from net2net.inference import Inference
 from net2net.ranges import scalars
 from net2net.report import Report, Row
 from net2net.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
-from net2net.widths import matching
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -21,7 +21,9 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
+from net2net.feasible import nearest_feasible, pattern
 from net2net.flops import flops
+from net2net.globs import inner_axes, name_attributes
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import infer
 from net2net.inference import Inference
@@ -36,17 +38,7 @@ from net2net.spaces import Spaces, spaces_of
 from net2net.stand_in import stand_in, with_values
 from net2net.trace import Inputs, Trace, check_model, trace
 from net2net.verify import Parity, verify
-from net2net.widths import (
-    Grown,
-    Widths,
-    inner_axes,
-    name_attributes,
-    nearest_feasible,
-    new_integers,
-    new_shapes,
-    pattern,
-    resolve,
-)
+from net2net.widths import Grown, Widths, new_integers, new_shapes, resolve
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +65,11 @@ class Growth:
 
 def analyse(
     model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False,
-    widths: Widths = 1,
+    globs: Iterable[str] = (),
 ) -> Inference:  # fmt: skip
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
-    is run with them. ``widths``: tell whether heads are to grow inside, instead of in number."""
+    is run with them. ``globs`` of widths tell whether heads grow inside, instead of in number."""
     hollow, done, valued = traced(model, inputs)
     found = infer([done], on_unknown=on_unknown, grow_outputs=grow_outputs)
     if valued:
@@ -85,7 +77,7 @@ def analyse(
         found = replace(found, valued=True)
     else:
         found = _with_training(hollow, inputs, found, on_unknown, grow_outputs)
-    if not (inner := inner_axes(found, model, widths)):
+    if not (inner := inner_axes(found, model, globs)):
         return found
     again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inner=inner)
     return replace(again, valued=valued)
@@ -258,8 +250,9 @@ def _grow(
     exported: Exported | None = None, notes: tuple[str, ...] = (),
 ) -> Growth:  # fmt: skip
     """What ``widen`` does, to the model itself, or to a graph of it as its ``base``."""
+    globs = widths if isinstance(widths, Mapping) else ()
     teacher = analyse(
-        base, inputs, on_unknown=on_unknown, grow_outputs=open_end, widths=widths
+        base, inputs, on_unknown=on_unknown, grow_outputs=open_end, globs=globs
     )  # fmt: skip
     table = spaces_of(teacher)
     grown = resolve(table, teacher, base, widths)
