@@ -51,6 +51,17 @@ def _(parts: list[Tensor]) -> Tensor:
     return torch.empty_like(parts[0])
 
 
+@torch.library.custom_op("net2net_own::tanh", mutates_args=())
+def own_tanh(x: Tensor) -> Tensor:
+    """Called like an operation of torch, and another one."""
+    return torch.tanh(x).square()
+
+
+@own_tanh.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
 class Gated(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,3 +180,16 @@ def test_an_autograd_function_needs_no_rule() -> None:
     assert_exact(teacher, grown.model, IMAGES)
     grown.model(IMAGES).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in grown.model.parameters())
+
+
+def test_an_own_operation_that_is_called_like_one_of_torch() -> None:
+    class Squared(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = own_tanh(x)
+            return result
+
+    net2net.rule("net2net_own::tanh")(lambda site: site["x"])
+    teacher = nn.Sequential(nn.Linear(4, 6), Squared(), nn.Linear(6, 2)).double()
+    x = torch.linspace(-1, 1, 8).double().reshape(2, 4)
+    deeper = net2net.deepen(teacher, {"0": 1}, x)
+    assert_exact(teacher, deeper.model, x)

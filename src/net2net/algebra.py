@@ -55,7 +55,7 @@ class Site:
 
     @property
     def name(self) -> str:
-        return self.op.name.split("::")[1].rstrip("_")
+        return self.op.kind
 
     @property
     def where(self) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 
 from net2net.inference import Inference
 from net2net.provenance import Named, Origin, axis_of
-from net2net.rules import canonical
 from net2net.trace import Op, Trace
 from net2net.units import NONE, Axis, Labels
 from net2net.values import Value
@@ -115,7 +114,7 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
     if not outputs:
         return
     first = values[outputs[0]]
-    name = canonical(op.name).removeprefix("aten::")
+    name = op.kind
     if argument in {"size", "shape"} and index >= 0:
         yield outputs[0], index
     elif name == "unflatten" and argument == "sizes":

@@ -235,7 +235,7 @@ def _follow(
     """After a layer: where to insert, its batch norm, its activation, a norm left out."""
     at, norm, skipped = path, "", ""
     op = _next(trace, tensor)
-    if op is not None and op.name.split("::")[1].endswith("_norm"):
+    if op is not None and op.kind.endswith("_norm"):
         part = model.get_submodule(op.path)
         if list(part.children()):  # a functional norm: the new layer stands before it
             return at, norm, ("", "", ()), skipped
@@ -246,9 +246,9 @@ def _follow(
         at = op.path
         op = _next(trace, op.makes[0].id)
     none: Activation = ("", "", ())
-    if op is None or op.name.split("::")[1].rstrip("_") not in ACTIVATIONS:
+    if op is None or op.kind not in ACTIVATIONS:
         return at, norm, none, skipped
-    name = op.name.split("::")[1].rstrip("_")
+    name = op.kind
     part = model.get_submodule(op.path)
     alone = (  # a module that computes this and nothing more: it is copied as it is
         op.path != ""

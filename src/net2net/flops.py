@@ -13,22 +13,22 @@ def flops(trace: Trace) -> int:
 
 
 def _flops_of(op: Op, trace: Trace) -> int:
-    name = op.name.rstrip("_")
+    kind = op.kind
     if not isinstance(op.outputs, Ref):
         return 0
     out = int(np.prod(trace.shapes[op.outputs.id], dtype=np.int64))
     shapes = [trace.shapes[ref.id] for ref in op.reads]
-    if name == "aten::linear":
+    if kind == "linear":
         return 2 * out * shapes[1][-1]
-    if "aten::conv_transpose" in name:
+    if kind.startswith("conv_transpose"):
         return 2 * int(np.prod(shapes[0], dtype=np.int64)) * int(np.prod(shapes[1][1:]))
-    if name.startswith("aten::conv"):
+    if kind.startswith("conv"):
         return 2 * out * int(np.prod(shapes[1][1:]))
-    if name in {"aten::matmul", "aten::mm", "aten::bmm"}:
+    if kind in {"matmul", "mm", "bmm"}:
         return 2 * out * shapes[0][-1]
-    if name in {"aten::addmm", "aten::baddbmm"}:
+    if kind in {"addmm", "baddbmm"}:
         return 2 * out * shapes[1][-1]
-    if name == "aten::scaled_dot_product_attention":
+    if kind == "scaled_dot_product_attention":
         query, key = shapes[:2]
         return 2 * int(np.prod(query)) * key[-2] + 2 * out * key[-2]
     return 0

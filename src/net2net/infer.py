@@ -22,37 +22,28 @@ from net2net.trace import Op, Ref, Trace, refs
 from net2net.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units
 from net2net.values import Part, Value
 
-UNIFORM = frozenset(map(rules.canonical, rules.pointwise.FACTORIES.split()))
+UNIFORM = frozenset(rules.pointwise.FACTORIES.split())
 """Operations whose output holds one value everywhere, so that it fits any width."""
 
-TYPED = frozenset(map(rules.canonical, ("to", "type_as")))
+TYPED = frozenset(("to", "type_as"))
 """Operations of whose operands all but the first give a type alone."""
 
 EVEN = frozenset(
-    map(
-        rules.canonical,
-        """
-        expand expand_as broadcast_to repeat tile to _to_copy clone alias logical_not bitwise_not
-        view reshape flatten unflatten view_as reshape_as _unsafe_view
-        permute transpose swapaxes swapdims unsqueeze repeat_interleave slice
-        """.split(),
-    )
+    """
+    expand expand_as broadcast_to repeat tile to _to_copy clone alias logical_not bitwise_not
+    view reshape flatten unflatten view_as reshape_as _unsafe_view
+    permute transpose swapaxes swapdims unsqueeze repeat_interleave slice
+    """.split()
 )
 """What keeps axes along which a tensor was expanded or repeated what they are: the same all along
 (masks, the one key head of many query heads)."""
 
 ALIKE = EVEN | {
-    *map(
-        rules.canonical,
-        """
-        index_select narrow select squeeze unbind chunk split split_with_sizes
-        sum mean amax amin max min any all prod softmax
-        """.split(),
-    ),
-    *map(
-        rules.canonical,
-        {*(rules.pointwise.UNARY + rules.pointwise.BINARY).split()} - rules.pointwise.RANDOM,
-    ),
+    *"""
+    index_select narrow select squeeze unbind chunk split split_with_sizes
+    sum mean amax amin max min any all prod softmax
+    """.split(),
+    *{*(rules.pointwise.UNARY + rules.pointwise.BINARY).split()} - rules.pointwise.RANDOM,
 }
 """What makes of tensors that each hold one value everywhere others that do."""
 
@@ -150,7 +141,7 @@ def _needed(trace: Trace) -> set[int]:
         told = not outputs  # a number that code branches on
         if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
             needed.add(position)
-            if rules.canonical(op.name) not in UNIFORM:  # it reads a shape, and no value
+            if op.kind not in UNIFORM:  # it reads a shape, and no value
                 read |= inputs
     return needed
 
@@ -161,8 +152,8 @@ def _filled(trace: Trace) -> set[int]:
     found = set()
     hidden = set(trace.names)
     for op in trace.ops:
-        name = rules.canonical(op.name)
-        values = [] if name in UNIFORM else op.reads[: 1 if name in TYPED else None]
+        kind = op.kind
+        values = [] if kind in UNIFORM else op.reads[: 1 if kind in TYPED else None]
         if not hidden.intersection(ref.id for ref in values):
             continue
         hidden.update(ref.id for ref in op.makes)
@@ -230,11 +221,11 @@ class Walk:
         inputs = [self.value(ref) for ref in op.reads]
         live = any(value.live for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
-        name = rules.canonical(op.name)
-        uniform = name in UNIFORM or (
-            name in ALIKE and bool(inputs) and all(value.uniform for value in inputs)
+        kind = op.kind
+        uniform = kind in UNIFORM or (
+            kind in ALIKE and bool(inputs) and all(value.uniform for value in inputs)
         )
-        if not any(value.parts for value in inputs) and name not in EVEN:
+        if not any(value.parts for value in inputs) and kind not in EVEN:
             results = [Value(shape) for shape in shapes]
         else:
             results = self._apply(op, shapes, inputs, live)
@@ -245,7 +236,7 @@ class Walk:
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)
-            even = result.even if name in EVEN else frozenset[int]()
+            even = result.even if kind in EVEN else frozenset[int]()
             result = replace(result, parts=parts, even=even)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from net2net.flow import PASS, Flow
-from net2net.rules import canonical
 from net2net.trace import Op, Ref, Trace, refs
 from net2net.units import NONE, Axis, Labels, Units, joined
 from net2net.values import Value
@@ -64,7 +63,7 @@ class Chain:
         while True:
             if not self._alone(tensor, reader) or (op := self.flow.made.get(tensor)) is None:
                 return False
-            kind = _kind(op)
+            kind = op.kind
             if kind in ROWS:
                 weight, dim, bias = ROWS[kind]
                 return self._take(op, op.args[weight], dim) and self._take_bias(op, op.args[bias])
@@ -87,7 +86,7 @@ class Chain:
 
     def after(self, op: Op) -> None:
         """Follow the product on, as long as it is but multiplied by numbers."""
-        if _kind(op) == "scaled_dot_product_attention":
+        if op.kind == "scaled_dot_product_attention":
             given = op.args.get("scale")
             features = self.trace.shapes[op.args["query"].id][-1]
             self.scale *= features**-0.5 if given is None else given
@@ -100,7 +99,7 @@ class Chain:
         tensor = op.makes[0].id
         while len(readers := self.flow.read[tensor]) == 1:
             (op,) = readers
-            kind = _kind(op)
+            kind = op.kind
             if kind in {"mul", "div"} and not op.name.endswith("_"):
                 if not self._multiply(op, tensor):
                     return
@@ -113,20 +112,20 @@ class Chain:
         own, other = op.args["self"], op.args["other"]
         if own != Ref(data):
             own, other = other, own
-        if own != Ref(data) or (_kind(op) == "div" and op.args["self"] != own):
+        if own != Ref(data) or (op.kind == "div" and op.args["self"] != own):
             return False
         if isinstance(other, Ref):
             made = self.flow.made.get(other.id)
-            while made is not None and _kind(made) in PASS and made.reads:
+            while made is not None and made.kind in PASS and made.reads:
                 made = self.flow.made.get(made.reads[0].id)
-            if made is None or _kind(made) != "full" or self.trace.shapes[other.id]:
+            if made is None or made.kind != "full" or self.trace.shapes[other.id]:
                 return False
             self.numbers.append(made)
             other = made.args["fill_value"]
         if not isinstance(other, (int, float)):
             return False
         self.numbers.append(op)
-        self.scale *= other if _kind(op) == "mul" else 1 / other
+        self.scale *= other if op.kind == "mul" else 1 / other
         return True
 
     def _alone(self, tensor: int, reader: Op) -> bool:
@@ -135,7 +134,7 @@ class Chain:
             return False
         others = [op for op in self.flow.read[tensor] if op is not reader]
         return all(
-            _kind(op) in PASS | CUTS and not any(self._has_wanted(out.id) for out in op.makes)
+            op.kind in PASS | CUTS and not any(self._has_wanted(out.id) for out in op.makes)
             for op in others
         )
 
@@ -200,7 +199,3 @@ def _taking(product: Product, chains: Mapping[int, Chain]) -> Taking | None:
         math.prod(chain.scale for chain in chains.values()),
         frozenset(places[id(op)] for chain in chains.values() for op in chain.numbers),
     )
-
-
-def _kind(op: Op) -> str:
-    return canonical(op.name).removeprefix("aten::")

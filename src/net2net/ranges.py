@@ -11,19 +11,17 @@ import torch
 from torch import Tensor
 
 from net2net.blocks import ACTIVATIONS
-from net2net.rules import canonical
 from net2net.trace import Op, Trace, refs
 
 MOVES = frozenset(
-    f"aten::{name}"
-    for name in (
-        "alias cat chunk clone concat concatenate contiguous detach dropout expand feature_dropout "
-        "flatten flip index_select narrow permute pixel_shuffle repeat reshape roll select slice "
-        "split split_with_sizes squeeze stack t transpose unbind unflatten unsqueeze view view_as "
-        "_unsafe_view channel_shuffle max_pool1d max_pool2d max_pool3d max_pool1d_with_indices "
-        "max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d "
-        "adaptive_max_pool3d amax amin upsample_nearest1d upsample_nearest2d upsample_nearest3d"
-    ).split()
+    """
+    alias cat chunk clone concat concatenate contiguous detach dropout expand feature_dropout
+    flatten flip index_select narrow permute pixel_shuffle repeat reshape roll select slice
+    split split_with_sizes squeeze stack t transpose unbind unflatten unsqueeze view view_as
+    _unsafe_view channel_shuffle max_pool1d max_pool2d max_pool3d max_pool1d_with_indices
+    max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d
+    adaptive_max_pool3d amax amin upsample_nearest1d upsample_nearest2d upsample_nearest3d
+    """.split()
 )
 """Every element of their output is one of their first argument (in evaluation mode)."""
 
@@ -52,7 +50,7 @@ def values_of(trace: Trace, tensor: int, end: int) -> list[tuple[str, Tensor]]:
         at = next((i for i in reversed(range(end)) if tensor in _made(trace.ops[i])), None)
         if at is None or _aliased(trace, tensor, trace.ops[at + 1 : end]):
             found.append(("something else", ANY))
-        elif canonical(trace.ops[at].name) not in MOVES:
+        elif trace.ops[at].kind not in MOVES:
             found.append(_image(trace.ops[at]))
         elif (tensor, at) not in seen:
             seen.add((tensor, at))
@@ -61,7 +59,7 @@ def values_of(trace: Trace, tensor: int, end: int) -> list[tuple[str, Tensor]]:
 
 
 def _image(op: Op) -> tuple[str, Tensor]:
-    name = canonical(op.name).removeprefix("aten::")
+    name = op.kind
     if name not in (*ACTIVATIONS, *CLAMPS) or len(op.reads) > 1:
         return name, ANY
     return name, getattr(torch.ops.aten, name)(ANY, **scalars(op))

@@ -38,7 +38,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        return self.op.name.split("::")[1].rstrip("_") if self.op else ""
+        return self.op.kind if self.op else ""
 
     @property
     def inputs(self) -> list[Node]:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from net2net.flow import PASS, Flow
-from net2net.rules import canonical
 from net2net.trace import Op, Ref, Trace, refs
 
 NORMS = frozenset("layer_norm rms_norm group_norm batch_norm".split())
@@ -40,7 +39,7 @@ class Scales:
         returned = tensor in self._trace.outputs.values()
         if op is None or op.name.endswith("_") or returned or not self._only(tensor, readers):
             return None
-        kind = canonical(op.name).removeprefix("aten::")
+        kind = op.kind
         if kind in NORMS:
             return self._parameters(refs([op.args["weight"], op.args.get("bias")]), op)
         operands = refs([op.args.get("self", op.args.get("input")), op.args.get("other")])

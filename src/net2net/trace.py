@@ -56,6 +56,11 @@ class Op:
     """Arguments made of nothing but sizes of tensors."""
 
     @cached_property
+    def kind(self) -> str:
+        """torch's name for what it computes, be it in place or not: ``relu``."""
+        return self.name.removeprefix("aten::").rstrip("_")
+
+    @cached_property
     def reads(self) -> list[Ref]:
         """All tensors among the arguments, in order."""
         return refs(list(self.args.values()))

@@ -234,7 +234,7 @@ def _in_use(one: Trace) -> list[tuple[str, str, int]]:
         for ref in op.reads:
             name = one.names.get(ref.id)
             if name is not None and name not in found:
-                found[name] = (name, op.name.split("::")[1], len(one.shapes[ref.id]))
+                found[name] = (name, op.kind, len(one.shapes[ref.id]))
     unread = [n for t, n in one.names.items() if n not in found and not one.shapes[t]]
     counts = [(name, "nothing", 0) for name in unread]  # such as num_batches_tracked
     return [*found.values(), *counts]

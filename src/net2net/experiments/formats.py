@@ -5,10 +5,15 @@ from __future__ import annotations
 from net2net.experiments.summary import Stat, StepsTo, Summary
 
 
+def spread(stat: Stat, digits: int, scale: float = 1) -> str:
+    """Mean ± deviation, with so many digits behind the point."""
+    text = f"{scale * stat.mean:.{digits}f}"
+    return text if stat.deviation is None else f"{text} ± {scale * stat.deviation:.{digits}f}"
+
+
 def percent(stat: Stat) -> str:
-    """Mean ± deviation of an accuracy, in percent."""
-    text = f"{100 * stat.mean:.1f}"
-    return text if stat.deviation is None else f"{text} ± {100 * stat.deviation:.1f}"
+    """An accuracy, in percent."""
+    return spread(stat, 1, 100)
 
 
 def steps(to: StepsTo | None) -> str:
@@ -17,18 +22,13 @@ def steps(to: StepsTo | None) -> str:
         return "–"
     if to.steps is None:
         return "never"
-    text = f"{to.steps.mean:.0f}"
-    if to.steps.deviation is not None:
-        text += f" ± {to.steps.deviation:.0f}"
+    text = spread(to.steps, 0)
     return text if to.reached == to.seeds else f"{text} ({to.reached}/{to.seeds})"
 
 
 def loss(stat: Stat | None) -> str:
-    """Mean ± deviation of a loss."""
-    if stat is None:
-        return "–"
-    text = f"{stat.mean:.3f}"
-    return text if stat.deviation is None else f"{text} ± {stat.deviation:.3f}"
+    """A loss."""
+    return "–" if stat is None else spread(stat, 3)
 
 
 def heading(summary: Summary, step: int) -> str:
@@ -56,10 +56,7 @@ def flops_to(to: StepsTo | None, before: int = 0) -> str:
 
 def saved(stat: Stat | None) -> str:
     """Part of the compute that was saved, in percent; negative if more was spent."""
-    if stat is None:
-        return "–"
-    text = f"{100 * stat.mean:.0f} %"
-    return text if stat.deviation is None else f"{text[:-2]} ± {100 * stat.deviation:.0f} %"
+    return "–" if stat is None else f"{spread(stat, 0, 100)} %"
 
 
 def probability(p: float | None) -> str:

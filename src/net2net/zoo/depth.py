@@ -10,10 +10,9 @@ from torch import nn
 from net2net.blocks import LAYERS
 from net2net.deepen import deepen
 from net2net.errors import DepthError, UnknownModuleError
-from net2net.rules import canonical
 from net2net.trace import Inputs, Trace
 
-ACTIVATIONS = frozenset({"aten::relu", "aten::relu6", "aten::hardtanh"})
+ACTIVATIONS = frozenset({"relu", "relu6", "hardtanh"})
 """Those that an identity layer can stand before (paper, section 2.4)."""
 
 NEAR, TRIES = 3, 2
@@ -47,7 +46,7 @@ def _candidates(model: nn.Module, trace: Trace) -> Iterator[str]:
     for position, op in enumerate(trace.ops):
         layer = modules.get(op.path)
         if isinstance(layer, LAYERS) and _identity_size(layer) <= most:
-            following = (canonical(x.name) for x in trace.ops[position + 1 : position + 1 + NEAR])
+            following = (x.kind for x in trace.ops[position + 1 : position + 1 + NEAR])
             (before if ACTIVATIONS & set(following) else others)[op.path] = None
     yield from [*list(before)[:TRIES], *list(others)[:TRIES]]
 
