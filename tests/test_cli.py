@@ -35,7 +35,7 @@ def test_demo_trains_prints_a_table_and_writes_its_files(tmp_path: Path) -> None
     assert "net2deeper-seed1" in result.stderr  # no bar without a terminal, but a line for each run
     names = {path.name for path in (tmp_path / "new" / "demo").iterdir()}
     plots = {f"{name}.{kind}" for name in ("wider", "deeper") for kind in ("png", "svg")}
-    assert names == {"experiment.json", "runs", *plots, "report.html"}
+    assert names == {"experiment.json", "runs", *plots, "tables.md", "report.html"}
 
 
 def test_json_is_all_that_goes_to_stdout_and_renders_again(finished: Path) -> None:

@@ -23,6 +23,7 @@ from net2net.experiments.data import InMemory, digits
 from net2net.experiments.figures import FIGURES
 from net2net.experiments.findings import findings
 from net2net.experiments.formats import percent, steps
+from net2net.experiments.markdown import tables
 from net2net.experiments.methods import Origin, Role
 from net2net.experiments.models import ConvNet, reinitialised, seeded
 from net2net.experiments.plan import DEMO, TEACHER, Key
@@ -423,7 +424,8 @@ def test_checkpoints_are_evaluated_steps() -> None:
         assert all(schedule.evaluates(step) for step in found)
 
 
-RESULTS = sorted((Path(__file__).parent.parent / "results").iterdir())
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted((ROOT / "results").iterdir())
 
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
@@ -434,6 +436,15 @@ def test_the_results_of_the_repository_can_be_read(folder: Path) -> None:
     summary = summarise(results)
     print_tables(summary)
     assert len(summary.seeds) >= 3
+
+
+def test_the_tables_of_the_documents_are_those_of_the_results() -> None:
+    page = (ROOT / "docs" / "experiments.md").read_text("utf-8")
+    shown = re.findall(r"^\| student \|.*\n(?:\|.*\n)+", page, re.M)
+    drawn = [tables(summarise(load_results(folder))) for folder in RESULTS]
+    assert [one for one in shown if one not in drawn] == []
+    known = {folder.name for folder, one in zip(RESULTS, drawn, strict=True) if one in shown}
+    assert known == {folder.name for folder in RESULTS} - {"keras"}  # it shows losses
 
 
 # -- drawing ------------------------------------------------------------------------------------

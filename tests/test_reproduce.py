@@ -614,8 +614,9 @@ def test_options_say_what_is_run_and_render_draws_the_same_again(tmp_path: Path)
     assert run.evaluations[1].train_accuracy is not None
 
     drawn = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    assert set(drawn) == {"experiment.json", "deeper.png", "deeper.svg", "report.html"}
-    for name in ("deeper.png", "deeper.svg", "report.html"):
+    files = {"deeper.png", "deeper.svg", "tables.md", "report.html"}
+    assert set(drawn) == {"experiment.json", *files}
+    for name in files:
         (tmp_path / name).unlink()
     again = reproduce("render", str(tmp_path))
     assert again.exit_code == 0 and again.stdout == result.stdout

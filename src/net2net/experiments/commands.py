@@ -192,7 +192,7 @@ for _name, _text in FIGURES.items():
 )
 @_json
 def render(directories: tuple[Path, ...], as_json: bool) -> None:
-    """Draw plots and reports of these directories again, from their records alone."""
+    """Draw plots, tables and reports of these directories again, from their records alone."""
     _require("Experiments", "sklearn", "matplotlib", "jinja2")
     from net2net.experiments.results import load_results
 
@@ -297,5 +297,5 @@ def _show(results: Results, out: Path, as_json: bool) -> None:
         click.echo(json.dumps(asdict(rendered.summary), indent=2))
         return
     print_tables(rendered.summary)
-    for path in (*rendered.plots, rendered.report):
+    for path in (*rendered.plots, rendered.tables, rendered.report):
         click.echo(path)

@@ -1,4 +1,5 @@
-"""The report: one HTML file that needs no other, drawn from the records alone."""
+"""What is drawn from the records alone: plots, tables for documentation, and the report, one HTML
+file that needs no other."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from net2net.experiments import formats
 from net2net.experiments.faults import disk_told
 from net2net.experiments.findings import findings
+from net2net.experiments.markdown import tables
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.plots import plot_question
 from net2net.experiments.results import Results
@@ -26,20 +28,23 @@ class Rendered:
     summary: Summary
     plots: list[Path]
     """As PNG; beside each lies the same as SVG."""
+    tables: Path
+    """In Markdown."""
     report: Path
 
 
 def render(results: Results, out: Path) -> Rendered:
-    """Draw the plots and the report of an experiment into its directory."""
+    """Draw the plots, the tables and the report of an experiment into its directory."""
     summary = summarise(results)
     plots = {}
-    path = out / "report.html"
+    written, report = out / "tables.md", out / "report.html"
     with disk_told():
         for question in summary.questions:
             plots[question.name] = out / f"{question.name}.png"
             plot_question(results, question.name, plots[question.name])
-        write_whole(path, _html(results, summary, plots))
-    return Rendered(summary, list(plots.values()), path)
+        write_whole(written, tables(summary))
+        write_whole(report, _html(results, summary, plots))
+    return Rendered(summary, list(plots.values()), written, report)
 
 
 def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
