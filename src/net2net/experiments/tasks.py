@@ -31,7 +31,7 @@ def _images(steps: int, batch_size: int) -> Schedule:
 
 # With these two, a figure of three seeds takes about an hour on two cores.
 LARGE = _images(1200, 128)
-TEXT = Schedule(1500, 60, 32, OPTIMISERS["adamw"].lr, "adamw")
+TEXT = Schedule(1000, 40, 32, OPTIMISERS["adamw"].lr, "adamw")
 
 TASKS: dict[str, Task] = {
     "digits": Task(
