@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError, PlanError
+from net2net.errors import GraphMismatchError, NotGrowableError, PlanError
 
 from .helpers import noise, randomise, refused, widen
 
@@ -757,3 +757,31 @@ class Registers(nn.Module):
 def test_tokens_of_which_there_are_none_are_as_wide_as_the_others(count: int) -> None:
     growth = widen(randomise(Registers(8, count)), 2.0, noise(2, 5, 3))
     assert growth.model.tokens.shape == (1, count, 16)
+
+
+class SizesBoth(nn.Module):
+    """One attribute is the size of features and of a constant that a layer reads."""
+
+    def __init__(self, stem: bool = True) -> None:
+        super().__init__()
+        self.width = 8
+        self.stem = nn.Linear(4, 6) if stem else nn.Flatten()
+        self.a, self.b, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.offset = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.a(self.stem(x).relu()).view(-1, self.width).relu()
+        hidden = self.b(hidden).view(-1, self.width)
+        return self.head(hidden) + self.offset(torch.arange(self.width, dtype=x.dtype).sin())
+
+
+def test_of_all_that_is_asked_to_grow_what_shares_its_attribute_with_a_constant_stays() -> None:
+    growth = widen(randomise(SizesBoth()), 2.0, noise(3, 4))
+    assert [growth.model.stem.out_features, growth.model.width] == [12, 8]
+    assert "'a' stays at 8: the size of what stays in 'offset'" in str(growth.report)
+
+
+def test_where_nothing_else_can_grow_an_attribute_of_a_constant_is_an_error() -> None:
+    teacher = randomise(SizesBoth(stem=False))
+    with refused(GraphMismatchError, "written into the model's code", teacher=teacher):
+        net2net.widen(teacher, 2.0, noise(3, 6))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from net2net.errors import GraphMismatchError, WidthError
+from net2net.spaces import Space
 from net2net.widths import ALL, Grown
 
 T = TypeVar("T")
 
 
 def nearest_feasible(
-    grown: list[Grown], attempt: Callable[[list[Grown]], T], tries: int = 48
-) -> tuple[list[Grown], T]:
+    grown: list[Grown], attempt: Callable[[list[Grown]], T],
+    counted: Callable[[], Iterable[Sequence[Space]]] = tuple, tries: int = 48,
+) -> tuple[list[Grown], T]:  # fmt: skip
     """The first of ``attempt``'s results that does not fail, moving the width that fails.
 
     Only a trial shows two things. Where code cuts channels by position (shuffled halves), it shows
@@ -23,7 +25,11 @@ def nearest_feasible(
     integer raises, naming the nearest. And where a size is written into the code, the student
     stops there: of all spaces asked to grow at once, those that nothing reads stay as they are, as
     nothing is gained by them; if that does not help, the one that meets it does, and from the
-    second of a kind (one place in layers of one width) on, all of its kind.
+    second of a kind (one place in layers of one width) on, all of its kind. Where no space meets
+    it, an integer is wrong there that counts spaces elsewhere: those that it counts stay.
+
+    Args:
+        counted: for every integer of the code, the spaces that it counts.
 
     Raises:
         WidthError: an integer that cannot be had.
@@ -54,7 +60,8 @@ def nearest_feasible(
             default=None,
         )
         if failed is None:
-            raise last
+            grown = _without_an_integer(grown, attempt, counted(), last)
+            continue
         if cut and failed.exact:
             raise _not_feasible(grown, failed, attempt, tries, last) from last
         if cut:
@@ -78,6 +85,30 @@ def nearest_feasible(
             stopped.add(kind)
         else:
             raise last
+    raise last
+
+
+def _without_an_integer(
+    grown: list[Grown], attempt: Callable[[list[Grown]], T],
+    counted: Iterable[Sequence[Space]], last: GraphMismatchError,
+) -> list[Grown]:  # fmt: skip
+    """What still grows if one integer of the code stays, the first with which the student gets
+    further: it is the size of features and of a constant, which no longer fits what reads it."""
+    moving = {one.space.name for one in grown if one.new != one.space.size and one.asked == ALL}
+    held = {frozenset(space.name for space in spaces) & moving for spaces in counted}
+    why = f"the size of what stays in '{last.module}' is read from the same attribute"
+    for names in sorted(held - {frozenset()}, key=lambda names: (len(names), sorted(names))):
+        fewer = [
+            replace(g, new=g.space.size, note=why) if g.space.name in names else g for g in grown
+        ]
+        if all(one.new == one.space.size for one in fewer):
+            continue
+        try:
+            attempt(fewer)
+        except GraphMismatchError as error:
+            if error.module == last.module:
+                continue
+        return fewer
     raise last
 
 

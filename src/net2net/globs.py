@@ -33,15 +33,25 @@ def named(
     """What a glob names: a module and the spaces that it makes, or an attribute, its value, and the
     spaces that it counts."""
     if sizes := _attributes(inference, model, glob):
-        uses = by_attribute(use for use in readings(inference) if use.size.attribute_alone)
+        found = counted(spaces, inference)
         for name, origin in sizes.items():
-            own = uses.get(origin, [])
-            labels = [use.units[use.units != NONE] for use in own]
-            now = own[0].size.values[origin] if own else 0
-            yield name, now, _spaces_on(spaces, inference, labels)
+            now, by_it = found.get(origin, (0, []))
+            yield name, now, by_it
         return
     for path in matching(model, glob):
         yield path, 0, _made_at(spaces, inference, path)
+
+
+def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[int, list[Space]]]:
+    """Attributes that code reads as sizes: their values, and the spaces that they count."""
+    uses = by_attribute(use for use in readings(inference) if use.size.attribute_alone)
+    return {
+        origin: (
+            own[0].size.values[origin],
+            _spaces_on(spaces, inference, [use.units[use.units != NONE] for use in own]),
+        )
+        for origin, own in uses.items()
+    }
 
 
 def _attributes(inference: Inference, model: nn.Module, glob: str) -> dict[str, Origin]:

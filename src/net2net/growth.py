@@ -23,7 +23,7 @@ from net2net.errors import (
 )
 from net2net.feasible import nearest_feasible, pattern
 from net2net.flops import flops
-from net2net.globs import inner_axes, name_attributes
+from net2net.globs import counted, inner_axes, name_attributes
 from net2net.hollow import named_tensors, skeleton
 from net2net.infer import infer
 from net2net.inference import Inference
@@ -275,7 +275,9 @@ def _grow(
         )  # fmt: skip
         return student, plan, output_maps(teacher, student, maps) if open_end else {}
 
-    grown, (student, plan, ends) = nearest_feasible(grown, attempt)
+    grown, (student, plan, ends) = nearest_feasible(
+        grown, attempt, lambda: [found for _, found in counted(table, teacher).values()]
+    )
     settings, unfit = config_edits(
         base, partial(wider, grown, plan.attributes), inputs, student.traces[0]
     )
