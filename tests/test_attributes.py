@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import GraphMismatchError, NotGrowableError, PlanError
 
-from .helpers import noise, randomise, refused, widen
+from .helpers import assert_exact, noise, randomise, refused, widen
 
 
 class Attention(nn.Module):
@@ -779,6 +779,10 @@ def test_of_all_that_is_asked_to_grow_what_shares_its_attribute_with_a_constant_
     growth = widen(randomise(SizesBoth()), 2.0, noise(3, 4))
     assert [growth.model.stem.out_features, growth.model.width] == [12, 8]
     assert "'a' stays at 8: the size of what stays in 'offset'" in str(growth.report)
+    teacher = randomise(SizesBoth())
+    named = net2net.widen(teacher, {"a": 2.0}, noise(3, 4)).model
+    assert isinstance(named, torch.fx.GraphModule) and named.a.out_features == 16
+    assert_exact(teacher, named, noise(5, 4, seed=2))
 
 
 def test_where_nothing_else_can_grow_an_attribute_of_a_constant_is_an_error() -> None:

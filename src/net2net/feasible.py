@@ -96,7 +96,8 @@ def _without_an_integer(
     further: it is the size of features and of a constant, which no longer fits what reads it."""
     moving = {one.space.name for one in grown if one.new != one.space.size and one.asked == ALL}
     held = {frozenset(space.name for space in spaces) & moving for spaces in counted}
-    why = f"the size of what stays in '{last.module}' is read from the same attribute"
+    where = f" in '{last.module}'" if last.module else ""
+    why = f"the size of what stays{where} is read from the same attribute"
     for names in sorted(held - {frozenset()}, key=lambda names: (len(names), sorted(names))):
         fewer = [
             replace(g, new=g.space.size, note=why) if g.space.name in names else g for g in grown
