@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def nearest_feasible(
     grown: list[Grown], attempt: Callable[[list[Grown]], T],
-    counted: Callable[[], Iterable[Sequence[Space]]] = tuple, tries: int = 48,
+    counted: Callable[[], Iterable[Sequence[Space]]], tries: int = 48,
 ) -> tuple[list[Grown], T]:  # fmt: skip
     """The first of ``attempt``'s results that does not fail, moving the width that fails.
 

@@ -251,9 +251,7 @@ def _grow(
 ) -> Growth:  # fmt: skip
     """What ``widen`` does, to the model itself, or to a graph of it as its ``base``."""
     globs = widths if isinstance(widths, Mapping) else ()
-    teacher = analyse(
-        base, inputs, on_unknown=on_unknown, grow_outputs=open_end, globs=globs
-    )  # fmt: skip
+    teacher = analyse(base, inputs, on_unknown=on_unknown, grow_outputs=open_end, globs=globs)
     table = spaces_of(teacher)
     grown = resolve(table, teacher, base, widths)
 
