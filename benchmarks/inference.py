@@ -24,11 +24,11 @@ import torch
 from torch import nn
 
 import net2net
-from net2net.hollow import skeleton
-from net2net.infer import infer
-from net2net.match import match
-from net2net.spaces import spaces_of
-from net2net.trace import Inputs, split_inputs, trace
+from net2net.infer.infer import infer
+from net2net.infer.spaces import spaces_of
+from net2net.plan.match import match
+from net2net.trace.hollow import skeleton
+from net2net.trace.trace import Inputs, split_inputs, trace
 from net2net.zoo.environment import prepare
 
 HERE = Path(__file__).parent

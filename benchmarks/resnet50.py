@@ -22,14 +22,15 @@ import torch
 from torch import nn
 
 import net2net
-from net2net import growth, surgery
-from net2net.hollow import skeleton
-from net2net.infer import infer
-from net2net.match import match
-from net2net.plan import WidenPlan
-from net2net.spaces import spaces_of
-from net2net.trace import trace
-from net2net.widths import new_integers, new_shapes, resolve
+from net2net import growth
+from net2net.apply import surgery
+from net2net.infer.infer import infer
+from net2net.infer.spaces import spaces_of
+from net2net.plan.match import match
+from net2net.plan.plan import WidenPlan
+from net2net.plan.widths import new_integers, new_shapes, resolve
+from net2net.trace.hollow import skeleton
+from net2net.trace.trace import trace
 
 HERE = Path(__file__).parent
 

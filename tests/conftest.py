@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 import torch
 
-from net2net import rules
+from net2net.infer import rules
 
 pytest.register_assert_rewrite("tests.helpers")
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from net2net.hollow import Runner
+from net2net.trace.hollow import Runner
 
 aten = torch.ops.aten
 

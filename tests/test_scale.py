@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.hollow import skeleton
-from net2net.infer import infer
-from net2net.match import match
-from net2net.spaces import spaces_of
-from net2net.trace import trace
+from net2net.infer.infer import infer
+from net2net.infer.spaces import spaces_of
+from net2net.plan.match import match
+from net2net.trace.hollow import skeleton
+from net2net.trace.trace import trace
 
 SHORT, LONG = 100, 400
 SLACK = 2.5

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net import Growth
-from net2net.units import SHARE
+from net2net.infer.units import SHARE
 
 from . import test_branches, test_calls, test_cuts, test_layers, test_views
 from .helpers import EXACT, Case, noise, randomise, tensors, untouched, widen

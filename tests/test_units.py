@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from net2net.units import NONE, Units, distinct, occurrence
+from net2net.infer.units import NONE, Units, distinct, occurrence
 
 LABELS = st.one_of(
     st.lists(st.integers(NONE, 8)), st.lists(st.sampled_from([NONE, 0, 5, 10**6, 10**9]))

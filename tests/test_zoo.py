@@ -96,7 +96,7 @@ def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*args: object, **options: object) -> None:
         raise VerificationError("it differs.", SimpleNamespace(exact=False))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(import_module("net2net.deepen"), "check", refuse)
+    monkeypatch.setattr(import_module("net2net.deepen.deepen"), "check", refuse)
     subject = Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images())
     assert measure(subject).verdict.startswith("failed, depth: ")
 

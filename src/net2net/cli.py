@@ -105,7 +105,7 @@ def zoo(
     kept: after an interruption the same command goes on where it was. A record is valid for the
     versions and the sources that it was measured with; --again says what to do with the others.
     """
-    from net2net.plan import write_whole
+    from net2net.files import write_whole
     from net2net.zoo.families import MODULES
     from net2net.zoo.records import RecordsError, read
     from net2net.zoo.render import counts, render

@@ -10,9 +10,9 @@ from functools import partial
 
 from torch import nn
 
-from net2net import surgery
-from net2net.blank import described
-from net2net.configs import config_edits
+from net2net.apply import surgery
+from net2net.apply.configs import config_edits
+from net2net.apply.literals import Exported, GraphModel, checksum, graph_of
 from net2net.errors import (
     GraphMismatchError,
     InputError,
@@ -21,24 +21,24 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
-from net2net.feasible import nearest_feasible, pattern
-from net2net.flops import flops
-from net2net.globs import counted, inner_axes, name_attributes
-from net2net.hollow import named_tensors, skeleton
-from net2net.infer import infer
-from net2net.inference import Inference
-from net2net.literals import Exported, GraphModel, checksum, graph_of
-from net2net.maps import PRESERVING, method_named
-from net2net.match import match
-from net2net.outputs import OutputMaps, output_maps
-from net2net.plan import Plan, WidenPlan
+from net2net.infer.infer import infer
+from net2net.infer.inference import Inference
+from net2net.infer.spaces import Spaces, spaces_of
+from net2net.plan.feasible import nearest_feasible, pattern
+from net2net.plan.globs import counted, inner_axes, name_attributes
+from net2net.plan.maps import PRESERVING, method_named
+from net2net.plan.match import match
+from net2net.plan.outputs import OutputMaps, output_maps
+from net2net.plan.plan import Plan, WidenPlan
+from net2net.plan.rescale import factors
+from net2net.plan.stand_in import stand_in, with_values
+from net2net.plan.widths import Grown, Widths, new_integers, new_shapes, resolve
 from net2net.report import Report, Row
-from net2net.rescale import factors
-from net2net.spaces import Spaces, spaces_of
-from net2net.stand_in import stand_in, with_values
-from net2net.trace import Inputs, Trace, check_model, trace
+from net2net.trace.blank import described
+from net2net.trace.flops import flops
+from net2net.trace.hollow import named_tensors, skeleton
+from net2net.trace.trace import Inputs, Trace, check_model, trace
 from net2net.verify import Parity, verify
-from net2net.widths import Grown, Widths, new_integers, new_shapes, resolve
 
 log = logging.getLogger(__name__)
 

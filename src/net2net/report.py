@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from net2net.spaces import format_table
+from net2net.infer.spaces import format_table
 from net2net.verify import Parity
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from net2net.apply import with_tensors
+from net2net.apply.apply import with_tensors
 from net2net.errors import InputError, VerificationError
-from net2net.hollow import named_tensors
-from net2net.outputs import OutputMaps, counterparts
-from net2net.trace import Inputs, split_inputs, tensors_of
+from net2net.plan.outputs import OutputMaps, counterparts
+from net2net.trace.hollow import named_tensors
+from net2net.trace.trace import Inputs, split_inputs, tensors_of
 
 ROUNDING = {
     torch.float64: 1e-9,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from net2net.errors import Net2NetError
-from net2net.plan import WidenPlan
+from net2net.plan.plan import WidenPlan
 
 
 class LessonError(Net2NetError):

@@ -16,7 +16,7 @@ from net2net.experiments.data import Data
 from net2net.experiments.lessons import Distillation, Frozen, Lesson, LessonError, Prediction
 from net2net.experiments.models import reinitialised, seeded
 from net2net.experiments.networks import Network, widths_towards
-from net2net.plan import WidenPlan
+from net2net.plan.plan import WidenPlan
 
 SCRATCH_SEED = 1000
 """Added to the seed for new weights, so that they are not those the teacher began with."""

@@ -17,7 +17,7 @@ from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER
 from net2net.experiments.results import Results
 from net2net.experiments.tasks import title
-from net2net.plan import write_whole
+from net2net.files import write_whole
 
 COLOURS = {
     Role.NET2NET: ("#0072b2", "#56b4e9", "#cc79a7"),

@@ -18,7 +18,7 @@ from net2net.experiments.plots import plot_question
 from net2net.experiments.results import Results
 from net2net.experiments.summary import Summary, summarise
 from net2net.experiments.tasks import title
-from net2net.plan import write_whole
+from net2net.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER, Experiment, Key
 from net2net.experiments.records import BrokenRunError, Run, read_run
 from net2net.experiments.schedule import Schedule
-from net2net.plan import write_whole
+from net2net.files import write_whole
 
 logger = logging.getLogger(__name__)
 

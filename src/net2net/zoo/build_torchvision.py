@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from net2net.trace import Inputs
+from net2net.trace.trace import Inputs
 from net2net.zoo.subject import Entry, Readout, Subject, run, shorten
 
 LIBRARIES = ("torchvision",)

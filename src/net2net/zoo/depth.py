@@ -7,10 +7,10 @@ from math import prod
 
 from torch import nn
 
-from net2net.blocks import LAYERS
-from net2net.deepen import deepen
+from net2net.deepen.blocks import LAYERS
+from net2net.deepen.deepen import deepen
 from net2net.errors import DepthError, UnknownModuleError
-from net2net.trace import Inputs, Trace
+from net2net.trace.trace import Inputs, Trace
 
 ACTIVATIONS = frozenset({"relu", "relu6", "hardtanh"})
 """Those that an identity layer can stand before (paper, section 2.4)."""

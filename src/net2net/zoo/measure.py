@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from net2net import growth
-from net2net.apply import with_tensors
+from net2net.apply.apply import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
-from net2net.hollow import named_tensors
-from net2net.spaces import Spaces
-from net2net.trace import Inputs, Trace, split_inputs, tensors_of
+from net2net.infer.spaces import Spaces
+from net2net.trace.hollow import named_tensors
+from net2net.trace.trace import Inputs, Trace, split_inputs, tensors_of
 from net2net.verify import verify
 from net2net.zoo.depth import deepened
 from net2net.zoo.randomise import randomise

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from net2net.errors import Net2NetError
-from net2net.plan import write_whole
+from net2net.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from net2net.apply import with_tensors
+from net2net.apply.apply import with_tensors
 from net2net.errors import Net2NetError
-from net2net.trace import Inputs, split_inputs
+from net2net.trace.trace import Inputs, split_inputs
 
 
 class NotBuiltError(Net2NetError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from net2net.trace import tensors_of
+from net2net.trace.trace import tensors_of
 from net2net.zoo.subject import NotBuiltError, private, run
 from net2net.zoo.transformers_layouts import LAYOUTS, sub_configs
 from net2net.zoo.transformers_overrides import INPUTS

@@ -1,0 +1,261 @@
+"""Configurations: what a model is built from, set so that it builds the student.
+
+A model that is saved as its state dict and its ``config``, and loaded by building its class from
+that, has to be built at its new sizes. Which of the configuration's integers those are, the class
+itself tells: it is built on ``meta`` with one of them changed, and what becomes of the shapes is
+seen. What is found counts only if the model built from it is the student: the same shapes, and
+operation by operation the same trace.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import nn
+
+from net2net.apply.surgery import Edit, get_attribute, set_attributes
+from net2net.errors import InputError
+from net2net.trace.hollow import META, copied, named_tensors
+from net2net.trace.trace import Inputs, Ref, Trace, trace
+
+log = logging.getLogger(__name__)
+
+Sizes = dict[str, int]
+"""What a model is, in numbers: ``name[axis]`` of tensors, and attributes that its code reads."""
+
+_MOVES = 40
+"""More changes of single integers than any configuration needs."""
+
+
+def config_edits(
+    model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace
+) -> tuple[list[Edit], tuple[str, ...]]:
+    """What to set in the configurations of a student besides what is set in it, and notes on those
+    for which nothing fits.
+
+    Args:
+        wider: makes the student at its new sizes, hollow or with values.
+        done: what it did.
+    """
+    configured = list(_configured(model))
+    if not configured:
+        return [], ()
+    found: list[Edit] = []
+    notes = []
+    student = wider()
+    for path, teacher in configured:
+        fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
+        if fitting is None:
+            continue  # its class does not build it from its configuration as it is
+        if _same_model(student, path, fitting, inputs, done):
+            found += [(path, f"config.{name}", value) for name, value in fitting.items()]
+        else:
+            where = f"of '{path}' " if path else ""
+            notes.append(
+                f"no change of the config {where}builds the student: "
+                "a saved student loads by its state dict only"
+            )
+    return found, tuple(notes)
+
+
+def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules that have a configuration."""
+    inside: tuple[str, ...] = ()
+    for path, part in model.named_modules():
+        if hasattr(getattr(part, "config", None), "from_dict") and not path.startswith(inside):
+            inside = (*inside, f"{path}." if path else "")
+            yield path, part
+
+
+def _read(done: Trace, path: str) -> set[tuple[str, str]]:
+    """Attributes inside a module that its code reads as sizes: module, attribute."""
+    prefix = f"{path}." if path else ""
+    return {
+        ("" if module == path else module.removeprefix(prefix), attribute)
+        for op in done.ops
+        for named in op.named.values()
+        for module, attribute in named.values
+        if module == path or module.startswith(prefix)
+    }
+
+
+def _fitting(teacher: Any, student: Any, read: set[tuple[str, str]]) -> dict[str, int] | None:
+    """Integers of the configuration under which the class is built at the student's sizes, as far
+    as they are found; None if it is not built at the teacher's as things are."""
+    kind, config = type(teacher), student.config
+    attributes = {(module, name) for module, name in read if not name.startswith("config.")}
+    before = _sizes(_build(kind, teacher.config, {}), attributes)
+    if before is None or before != _sizes(teacher, attributes):
+        return None
+    wanted = _sizes(student, attributes)
+    assert wanted is not None
+    # What code reads from the configuration itself is known already.
+    known = {name.removeprefix("config.") for _, name in read if name.startswith("config.")}
+    search = _Search(kind, config, wanted, attributes)
+    return search.run([name for name in _integers(config) if name not in known])
+
+
+class _Search:
+    """Change one integer at a time, each so that more sizes fit."""
+
+    def __init__(
+        self, kind: type[nn.Module], config: Any, wanted: Sizes, read: set[tuple[str, str]]
+    ) -> None:
+        self.kind, self.config, self.wanted, self.read = kind, config, wanted, read
+        self._tried: dict[frozenset[tuple[str, int]], Sizes | None] = {}
+
+    def sizes(self, values: Mapping[str, int]) -> Sizes | None:
+        """The sizes that the class is built with; None if it is not, or has other tensors."""
+        key = frozenset(values.items())
+        if key not in self._tried:  # building a class takes longer than all else here
+            sizes = _sizes(_build(self.kind, self.config, values), self.read)
+            same = sizes is not None and sizes.keys() == self.wanted.keys()
+            self._tried[key] = sizes if same else None
+        return self._tried[key]
+
+    def run(self, names: Sequence[str]) -> dict[str, int]:
+        values: dict[str, int] = {}
+        now = self.sizes(values)
+        if now is None or now == self.wanted:
+            return values
+        probes = {}
+        for name in names:
+            value = get_attribute(self.config, name)
+            # Where a model of two widths has other parts than one of a single width (a projection
+            # between them), numbers that are equal have to stay equal.
+            equal = [other for other in names if get_attribute(self.config, other) == value]
+            for together in [(name,), *((name, other) for other in equal if other != name)]:
+                probe = self.sizes(dict.fromkeys(together, 2 * value))
+                if probe is not None:
+                    probes[together] = {key for key in now if probe[key] != now[key]}
+                    break
+        for _ in range(_MOVES):
+            step = self._best(values, now, probes)
+            if step is None:
+                break
+            values, now = step
+        return {
+            name: new for name, new in values.items() if new != get_attribute(self.config, name)
+        }
+
+    def _best(
+        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]]
+    ) -> tuple[dict[str, int], Sizes] | None:
+        """The change after which most sizes fit; one that leaves what fits is better than any that
+        does not."""
+        wrong = {key for key in now if now[key] != self.wanted[key]}
+        best, most = None, (False, 0)
+        for names, touched in sorted(probes.items(), key=lambda probe: -len(probe[1] & wrong)):
+            if most >= (True, len(touched & wrong)):
+                break  # nor can those that follow make more sizes fit
+            value = values.get(names[0], get_attribute(self.config, names[0]))
+            for new in _candidates(value, now, self.wanted, touched & wrong):
+                changed = {**values, **dict.fromkeys(names, new)}
+                sizes = self.sizes(changed)
+                if sizes is None:
+                    continue
+                left = {key for key in sizes if sizes[key] != self.wanted[key]}
+                gain = len(wrong) - len(left)
+                if gain > 0 and (left <= wrong, gain) > most:
+                    best, most = (changed, sizes), (left <= wrong, gain)
+        return best
+
+
+def _candidates(value: int, now: Sizes, wanted: Sizes, keys: set[str]) -> list[int]:
+    """Values in proportion to sizes that are to change, or against it; the most frequent first."""
+    counts: Counter[int] = Counter()
+    for key in keys:
+        ratio = Fraction(wanted[key], now[key]) if now[key] and wanted[key] else Fraction(1)
+        for new in (value * ratio, value / ratio):
+            if new.denominator == 1 and new != value:
+                counts[int(new)] += 1
+    return [new for new, _ in counts.most_common(4)]
+
+
+def _integers(config: Any, prefix: str = "") -> list[str]:
+    """The integers of a configuration, of those inside it, and of its lists."""
+    names = []
+    for key, value in vars(config).items():
+        if key.startswith("_"):
+            continue
+        if type(value) is int and value > 1:
+            names.append(prefix + key)
+        elif type(value) in (list, tuple):
+            names += [f"{prefix}{key}.{i}" for i, x in enumerate(value) if type(x) is int and x > 1]
+        elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
+            names += _integers(value, f"{prefix}{key}.")
+    return names
+
+
+def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:
+    """A hollow model of a class from a configuration with other values, if it can be built so."""
+    try:
+        holder: Any = nn.Module()
+        holder.config = copy.deepcopy(config)
+        changes = [("", f"config.{name}", value) for name, value in values.items()]
+        set_attributes(holder, changes)
+        type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:
+            warnings.simplefilter("ignore")
+            return kind(holder.config)
+    except Exception as error:  # its own checks, or a constructor that wants something else
+        log.debug("%s is not built from its config: %s", kind.__name__, error)
+        return None
+
+
+def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
+    if model is None:
+        return None
+    sizes = {
+        f"{name}[{axis}]": size
+        for name, tensor in named_tensors(model)
+        for axis, size in enumerate(tensor.shape)
+    }
+    modules = dict(model.named_modules())
+    for path, attribute in read:
+        value = get_attribute(modules[path], attribute) if path in modules else None
+        if isinstance(value, int):
+            sizes[f"{path}.{attribute}"] = int(value)
+    return sizes
+
+
+def _same_model(
+    whole: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
+) -> bool:
+    """Whether the class builds, from the changed configuration, what does the same operations."""
+    student = whole.get_submodule(path)
+    built = _build(type(student), student.config, values)
+    if built is None or _sizes(built, set()) != _sizes(student, set()):
+        return False
+    theirs = dict(student.named_modules())
+    for name, part in built.named_modules():
+        part._parameters, part._buffers = theirs[name]._parameters, theirs[name]._buffers
+    other: Any = built
+    if path:
+        other = copied(whole)
+        other.set_submodule(path, built)
+    try:
+        again = trace(other, inputs)
+    except InputError:
+        return False
+    return [_facts(op.name, op.args) for op in again.ops] == [
+        _facts(op.name, op.args) for op in done.ops
+    ]
+
+
+def _facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:
+    """An operation with its numbers, whichever tensors they are."""
+    return name, repr([_without_tensors(value) for value in args.values()])
+
+
+def _without_tensors(item: Any) -> Any:
+    if isinstance(item, Ref):
+        return "tensor"
+    return [_without_tensors(x) for x in item] if isinstance(item, list) else item

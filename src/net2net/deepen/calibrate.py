@@ -1,0 +1,69 @@
+"""Measure what the batch norm of an identity layer has to undo (paper, section 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from net2net.deepen.identity import Insertion, activation_module
+from net2net.errors import InputError
+from net2net.trace.hollow import copied
+from net2net.trace.trace import Inputs, split_inputs
+
+
+@torch.no_grad()
+def calibrated(
+    model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
+) -> list[Insertion]:
+    """Measure mean and variance of what each new batch norm will see in training."""
+    watched = [one for one in insertions if one.norms]
+    double = copied(model).train()
+    sums: dict[str, list[Tensor]] = {}
+
+    def watch(one: Insertion) -> Any:
+        activation = (
+            None if one.block or not one.activation else activation_module(model, one.activation)
+        )
+
+        def hook(part: nn.Module, args: Any, output: Tensor) -> None:
+            seen = activation(output.clone()) if activation is not None else output
+            rows = seen.double().transpose(0, 1).flatten(1)
+            entry = [torch.tensor(rows.shape[1]), rows.sum(1), rows.square().sum(1)]
+            old = sums.get(one.at)
+            sums[one.at] = (
+                entry if old is None else [a + b for a, b in zip(old, entry, strict=True)]
+            )
+
+        return hook
+
+    handles = [double.get_submodule(one.at).register_forward_hook(watch(one)) for one in watched]
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for batch in batches:
+                args, kwargs = split_inputs(batch)
+                try:
+                    double(*args, **kwargs)
+                except Exception as error:
+                    raise InputError(
+                        f"the model does not run on a batch of calibrate: {type(error).__name__}: "
+                        f"{error}. Give batches like the inputs."
+                    ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if watched and not sums:
+        raise InputError("calibrate holds no batches. Give at least one, like the inputs.")
+    result = []
+    for one in insertions:
+        if one.at in sums:
+            n, total, squares = sums[one.at]
+            mean = total / n
+            variance = (squares / n - mean.square()).clamp_min(0)
+            one = replace(one, mean=mean.tolist(), variance=variance.tolist())
+        result.append(one)
+    return result

@@ -1,0 +1,342 @@
+"""deepen: insert layers that are identities (Net2DeeperNet, paper section 2.4).
+
+h = φ(W x) becomes φ(U φ(W x)) with U = I, which is the same if φ(φ(v)) = φ(v). The new layer stands
+*before* the teacher's own activation, behind a copy of it: W, [φ, U, norm], φ. So it does not
+matter how the model calls its activation. On top of a module that ends in no layer (a
+concatenation, a sum), a block of the caller's own stands: see ``attach``. What is followed is
+replaced by a ``Sequential`` of itself and the new ones: the names of ``trunk.3`` in the state dict
+then start with ``trunk.3.0``, those of the first new one with ``trunk.3.1``, and no others change.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map
+
+from net2net.deepen.attach import Block, attached
+from net2net.deepen.blocks import ACTIVATIONS, LAYERS
+from net2net.deepen.calibrate import calibrated
+from net2net.deepen.identity import DeepenPlan, Insertion, identity_block
+from net2net.deepen.ranges import scalars
+from net2net.errors import DepthError, InputError
+from net2net.growth import Growth, analyse, check, count_parameters, traced
+from net2net.infer.inference import Inference
+from net2net.plan.globs import matching
+from net2net.report import Report, Row
+from net2net.trace.flops import flops
+from net2net.trace.hollow import copied, named_tensors
+from net2net.trace.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
+
+log = logging.getLogger(__name__)
+
+Depths = Mapping[str, int | tuple[int, Block]]
+
+
+def deepen(
+    model: nn.Module,
+    depths: Depths,
+    inputs: Inputs,
+    *,
+    seed: int = 0,
+    calibrate: Iterable[Inputs] | None = None,
+    verify: bool = True,
+) -> Growth:
+    """Net2DeeperNet (paper, section 2.4): a deeper network that computes the same.
+
+    Args:
+        model: the teacher; never changed.
+        depths: globs over module paths → how many identity layers to insert after each match. A
+            match is a linear or convolution layer, or a module around such layers (a
+            convolution–norm–activation block, a maxout). The new layer is of the same kind, with
+            the kernel size, norm and activation of the one it follows. Or → a pair of how many
+            and a function from a number of channels to a new block (linear or convolution layers
+            that keep it, batch norms and activations in a ``Sequential``): these follow any
+            module, whatever it ends in; of nested matches the outermost. Its weights are set to
+            identities, and its activations have to keep what the module puts out, as ReLU does
+            what comes from a ReLU.
+        inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
+        seed: of random numbers that the model draws while calibrating.
+        calibrate: batches, each like ``inputs``, on which mean and variance for a new batch norm
+            are measured (the model runs in training mode, on a copy). Without them, the norm is
+            an identity in evaluation mode only.
+        verify: measure the difference, and raise if the function was not kept.
+
+    Raises:
+        UnsupportedModelError, InputError: the model cannot be traced.
+        UnknownModuleError: a glob matches no module.
+        DepthError: no identity can stand there (a sigmoid, tanh or GELU follows; the new block's
+            activation would change what it gets).
+        VerificationError: the student's outputs differ.
+    """
+    check_model(model)
+    teacher = analyse(model, inputs, on_unknown="fix")
+    insertions: dict[str, Insertion] = {}
+    notes: list[str] = []
+    if not isinstance(depths, Mapping):
+        raise DepthError(
+            f"depths is a {type(depths).__name__}. "
+            "Give a dict from module globs to how many identity layers to insert."
+        )
+    for glob, asked in depths.items():
+        count, block = asked if isinstance(asked, tuple) and len(asked) == 2 else (asked, None)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise DepthError(
+                f"the depth of '{glob}' is {asked!r}. Give a number of layers, 0 or more, or a "
+                "pair of such a number and a function that builds a new block."
+            )
+        for path in _targets(model, glob) if block is None else _outermost(model, glob):
+            if block is None:
+                one, note = _locate(model, teacher, path, count)
+            else:
+                one, note = attached(teacher, _calls(teacher, path), count, block), []
+            if one.at in insertions:
+                raise DepthError(
+                    f"'{glob}' asks for layers after '{one.at}' that another glob asks for too. "
+                    "Name each place once."
+                )
+            if count:
+                insertions[one.at] = one
+                notes += note
+    # from the inside outwards: what is inside a module that was wrapped has another path
+    found = sorted(insertions.values(), key=lambda one: -one.at.count("."))
+    for one in found:
+        if one.block:
+            _check_block(model, one, inputs)
+    if calibrate is not None:
+        found = calibrated(model, found, calibrate, seed)
+    plan = DeepenPlan({name: list(tensor.shape) for name, tensor in named_tensors(model)}, found)
+    result = plan.apply(model)
+    try:
+        _, after, _ = traced(result, inputs)
+    except InputError as error:
+        raise DepthError(
+            f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
+            f"the layer that was wrapped ({', '.join(repr(one.at) for one in found)}). "
+            "Choose another place."
+        ) from error
+    parity = check(model, result, inputs, must_match=True) if verify else None
+    report = Report(
+        action=f"deepened {type(model).__name__}",
+        rows=tuple(
+            Row(one.at, 1, 1 + one.count, "new blocks" if one.new else "identity layers")
+            for one in found
+        ),
+        parameters=(count_parameters(model), count_parameters(result)),
+        flops=(flops(teacher.traces[0]), flops(after)),
+        parity=parity,
+        notes=tuple(notes),
+    )
+    return Growth(result, plan, report)
+
+
+def _targets(model: nn.Module, glob: str) -> list[str]:
+    """Weight layers that match, or, where none does, modules that contain weight layers."""
+    modules = dict(model.named_modules())
+    paths = [path for path in matching(model, glob) if path in modules]
+    layers = [path for path in paths if isinstance(modules[path], LAYERS)]
+    around = [
+        path for path in paths if any(isinstance(part, LAYERS) for part in modules[path].modules())
+    ]
+    if not layers and not around:
+        kinds = sorted({type(modules[path]).__name__ for path in paths})
+        raise DepthError(
+            f"'{glob}' matches {', '.join(kinds)}, and identity layers can follow linear and "
+            "convolution layers, or modules that contain them. Choose one of those."
+        )
+    return layers or around
+
+
+def _outermost(model: nn.Module, glob: str) -> list[str]:
+    """Modules that match and are in no other that does."""
+    matched = set(matching(model, glob))
+    paths = [path for path, _ in model.named_modules() if path in matched]
+    if not paths:
+        raise DepthError(f"'{glob}' matches no module. Choose one for the new block to follow.")
+    return [path for path in paths if not any(path.startswith(f"{one}.") for one in paths)]
+
+
+# -- where, and what follows ----------------------------------------------------------------------
+
+
+def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
+    calls = [(t, call) for t in found.traces for call in t.calls if call.path == path]
+    if not calls:
+        raise DepthError(
+            f"'{path}' does not run on these inputs, so nothing can follow it. "
+            "Choose a module that runs."
+        )
+    if any(len(call.inputs) != 1 or len(call.outputs) != 1 for _, call in calls):
+        raise DepthError(
+            f"'{path}' does not take one tensor and return one. "
+            "Choose the linear or convolution layer inside."
+        )
+    return calls
+
+
+def _next(trace: Trace, tensor: int) -> Op | None:
+    """The operation that alone consumes a tensor, or None. In place, it consumes all there was."""
+    users = [op for op in trace.ops if any(ref.id == tensor for ref in op.reads)]
+    producer = next((i for i, op in enumerate(trace.ops) if Ref(tensor) in op.makes), None)
+    users = [
+        op for op in users if op is not (trace.ops[producer] if producer is not None else None)
+    ]
+    if users and (len(users) == 1 or users[0].name.endswith("_")):
+        return users[0]
+    return None
+
+
+def _locate(
+    model: nn.Module, found: Inference, path: str, count: int
+) -> tuple[Insertion, list[str]]:
+    calls = _calls(found, path)
+    if not isinstance(model.get_submodule(path), LAYERS):
+        return _locate_block(model, found, path, count), []
+    places = {_follow(model, trace, path, call.outputs[0]) for trace, call in calls}
+    if len(places) > 1:
+        raise DepthError(
+            f"'{path}' is called several times with different norms or activations behind it. "
+            "Choose a layer that is called in one way."
+        )
+    at, norm, activation, skipped = places.pop()
+    layer = model.get_submodule(path)
+    if getattr(layer, "groups", 1) > 1 and layer.in_channels != layer.out_channels:
+        raise DepthError(
+            f"'{path}' has {layer.groups} groups and changes its width, so a layer of the same "
+            "kind cannot be an identity. Choose another layer."
+        )
+    _check_activation(path, activation)
+    name = activation[0]
+    kind: str | tuple[str, dict[str, float]] = ""
+    if activation[1]:
+        kind = activation[1]
+    elif name:
+        kind = (name, dict(activation[2]))
+    note = (
+        [f"after '{path}': without a {skipped}, whose statistics nothing can undo"]
+        if skipped
+        else []
+    )
+    return Insertion(at, {path: []}, count, activation=kind, norms=[norm] if norm else []), note
+
+
+Activation = tuple[str, str, tuple[tuple[str, float], ...]]
+"""Operation, module path if a module of its own computes it, scalar arguments."""
+
+
+def _follow(
+    model: nn.Module, trace: Trace, path: str, tensor: int
+) -> tuple[str, str, Activation, str]:
+    """After a layer: where to insert, its batch norm, its activation, a norm left out."""
+    at, norm, skipped = path, "", ""
+    op = _next(trace, tensor)
+    if op is not None and op.kind.endswith("_norm"):
+        part = model.get_submodule(op.path)
+        if list(part.children()):  # a functional norm: the new layer stands before it
+            return at, norm, ("", "", ()), skipped
+        if isinstance(part, _BatchNorm) and part.track_running_stats:
+            norm = op.path
+        else:
+            skipped = type(part).__name__
+        at = op.path
+        op = _next(trace, op.makes[0].id)
+    none: Activation = ("", "", ())
+    if op is None or op.kind not in ACTIVATIONS:
+        return at, norm, none, skipped
+    name = op.kind
+    part = model.get_submodule(op.path)
+    alone = (  # a module that computes this and nothing more: it is copied as it is
+        op.path != ""
+        and not list(part.children())
+        and not list(part.parameters())
+        and sum(one.path == op.path for one in trace.ops)
+        == sum(call.path == op.path for call in trace.calls)
+    )
+    return at, norm, (name, op.path if alone else "", tuple(scalars(op).items())), skipped
+
+
+def _check_activation(path: str, activation: Activation) -> None:
+    """Net2DeeperNet needs φ(φ(v)) = φ(v): tried on numbers, not looked up in a list."""
+    name, _, numbers = activation
+    if not name:
+        return
+    idempotent = False
+    if name != "prelu":
+        grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+        function = getattr(torch.ops.aten, name)
+        once = function(grid, **dict(numbers))
+        idempotent = bool(torch.equal(function(once, **dict(numbers)), once))
+    if not idempotent:
+        raise DepthError(
+            f"'{path}' is followed by {name}, and {name}({name}(v)) is not {name}(v), so no "
+            "identity layer with this activation exists (paper, section 2.4). Deepen after a layer "
+            "that ReLU or no activation follows, or widen this one instead."
+        )
+
+
+def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> Insertion:
+    """A module around weight layers, side by side or in a row (a vertical and a horizontal
+    convolution): the new block copies it, every piece an identity."""
+    trace, call = _calls(found, path)[0]
+    number = found.traces.index(trace)
+    value = found.values[number].get(call.outputs[0])
+    source = found.values[number].get(call.inputs[0])
+    channel = next((p for p in (value.parts if value else ()) if len(p.axes) == 1), None)
+    if value is None or channel is None or source is None:
+        raise DepthError(
+            f"the output of '{path}' has no axis of hidden units. "
+            "Choose a linear or convolution layer."
+        )
+    units = found.component[channel.labels]
+    place = {int(unit): j for j, unit in enumerate(units.tolist())}
+    layers = {}
+    norms = []
+    for name, part in model.get_submodule(path).named_modules():
+        full = f"{path}.{name}" if name else path
+        if isinstance(part, LAYERS):
+            axis = next(a for a in found.numbers if a.name == f"{full}.weight" and a.dim == 0)
+            rows = [place.get(int(u), -1) for u in found.labels(found.numbers[axis]).tolist()]
+            if -1 in rows:  # a layer before the last: it hands on what the block put out before
+                if len(rows) != len(place):
+                    raise DepthError(
+                        f"'{path}' is {len(place)} wide, and '{full}' in it {len(rows)}, so a copy "
+                        "of it cannot hand all features on. Choose a layer inside."
+                    )
+                rows = list(range(len(rows)))
+            layers[full] = rows
+        elif isinstance(part, _BatchNorm) and part.track_running_stats:
+            norms.append(full)
+    return Insertion(path, layers, count, block=True, norms=norms)
+
+
+@torch.no_grad()
+def _check_block(model: nn.Module, insertion: Insertion, inputs: Inputs) -> None:
+    """A block's copy has to be an identity on what the block puts out: tried on these inputs."""
+    double = copied(model).double().eval()
+    seen: list[Tensor] = []
+    original = double.get_submodule(insertion.at)
+    handle = original.register_forward_hook(lambda part, args, output: seen.append(output.clone()))
+    args, kwargs = tree_map(_as_double, split_inputs(inputs))
+    with torch.random.fork_rng():
+        double(*args, **kwargs)
+        handle.remove()
+        try:
+            again = identity_block(original, insertion)(seen[0].clone())
+            same = again.shape == seen[0].shape and torch.allclose(again, seen[0], 1e-9, 1e-12)
+        except RuntimeError:
+            same = False
+    if not same:
+        raise DepthError(
+            f"a copy of '{insertion.at}' with identity weights does not return its input: its "
+            "activation is not idempotent (paper, section 2.4), it normalises per sample, or it "
+            "adds its input. Choose a layer inside that ReLU or no activation follows."
+        )
+
+
+def _as_double(item: Any) -> Any:
+    return item.double() if isinstance(item, Tensor) and item.is_floating_point() else item

@@ -1,0 +1,210 @@
+"""Integers that the model's code reads as sizes: which units each counts, and what it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from net2net.infer.inference import Inference
+from net2net.infer.units import NONE, Axis, Labels
+from net2net.infer.values import Value
+from net2net.trace.provenance import Named, Origin, axis_of
+from net2net.trace.trace import Op, Trace
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One use of a named integer as the size of an axis, or of its front up to a cut: a unit for
+    each position along that (``NONE`` where there is none). An axis that is ``held`` lies inside
+    units: it never grows. ``path``: the module whose code uses it."""
+
+    size: Named
+    units: Labels
+    held: bool
+    path: str
+
+    def grown(self, grown_size: Callable[[Labels], Fraction]) -> Fraction:
+        return Fraction(len(self.units)) if self.held else grown_size(self.units)
+
+
+def readings(inference: Inference) -> list[Reading]:
+    """All uses of the code's own integers as sizes, or to count units."""
+    result = [
+        Reading(count.size, inference.component[count.labels], held=False, path=count.path)
+        for count in inference.counts
+        if count.size is not None and count.size == len(count.labels)
+    ]
+    for trace, values in zip(inference.traces, inference.values, strict=True):
+        measured: dict[Origin, Named] = {}
+        for tensor, axis, named, path in _sizes(trace, values):
+            if 0 < named <= values[tensor].shape[axis]:
+                result += _read(inference, values[tensor], axis, named, path)
+                lengths = {o: Named.attribute(n, o) for o, n in named.values.items()}
+                measured.update((o, n) for o, n in lengths.items() if axis_of(o))
+        for origin, named in measured.items():
+            tensor, axis = axis_of(origin) or (NONE, 0)
+            if tensor in values:
+                result += _read(inference, values[tensor], axis, named, "")
+    return result
+
+
+def axes_inside(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
+    """The parameter axes of which these attributes count what lies inside units: the features of
+    heads."""
+    found: set[Axis] = set()
+    units = inference.units
+    for trace, values in zip(inference.traces, inference.values, strict=True):
+        for tensor, axis, named, _ in _sizes(trace, values):
+            part = values[tensor].part(axis)
+            if part is None or len(part.axes) < 2 or named.attribute_alone not in origins:
+                continue
+            if not units.holds(part.labels, part.axes.index(axis)):
+                continue
+            made = units.origins()[part.labels[part.labels != NONE]]
+            numbers = np.unique(np.searchsorted(units.starts, made, side="right") - 1).tolist()
+            found |= {units.axes[number] for number in numbers if number not in units.anonymous}
+    return found
+
+
+def attributes(inference: Inference) -> dict[str, Origin]:
+    """The attributes that code reads as sizes, by their names: module and attribute."""
+    origins = {
+        named.attribute_alone
+        for trace, values in zip(inference.traces, inference.values, strict=True)
+        for _, _, named, _ in _sizes(trace, values)
+    } | {count.size.attribute_alone for count in inference.counts if count.size is not None}
+    return {".".join(filter(None, o)): o for o in origins if o is not None and not axis_of(o)}
+
+
+def _read(
+    inference: Inference, value: Value, axis: int, size: Named, path: str
+) -> Iterator[Reading]:
+    part = value.part(axis)
+    held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
+    for units in _along(inference, value, axis):
+        yield Reading(size, units[:size], held, path)
+
+
+def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
+    """The uses that each attribute has a part in."""
+    result: dict[Origin, list[Reading]] = {}
+    for use in uses:
+        for origin in use.size.values:
+            result.setdefault(origin, []).append(use)
+    return result
+
+
+def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, Named, str]]:
+    """Every axis whose first positions a named integer counts: tensor, axis, integer, module."""
+    for op in trace.ops:
+        for (argument, index), named in {**op.named, **op.measured}.items():
+            for tensor, axis in _axes(op, argument, index, values):
+                yield tensor, axis, named, op.path
+    for tensor, axis, named in trace.whole:
+        if tensor in values:
+            yield tensor, axis, named, ""
+
+
+def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterator[tuple[int, int]]:
+    """The axis whose size an argument gives, or the place of a cut: tensor and axis."""
+    outputs = [ref.id for ref in op.makes if ref.id in values]
+    if not outputs:
+        return
+    first = values[outputs[0]]
+    name = op.kind
+    if argument in {"size", "shape"} and index >= 0:
+        yield outputs[0], index
+    elif name == "unflatten" and argument == "sizes":
+        before = first.ndim - len(op.args["sizes"]) + 1
+        dim = op.args["dim"]
+        yield outputs[0], (dim if dim >= 0 else dim + before) + index
+    elif argument == "repeats":
+        single = index < 0
+        axis = first.dim(op.args["dim"] or 0) if single else index
+        times = op.args["repeats"] if single else op.args["repeats"][index]
+        if first.shape[axis] == times:  # of what was one position
+            yield outputs[0], axis
+    elif argument in {"split_size", "split_sizes"}:
+        yield outputs[max(index, 0)], first.dim(op.args["dim"])
+    elif argument == "length":
+        yield outputs[0], first.dim(op.args["dim"])
+    elif name in {"slice", "narrow"} and argument in {"start", "end"}:
+        if (source := op.args["self"].id) in values:
+            yield source, first.dim(op.args["dim"])
+    elif argument == "normalized_shape":
+        yield outputs[0], first.ndim - len(op.args[argument]) + index
+
+
+def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
+    """A unit for every position along an axis. Across a block, the axis counts units if all that
+    lies at one position is one unit (heads), or stays; else it lies inside units (head_dim). Where
+    the block holds several such rows (query, key and value, whose heads may be others), each is an
+    answer."""
+    part = value.part(axis)
+    none = [np.full(value.shape[axis], NONE)]
+    if part is None or part.labels.size == 0:
+        return none
+    known = part.labels != NONE
+    components = np.where(known, inference.component[np.where(known, part.labels, 0)], NONE)
+    dim = part.axes.index(axis)
+    rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
+    whole = (rows == rows[:, :1]).all(axis=1)
+    stays = inference.stays(rows).all(axis=1)
+    if (whole | stays).all() and whole.any():
+        outermost = all(inference.units.holds(part.labels, outer) for outer in range(dim))
+        counts = outermost or len(np.unique(rows)) > 1
+        return [np.where(whole, rows[:, 0], NONE)] if counts else none
+    inside = components.reshape(*components.shape[: dim + 1], -1)
+    if dim == 0 or not (inside == inside[..., :1]).all():
+        return none
+    each = np.unique(inside[..., 0].reshape(-1, value.shape[axis]), axis=0)
+    separate = all(len(np.unique(row)) == len(row) for row in each)
+    return list(each) if separate else none
+
+
+def new_values(
+    inference: Inference, grown_size: Callable[[Labels], Fraction]
+) -> dict[Origin, tuple[int, int]]:
+    """Attribute → value before and after, for those whose units grow.
+
+    ``grown_size``: how many units become of these. Uses of an attribute itself come first; a use of
+    several (``num_heads * head_dim``) then tells the one of them that is not known yet.
+    """
+    uses = readings(inference)
+    old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
+    new: dict[Origin, Fraction] = {}
+    for origin, own in by_attribute(use for use in uses if use.size.attribute_alone).items():
+        held = any(use.held for use in own)
+        sizes = [old[origin]] if held else [use.grown(grown_size) for use in own]
+        new[origin] = next((size for size in sizes if size != old[origin]), old[origin])
+    told = [(use, use.grown(grown_size)) for use in uses if not use.size.attribute_alone]
+    told.sort(key=lambda one: (len(one[0].size.values), one[1] == one[0].size))
+    while True:
+        open_ = [
+            (use.size, size, unknown)
+            for use, size in told
+            if (unknown := [origin for origin in use.size.values if origin not in new])
+        ]
+        if not open_:
+            break
+        named, size, unknown = min(open_, key=lambda one: len(one[2]))
+        new[unknown[0]] = _solved(named, size, unknown[0], {**old, **new})
+    return {
+        origin: (int(old[origin]), int(size))
+        for origin, size in new.items()
+        if size != old[origin] and size.denominator == 1 and not axis_of(origin)
+    }
+
+
+def _solved(
+    named: Named, size: Fraction, origin: Origin, values: dict[Origin, Fraction]
+) -> Fraction:
+    """The attribute's value at which the integer is ``size``, the others being what they are; as
+    it is, if there is none: what is linear in it goes through two points."""
+    at_zero, at_one = (named.at({**values, origin: Fraction(x)}) for x in (1, 2))
+    slope = at_one - at_zero
+    linear = named.at({**values, origin: Fraction(3)}) == at_one + slope
+    return 1 + (size - at_zero) / slope if linear and slope else values[origin]

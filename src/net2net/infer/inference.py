@@ -1,0 +1,316 @@
+"""What inference knows: the units of a model, their components, and the groups of these.
+
+Components of one signature are interchangeable: they are the units of one space.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from net2net.infer.algebra import Count
+from net2net.infer.inside import Taking
+from net2net.infer.units import (
+    FOLLOW,
+    MAKE,
+    NONE,
+    SHARE,
+    Axis,
+    Labels,
+    Units,
+    distinct,
+    joined,
+    runs,
+)
+from net2net.infer.values import Value
+from net2net.trace.trace import Trace
+
+
+@dataclass(frozen=True)
+class Group:
+    """All components of one signature.
+
+    ``places``: parameter axis → how many positions each component has on it. Components are in
+    the order in which they first appear. ``fixed``: why they can't grow, or None. ``uniform``: why
+    copies must be even.
+    """
+
+    key: int
+    places: dict[Axis, int]
+    components: Labels
+    fixed: str | None
+    uniform: str | None
+
+    @property
+    def size(self) -> int:
+        return len(self.components)
+
+
+@dataclass
+class Inference:
+    """The units of a model, found from its traces."""
+
+    units: Units
+    component: Labels
+    """Component of every unit."""
+    values: list[dict[int, Value]]
+    """For every trace, tensor number → value."""
+    traces: list[Trace]
+    counts: list[Count]
+    unseen: list[str]
+    """Parameters and buffers that no operation read."""
+    inner: Collection[Axis] = ()
+    """Parameter axes on which heads grow inside, and not in number."""
+    taking: list[Taking] = field(default_factory=list)
+    """What takes the shares of sums over the features inside heads."""
+    valued: bool = False
+    """The model was run with values, since its code branches on them."""
+
+    def labels(self, axis: int) -> Labels:
+        """Components along the parameter axis with this number."""
+        return self.component[self.units.starts[axis] : self.units.starts[axis + 1]]
+
+    @cached_property
+    def slot(self) -> Labels:
+        """The place of every unit within its component. Units that are the same have the same
+        place; others are numbered by signature, and those that are alike in that too (the features
+        of a head) in the order in which they were made, whatever order they are read in."""
+        same = self.units.sames()
+        classes = np.flatnonzero(same == np.arange(len(same)))  # a class is named by its first unit
+        number = np.empty(len(same), dtype=np.int64)
+        number[classes] = np.arange(len(classes))
+        of: Labels = number[same]
+        origin = self.units.origins()
+        passing = np.flatnonzero(origin != np.arange(len(origin)))
+        first, made = classes.copy(), classes.copy()
+        first[of[passing]] = made[of[passing]] = len(origin)
+        np.minimum.at(first, of[passing], origin[passing])
+        np.minimum.at(made, of[passing], passing)
+        key = self._signatures(same, self._appearances(same))[classes]
+        order = np.lexsort((made, first, key, self.component[classes]))
+        begin, size = runs(self.component[classes][order])
+        rank = np.empty(len(classes), dtype=np.int64)
+        rank[order] = np.arange(len(classes)) - np.repeat(begin, size)
+        slots: Labels = rank[of]
+        return slots
+
+    def slots(self, axis: int) -> Labels:
+        """Slots along the parameter axis with this number."""
+        return self.slot[self.units.starts[axis] : self.units.starts[axis + 1]]
+
+    @cached_property
+    def numbers(self) -> dict[Axis, int]:
+        return {
+            axis: number
+            for number, axis in enumerate(self.units.axes)
+            if number not in self.units.anonymous
+        }
+
+    @cached_property
+    def groups(self) -> dict[int, Group]:
+        """Signature → group, in the order in which they first appear."""
+        owner, axis, count = self._places
+        (said, fixed), uniform = self._fixed, self._reasons(self.units.uniform)
+        firsts = np.zeros(len(self.component), dtype=bool)
+        firsts[[found[0] for found in self.members.values()]] = True
+        places: dict[int, dict[Axis, int]] = defaultdict(dict)
+        for one in np.flatnonzero(firsts[owner]).tolist():  # the first tells the places of all
+            places[int(owner[one])][self.units.axes[axis[one]]] = int(count[one])
+        result = {}
+        for key, found in self.members.items():
+            result[key] = Group(
+                key=key,
+                places=places[int(found[0])],
+                components=found,
+                fixed=_first(said, fixed[found]),
+                uniform=_first(self.units.uniform, uniform[found]),
+            )
+        return self._held(result)
+
+    @cached_property
+    def _fixed(self) -> tuple[list[tuple[Labels, str]], Labels]:
+        """What was said of units that stay, and for every component the first that it is told."""
+        said = [*self.units.fixed, *self._bad_roles()]
+        return said, self._reasons(said)
+
+    def stays(self, components: Labels) -> NDArray[np.bool_]:
+        """Which of these cannot grow; ``NONE`` cannot."""
+        reasons = self._fixed[1]
+        stays: NDArray[np.bool_] = np.not_equal(
+            np.where(components == NONE, 0, reasons[components]), NONE
+        )
+        return stays
+
+    @cached_property
+    def members(self) -> dict[int, Labels]:
+        """Signature → the components of its group, in the order in which they first appear."""
+        owned = np.zeros(len(self.component), dtype=bool)
+        owned[self.component[self._named[0]]] = True
+        roots = np.flatnonzero(owned)  # ascending: by first position on the first axis
+        keys, first, number = np.unique(
+            self._signatures(self.component, self._places)[roots],
+            return_index=True,
+            return_inverse=True,
+        )
+        ends = np.cumsum(np.bincount(number, minlength=len(keys)))
+        found = np.split(roots[np.argsort(number, kind="stable")], ends[:-1])
+        return {int(keys[group]): found[group] for group in np.argsort(first)}
+
+    @cached_property
+    def group_of(self) -> Labels:
+        """Component → number of its group in ``groups``; ``NONE`` for those of no parameter."""
+        result = np.full(len(self.component), NONE)
+        for number, found in enumerate(self.members.values()):
+            result[found] = number
+        return result
+
+    def groups_on(self, labels: Labels) -> list[int]:
+        """The numbers of the groups that these units belong to."""
+        found = distinct(self.group_of[self.component[labels]])[0].tolist()
+        return [number for number in found if number != NONE]
+
+    def _held(self, groups: dict[int, Group]) -> dict[int, Group]:
+        """Units that the code cuts in proportion with units that stay have to stay as well."""
+        keys = list(groups)
+        cuts = [
+            {keys[number] for number in self.groups_on(block[block != NONE])} for block in self.cuts
+        ]
+        while True:
+            held = {
+                key
+                for cut in cuts
+                if any(groups[key].fixed for key in cut)
+                for key in cut
+                if not groups[key].fixed
+            }
+            if not held:
+                return groups
+            why = "the code cuts it in proportion with units that stay as they are"
+            groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
+
+    @cached_property
+    def cuts(self) -> list[Labels]:
+        """The coupled blocks that the code cuts by position."""
+        return [block for block in self.units.coupled if self._is_cut(block)]
+
+    def _is_cut(self, block: Labels) -> bool:
+        """Whether neither the rows of a coupled block (those that stay aside: the one key head
+        of many query heads) nor its columns are bundles."""
+        if (block == NONE).any():
+            return True
+        components = self.component[block]
+        rows = (components == components[:, :1]).all(axis=1)
+        stay = self.stays(components).all(axis=1)
+        return not ((rows | stay).all() or (components == components[:1]).all())
+
+    @cached_property
+    def _named(self) -> tuple[Labels, Labels]:
+        """Every unit of a parameter axis, and the axis."""
+        sizes = np.diff(self.units.starts)
+        named = np.ones(len(sizes), dtype=bool)
+        named[list(self.units.anonymous)] = False
+        axis_of = np.repeat(np.arange(len(sizes)), sizes * named)
+        return np.flatnonzero(np.repeat(named, sizes)), axis_of
+
+    def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
+        """Which owner has units on which parameter axis, and how many: sorted by axis."""
+        units, axis = self._named
+        pairs = np.sort(axis * len(owner) + owner[units], kind="stable")  # mostly sorted already
+        first, count = runs(pairs)
+        return pairs[first] % len(owner), pairs[first] // len(owner), count
+
+    @cached_property
+    def _places(self) -> tuple[Labels, Labels, Labels]:
+        """Where components appear."""
+        return self._appearances(self.component)
+
+    def _signatures(
+        self, owner: Labels, appearances: tuple[Labels, Labels, Labels]
+    ) -> NDArray[np.uint64]:
+        """For every owner of units (by number), a hash of the parameter axes they appear on and
+        the operations they pass, and how often."""
+        names = np.zeros(len(self.units.axes), dtype=np.uint64)
+        for one, number in self.numbers.items():
+            names[number] = _hash(str(one))
+        owners, axis, count = appearances
+        passed, times = (joined([one[i] for one in self.units.passed]) for i in (0, 1))
+        steps = mixed(np.arange(len(self.units.passed), dtype=np.uint64))
+        step = np.repeat(steps, [len(units) for units, _ in self.units.passed])
+        keys = np.zeros(len(owner), dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            np.add.at(keys, owners, mixed(names[axis] ^ mixed(count.astype(np.uint64))))
+            np.add.at(keys, owner[passed], step * times.astype(np.uint64))
+        return keys
+
+    def _reasons(self, said: Sequence[tuple[Labels, str]]) -> Labels:
+        """Component → the number of the first reason given for any of its units, or ``NONE``."""
+        reasons = np.full(len(self.component), NONE)
+        for number in reversed(range(len(said))):
+            reasons[self.component[said[number][0]]] = number
+        return reasons
+
+    def _bad_roles(self) -> Iterator[tuple[Labels, str]]:
+        """The units of parameter axes that cannot follow growth, with the reason."""
+        for number, axis in enumerate(self.units.axes):
+            roles = self.units.roles.get(number, set())
+            if not roles and number not in self.units.anonymous:
+                reason = f"'{axis.name}' was not seen in use"
+            elif SHARE in roles and len(roles) > 1:
+                reason = (
+                    f"'{axis.name}' both makes these units and reads them (tied weights), so it "
+                    "can be neither copied nor divided, and no norm before it takes the shares"
+                )
+            else:
+                continue
+            yield np.arange(*self.units.starts[number : number + 2]), reason
+
+    @cached_property
+    def outputs_of(self) -> dict[str, list[tuple[int, int]]]:
+        """Path of every module that was called → what it put out: trace, and tensor in it."""
+        result: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for number, trace in enumerate(self.traces):
+            for call in trace.calls:
+                result[call.path] += [(number, tensor) for tensor in call.outputs]
+        return dict(result)
+
+    @cached_property
+    def makers(self) -> set[Axis]:
+        """The axes along which a weight makes units."""
+        return {a for a, n in self.numbers.items() if MAKE in self.units.roles.get(n, ())}
+
+    def role(self, axis: Axis) -> str:
+        """``make``, ``follow`` or ``share``."""
+        roles = self.units.roles.get(self.numbers[axis], set())
+        return SHARE if SHARE in roles else MAKE if MAKE in roles else FOLLOW
+
+    def labels_of(self, trace: int, tensor: int) -> list[Labels]:
+        """The units along each part of a traced tensor."""
+        value = self.values[trace].get(tensor)
+        return [] if value is None else [part.labels.reshape(-1) for part in value.parts]
+
+
+def _first(said: Sequence[tuple[Labels, str]], numbers: Labels) -> str | None:
+    """The reason of the first component that has one."""
+    known = numbers[numbers != NONE]
+    return said[known[0]][1] if len(known) else None
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64's finaliser: spreads sums of signatures over 64 bits."""
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x ^= x >> np.uint64(shift)
+            x *= np.uint64(factor)
+        x ^= x >> np.uint64(31)
+    return x

@@ -1,0 +1,256 @@
+"""Contractions: linear, matrix products, einsum, embedding, convolution, attention."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from net2net.infer.algebra import Site
+from net2net.infer.rules import rule
+from net2net.infer.units import Labels
+from net2net.infer.values import Part, Value
+
+
+def add_bias(site: Site, out: Value, bias: Value | None, axis: int) -> None:
+    """A bias has one element for each unit of the output."""
+    if bias is not None and bias.parts:
+        site.align([(out, range(out.ndim)), (bias, [out.dim(axis)])], out.shape)
+
+
+def count_sizes(site: Site, sizes: dict[str, Labels | None]) -> None:
+    """Integers of a layer that repeat its weight's shape, also where that is computed."""
+    for name, labels in sizes.items():
+        if labels is not None:
+            site.count(name, labels)
+
+
+@rule("linear")
+def linear(site: Site) -> Value:
+    value, weight = site["input"], site["weight"]
+    batch = list(range(value.ndim - 1))
+    out = site.contract([value, weight], [[*batch, "in"], ["out", "in"]], [*batch, "out"])
+    add_bias(site, out, site["bias"], -1)
+    count_sizes(site, {"out_features": weight.labels(0), "in_features": weight.labels(1)})
+    return out
+
+
+@rule("matmul", "mm", "bmm", "mv", "dot")
+def matmul(site: Site) -> Value:
+    a, b = (value for value in site.args.values() if isinstance(value, Value))
+    return product(site, a, b)
+
+
+def product(site: Site, a: Value, b: Value) -> Value:
+    """``a @ b`` with matmul's broadcasting of leading axes."""
+    batch = max(a.ndim, b.ndim) - 2
+    names_a = [*range(batch - (a.ndim - 2), batch), "row", "sum"] if a.ndim > 1 else ["sum"]
+    names_b = [*range(batch - (b.ndim - 2), batch), "sum", "col"] if b.ndim > 1 else ["sum"]
+    out = [
+        *range(max(batch, 0)),
+        *(["row"] if a.ndim > 1 else []),
+        *(["col"] if b.ndim > 1 else []),
+    ]
+    return site.contract([a, b], [names_a, names_b], out)
+
+
+@rule("_grouped_mm")
+def grouped_product(site: Site) -> Value:
+    """Each row meets the matrix of its group, of which all groups' have the same rows and columns.
+    Groups (experts) are told apart by number."""
+    a, b = site["self"], site["mat2"]
+    if b.ndim == 2:
+        for part in (*a.parts, *b.parts):
+            site.fix(part.labels, "cuts it into groups at places that data tell")
+        return Value(site.shape)
+    if a.ndim == 3:
+        return product(site, a, b)
+    a, b = site.confine(a, [0], "groups it"), site.confine(b, [0], "takes groups by number")
+    return site.contract([a, b], [["row", "sum"], ["group", "sum", "col"]], ["row", "col"])
+
+
+@rule("addmm", "baddbmm", "addmv", "addbmm")
+def addmm(site: Site) -> Value:
+    bias, a, b = (value for value in site.args.values() if isinstance(value, Value))
+    out = product(site, a, b)
+    return site.pointwise([out, bias], out.shape)
+
+
+@rule("einsum")
+def einsum(site: Site) -> Value:
+    """Letters of the equation are the subscripts; an ellipsis stands for numbered ones."""
+    equation = site["equation"].replace(" ", "")
+    left, _, right = equation.partition("->")
+    values = site["tensors"]
+    subscripts = []
+    for value, names in zip(values, left.split(","), strict=True):
+        head, dots, tail = names.partition("...")
+        hidden = value.ndim - len(head) - len(tail) if dots else 0
+        subscripts.append([*head, *range(-hidden, 0), *tail])
+    if "->" not in equation:
+        once = [x for names in subscripts for x in names if isinstance(x, str)]
+        right = "..." + "".join(sorted(x for x in set(once) if once.count(x) == 1))
+    head, dots, tail = right.partition("...")
+    numbers = sorted({x for names in subscripts for x in names if isinstance(x, int)})
+    return site.contract(values, subscripts, [*head, *(numbers if dots else []), *tail])
+
+
+@rule("bilinear")
+def bilinear(site: Site) -> Value:
+    a, b, weight = site["input1"], site["input2"], site["weight"]
+    batch = list(range(a.ndim - 1))
+    out = site.contract(
+        [a, b, weight], [[*batch, "a"], [*batch, "b"], ["out", "a", "b"]], [*batch, "out"]
+    )
+    site.share(weight, 1)
+    site.share(weight, 2)
+    add_bias(site, out, site["bias"], -1)
+    return out
+
+
+@rule("embedding")
+def embedding(site: Site) -> Value:
+    weight, indices = site["weight"], site["indices"]
+    site.pin(weight, 0, "looks rows up by index")
+    site.make(weight, 1)
+    parts = tuple(Part((indices.ndim,), p.labels) for p in weight.parts if p.axes == (1,))
+    return Value((*indices.shape, weight.shape[1]), parts)
+
+
+@rule("embedding_bag")
+def embedding_bag(site: Site) -> list[Value]:
+    """Rows looked up and reduced; four outputs, of which the first has features."""
+    weight = site["weight"]
+    site.pin(weight, 0, "looks rows up by index")
+    site.make(weight, 1)
+    parts = tuple(Part((1,), p.labels) for p in weight.parts if p.axes == (1,))
+    return [Value(site.shape, parts), *(Value(shape) for shape in site.outputs[1:])]
+
+
+@rule("cdist")
+def distances(site: Site) -> Value:
+    """Between all rows of two tensors: as in a product with a transpose, but of differences."""
+    a, b = (site.confine(site[x], [-1], "measures distances over it") for x in ("x1", "x2"))
+    swap = {b.ndim - 2: b.ndim - 1, b.ndim - 1: b.ndim - 2}
+    shape = [b.shape[swap.get(axis, axis)] for axis in range(b.ndim)]
+    return product(site, a, b.moved(shape, lambda axis: swap.get(axis, axis)))
+
+
+@rule("linalg_solve_triangular")
+def solve(site: Site) -> Value:
+    """``a x = b`` (or ``x a = b``) for each of a batch: a product with the inverse of ``a``."""
+    a, b = site["self"], site["B"]
+    a = site.confine(a, [-2, -1], "solves equations over it")
+    b = site.confine(b, [-2 if site["left"] else -1], "solves equations over it")
+    return product(site, a, b) if site["left"] else product(site, b, a)
+
+
+# -- convolution --------------------------------------------------------------------------------
+
+
+@rule(
+    "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+)  # fmt: skip
+def convolution(site: Site) -> Value:
+    """Channels as in a linear layer, for every kernel position; groups side by side."""
+    value, weight = site["input"], site["weight"]
+    channel = value.ndim - (weight.ndim - 2) - 1
+    for part in weight.parts:
+        if max(part.axes) > 1:
+            site.fix(part.labels, "has a kernel of this size")
+    weight = Value(
+        weight.shape,
+        tuple(part for part in weight.parts if max(part.axes) < 2),
+        {axis: leaf for axis, leaf in weight.leaves.items() if axis < 2},
+        weight.uniform,
+        even=weight.even,
+    )
+    reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
+    groups = site["groups"]
+    plain = site.confine(value, range(channel + 1, value.ndim), "slides over it")
+    if groups > 1:
+        parts = _grouped(site, plain, weight, channel, groups, making)
+    else:
+        names: list[object] = [f"x{axis}" for axis in range(value.ndim)]
+        names[channel] = "in"
+        kernel_names = [f"k{axis}" for axis in range(weight.ndim)]
+        weight_names: list[object] = [*kernel_names]
+        weight_names[reading], weight_names[making] = "in", "out"
+        result = site.contract(
+            [plain, weight],
+            [names, weight_names],
+            ["out" if axis == channel else names[axis] for axis in range(value.ndim)],
+        )
+        parts = result.parts
+        sizes = {"out_channels": weight.labels(making), "in_channels": weight.labels(reading)}
+        count_sizes(site, sizes)
+    out = Value(site.shape, tuple(parts))
+    add_bias(site, out, site["bias"], channel)
+    return out
+
+
+def _grouped(
+    site: Site, value: Value, weight: Value, channel: int, groups: int, making: int
+) -> tuple[Part, ...]:
+    """Whole groups are the units: all channels that one reads, and all that it makes."""
+    rows = weight.labels(0)
+    if rows is None:
+        return _filtered(site, value, weight, channel, groups)
+    rows = rows.reshape(groups, -1)
+    site.units.bundle(rows, (1,))
+    if (inner := weight.labels(1)) is not None:
+        site.fix(inner, "has groups of this many channels")
+    read = value.labels(channel)
+    others = tuple(part for part in value.parts if channel not in part.axes)
+    if read is None:  # a unit lies across several channels (a head), and keeps its others
+        others = site.confine(value, [channel], "cuts it into groups").parts
+        site.fix(rows, "reads the model's input, a constant or what lies inside units by groups")
+    else:
+        read = read.reshape(groups, -1)
+        site.units.bundle(read, (1,))
+        site.tie(rows[:, :1], read[:, :1], f"grouped {site.name}")
+    site.count("groups", rows[:, 0])
+    site.make(weight, 0)
+    labels = rows.reshape(-1) if making == 0 else np.repeat(rows[:, 0], weight.shape[1])
+    count_sizes(site, {"out_channels": labels, "in_channels": read})
+    return (*others, Part((channel,), labels))
+
+
+def _filtered(
+    site: Site, value: Value, weight: Value, channel: int, groups: int
+) -> tuple[Part, ...]:
+    """Filters that are no parameters: one for all channels lets them grow."""
+    read = value.labels(channel)
+    alike = weight.uniform or 0 in weight.even
+    if read is not None and alike and groups == read.size == weight.shape[0]:
+        site.count("groups", read)
+        return value.parts
+    site.pin(value, channel, "filters each channel in a way of its own")
+    return tuple(part for part in value.parts if channel not in part.axes)
+
+
+# -- attention ----------------------------------------------------------------------------------
+
+
+@rule("scaled_dot_product_attention")
+def attention(site: Site) -> Value:
+    """softmax(q kᵀ · scale) v: heads are batch axes; a scale that is not given follows head_dim."""
+    query, key, value = site["query"], site["key"], site["value"]
+    batch = [f"b{axis}" for axis in range(query.ndim - 2)]
+    if site["enable_gqa"]:
+        key, value = (_repeat_heads(x, query.shape[-3]) for x in (key, value))
+    site.pin(query, -2, "attends over it")
+    site.pin(key, -2, "attends over it")
+    scores = site.contract(
+        [query, key], [[*batch, "q", "d"], [*batch, "k", "d"]], [*batch, "q", "k"]
+    )
+    if site["attn_mask"] is not None:
+        scores = site.pointwise([scores, site["attn_mask"]], scores.shape)
+    return site.contract(
+        [scores, value], [[*batch, "q", "k"], [*batch, "k", "v"]], [*batch, "q", "v"]
+    )
+
+
+def _repeat_heads(value: Value, heads: int) -> Value:
+    """Grouped queries: each key-value head serves a run of query heads."""
+    own = value.shape[-3]
+    return value.take(-3, np.repeat(np.arange(own), heads // own))

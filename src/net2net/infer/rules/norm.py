@@ -1,0 +1,106 @@
+"""Normalisations and softmax."""
+
+from __future__ import annotations
+
+from net2net.infer.algebra import Site
+from net2net.infer.rules import rule
+from net2net.infer.values import Part, Value
+
+
+def follow(site: Site, value: Value, tensors: list[Value | None], axes: list[int]) -> Value:
+    """Per-unit tensors (scale, shift, mean, variance) that lie along ``axes`` of ``value``."""
+    operands = [(value, list(range(value.ndim)))]
+    operands += [(tensor, axes) for tensor in tensors if tensor is not None]
+    return Value(value.shape, tuple(site.align(operands, value.shape)))
+
+
+@rule("batch_norm", "instance_norm")
+def batch_norm(site: Site) -> Value:
+    names = ("weight", "bias", "running_mean", "running_var")
+    if (labels := site["input"].labels(1)) is not None:
+        site.count("num_features", labels)
+    return follow(site, site["input"], [site[name] for name in names], [1])
+
+
+@rule("group_norm")
+def group_norm(site: Site) -> Value:
+    """Statistics are shared inside a group, so whole groups are the units."""
+    value, groups = site["input"], site["num_groups"]
+    labels = value.labels(1)
+    if labels is not None:
+        site.count("num_channels", labels)
+    if labels is None:
+        site.pin(value, 1, "normalises over groups of it")
+    elif groups == 1:
+        site.units.require_uniform(labels, f"{site.where} averages over it")
+    else:
+        rows = labels.reshape(groups, -1)
+        site.units.bundle(rows, (1,))
+        site.count("num_groups", rows[:, 0])
+    return follow(site, value, [site["weight"], site["bias"]], [1])
+
+
+@rule("layer_norm", "rms_norm")
+def layer_norm(site: Site) -> Value:
+    """Means over the normalised axes: every unit needs the same number of copies."""
+    value = site["input"]
+    axes = list(range(value.ndim - len(site["normalized_shape"]), value.ndim))
+    result = follow(site, value, [site["weight"], site.args.get("bias")], axes)
+    site.reduce(result, axes, True, "mean")
+    return result
+
+
+@rule("_weight_norm")
+def weight_norm(site: Site) -> Value:
+    """A weight of given direction and length: one length for each position on ``dim``."""
+    direction: Value = site["v"]
+    scale, dim = site["g"], site["dim"]
+    if dim != -1:
+        lengths = scale.without([axis for axis in range(scale.ndim) if axis != dim])
+        site.align([(direction, range(direction.ndim)), (lengths, [dim])], site.shape)
+    site.divide_by_norm("v", "g", dim)
+    return direction
+
+
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax")
+def softmax(site: Site) -> Value:
+    value: Value = site["self"]
+    site.pin(value, site["dim"], "normalises over it")
+    return Value(value.shape, value.parts)
+
+
+@rule("cumsum", "cumprod", "logcumsumexp")
+def scan(site: Site) -> Value:
+    value: Value = site["self"]
+    site.pin(value, site["dim"], "accumulates along it")
+    return Value(value.shape, value.parts)
+
+
+@rule("local_response_norm")
+def local_response(site: Site) -> Value:
+    value: Value = site["input"]
+    site.pin(value, 1, "mixes neighbouring channels")
+    return value
+
+
+@rule("glu")
+def glu(site: Site) -> Value:
+    """The first half, gated by the second."""
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    half = value.shape[axis] // 2
+    if (labels := value.labels(axis)) is not None:
+        site.couple(labels, 2)
+    first, second = value.take(axis, range(half)), value.take(axis, range(half, 2 * half))
+    return site.pointwise([first, second])
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def channel_shuffle(site: Site) -> Value:
+    value, groups = site["self"], site["groups"]
+    labels = value.labels(1)
+    if labels is None:
+        return Value(value.shape, value.parts)
+    parts = tuple(part for part in value.parts if 1 not in part.axes)
+    site.couple(labels, groups)
+    return Value(value.shape, (*parts, Part((1,), labels.reshape(groups, -1).T.reshape(-1))))

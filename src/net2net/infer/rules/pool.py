@@ -1,0 +1,100 @@
+"""Pooling, resampling and padding of pixels: channels pass through."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from net2net.infer.algebra import Site
+from net2net.infer.rules import rule
+from net2net.infer.units import NONE
+from net2net.infer.values import Part, Value
+
+POOLS = """
+    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    _adaptive_avg_pool2d _adaptive_avg_pool3d max_pool1d max_pool2d max_pool3d
+    max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices
+    adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d
+    upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+"""
+
+
+@rule(*POOLS.split())
+def pool(site: Site) -> list[Value]:
+    """Channels pass through, and axes along which the window is 1; pixels are pooled."""
+    value = next(x for x in site.args.values() if isinstance(x, Value))
+    spatial = int(next(digit for digit in site.name if digit.isdigit()))
+    first = value.ndim - spatial
+    windows = [*site.args.get("kernel_size", ())] * spatial  # one for all, or one each
+    pixels = [
+        axis
+        for axis, window in zip(range(first, value.ndim), windows or [0] * spatial, strict=False)
+        if window != 1 or site.shape[axis] != value.shape[axis]
+    ]
+    parts = site.confine(value, pixels, "pools over it").parts
+    return [Value(shape, parts) for shape in site.outputs]
+
+
+@rule("fractional_max_pool2d", "fractional_max_pool3d")
+def fractional_pool(site: Site) -> list[Value]:
+    """Every channel has random regions of its own: stored ones follow it, drawn ones fix it."""
+    value, samples = site["self"], site["random_samples"]
+    results: list[Value] = pool(site)
+    channel = value.ndim - (3 if "2d" in site.name else 4)
+    if samples.parts:
+        site.align([(value, range(value.ndim)), (samples.without([0, 2]), [channel])], value.shape)
+    else:
+        site.pin(value, channel, "pools over random regions of each channel")
+    return results
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def unpool(site: Site) -> Value:
+    value = site.pointwise([site["self"], site["indices"]], site["self"].shape)
+    pixels = range(value.ndim - int(site.name[-2]), value.ndim)
+    return Value(site.shape, site.confine(value, pixels, "unpools over it").parts)
+
+
+@rule("pixel_shuffle")
+def pixel_shuffle(site: Site) -> Value:
+    """r² channels become the pixels of one: they are its bundle."""
+    value, factor = site["self"], site["upscale_factor"]
+    channel = value.ndim - 3
+    value = site.confine(value, (-2, -1), "moves pixels in it")
+    labels = value.labels(channel)
+    if labels is None:
+        site.pin(value, channel, "turns it into pixels")
+        return Value(site.shape)
+    rows = labels.reshape(-1, factor * factor)
+    site.units.bundle(rows, (1,))
+    return Value(site.shape, (Part((channel,), np.ascontiguousarray(rows[:, 0])),))
+
+
+@rule("pixel_unshuffle")
+def pixel_unshuffle(site: Site) -> Value:
+    value, factor = site["self"], site["downscale_factor"]
+    channel = value.ndim - 3
+    value = site.confine(value, (-2, -1), "moves pixels in it")
+    labels = value.labels(channel)
+    if labels is None:
+        return Value(site.shape)
+    return Value(site.shape, (Part((channel,), np.repeat(labels, factor * factor)),))
+
+
+@rule(
+    "aten::pad", "aten::constant_pad_nd",
+    *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)),
+)  # fmt: skip
+def pad(site: Site) -> Value:
+    """Padding lists (before, after) from the last axis backwards; padded channels are no units."""
+    value: Value = site["self"]
+    amounts: list[int] = site["pad"] if "pad" in site.args else site["padding"]
+    for axis, before, after in zip(
+        range(value.ndim - 1, -1, -1), amounts[::2], amounts[1::2], strict=False
+    ):
+        size = value.shape[axis]
+        kept = range(max(-before, 0), size - max(-after, 0))
+        index = [NONE] * max(before, 0) + list(kept) + [NONE] * max(after, 0)
+        value = value.take(axis, index)
+    return value

@@ -1,0 +1,58 @@
+"""Reductions along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from net2net.infer.algebra import Site
+from net2net.infer.rules import rule
+from net2net.infer.values import Value
+
+KINDS = {
+    "mean": "mean",
+    **dict.fromkeys(("amax", "amin", "any", "all", "argmax", "argmin", "aminmax"), "max"),
+    **dict.fromkeys(
+        ("sum", "nansum", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_norm",
+         "linalg_vector_norm", "logsumexp", "median", "mode", "kthvalue", "count_nonzero"),
+        "sum",
+    ),
+}  # fmt: skip
+
+
+@rule(*KINDS)
+def reduction(site: Site) -> list[Value]:
+    value = next(x for x in site.args.values() if isinstance(x, Value))
+    dims = site.args.get("dim")
+    if dims is None or dims == []:
+        dims = range(value.ndim)
+    elif isinstance(dims, int):
+        dims = [dims]
+    kind = "sum" if site.name.startswith("arg") else KINDS[site.name]
+    result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
+    return [Value(shape, result.parts) for shape in site.outputs]
+
+
+@rule("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+def loss(site: Site) -> Value:
+    """Element by element, then their mean (1) or sum (2), if that is asked for."""
+    value = site.pointwise([site["self"], site["target"]], _broadcast(site))
+    if site["reduction"] == 0:
+        return value
+    return site.reduce(value, range(value.ndim), False, ("mean", "sum")[site["reduction"] - 1])
+
+
+def _broadcast(site: Site) -> tuple[int, ...]:
+    return tuple(np.broadcast_shapes(site["self"].shape, site["target"].shape))
+
+
+@rule(*(f"fft_{name}" for name in
+        "fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn".split()),
+      "_fft_c2c", "_fft_r2c", "_fft_c2r")  # fmt: skip
+def fourier(site: Site) -> Value:
+    """Every output position is a sum over all input positions of the axes that are transformed."""
+    value: Value = site["self"]
+    dims = site.args.get("dim")
+    if dims is None:
+        dims = range(value.ndim)
+    inner = site.confine(value, [dims] if isinstance(dims, int) else dims, "transforms it")
+    return Value(site.shape, inner.parts)

@@ -1,0 +1,129 @@
+"""Cutting and joining axes: cat, stack, split, slice, select."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from net2net.infer.algebra import Site
+from net2net.infer.rules import rule
+from net2net.infer.units import NONE
+from net2net.infer.values import Part, Value
+
+
+def pieces(site: Site, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
+    """Consecutive pieces of an axis."""
+    ends = np.cumsum(sizes).tolist()
+    return [value.take(axis, range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+
+
+@rule("slice", "narrow")
+def slice_(site: Site) -> Value:
+    value: Value = site["self"]
+    size = value.shape[site["dim"]]
+    if isinstance(site.args.get("start"), Value):
+        value = site.confine(value, [site["dim"]], "takes what data tell of it")
+        return Value(site.shape, value.parts)
+    if site.name == "narrow":
+        return value.take(site["dim"], range(size)[site["start"] :][: site["length"]])
+    return value.take(site["dim"], range(size)[site["start"] : site["end"] : site["step"]])
+
+
+@rule("select")
+def select(site: Site) -> Value:
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    value = _told_apart(site, value, axis, "takes one position of it")
+    return value.take(axis, [site["index"] % value.shape[axis]]).without([axis])
+
+
+@rule("split", "split_with_sizes", "chunk", "tensor_split")
+def split(site: Site) -> list[Value]:
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    if site.name in {"chunk", "tensor_split"} and (labels := value.labels(axis)) is not None:
+        site.couple(labels, len(site.outputs))
+    return pieces(site, value, axis, [shape[axis] for shape in site.outputs])
+
+
+@rule("unbind")
+def unbind(site: Site) -> list[Value]:
+    value: Value = site["self"]
+    axis = value.dim(site["dim"])
+    value = _told_apart(site, value, axis, "takes single positions of it")
+    return [value.take(axis, [i]).without([axis]) for i in range(value.shape[axis])]
+
+
+def _told_apart(site: Site, value: Value, axis: int, why: str) -> Value:
+    """Positions along the axis are known by number: it does not grow, whatever it is made of."""
+    part = value.part(axis)
+    if part is None:
+        return value
+    if len(part.axes) > 1:
+        site.units.tell_apart(part.labels, part.axes.index(axis))
+        return value
+    site.pin(value, axis, why)
+    return replace(value, parts=tuple(p for p in value.parts if axis not in p.axes))
+
+
+@rule("cat", "concat", "concatenate")
+def cat(site: Site) -> Value:
+    """Units follow each other along the joined axis, and meet along all others."""
+    values = [value for value in site["tensors"] if value.shape != (0,)]
+    return joined(site, values, site["dim"])
+
+
+def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
+    axis = values[0].dim(dim)
+    empty = [value for value in values if not value.shape[axis]]  # they only meet along the rest
+    values = [value for value in values if value.shape[axis]] or empty[:1]
+    blocks = {p.axes for value in values for p in value.parts if axis in p.axes and len(p.axes) > 1}
+    if len(blocks) > 1 or (
+        blocks and any((p := v.part(axis)) is None or p.axes not in blocks for v in values)
+    ):
+        for value in values:
+            if (part := value.part(axis)) is not None:
+                site.units.bundle(part.labels, tuple(range(part.labels.ndim)))
+                site.fix(part.labels, "joins blocks of different make")
+        values = [Value(v.shape, tuple(p for p in v.parts if axis not in p.axes)) for v in values]
+        blocks = set()
+    parts: list[Part] = []
+    if blocks:
+        axes = next(iter(blocks))
+        labels = [part.labels for v in values if (part := v.part(axis)) is not None]
+        parts.append(Part(axes, np.concatenate(labels, axis=axes.index(axis))))
+    elif any(value.part(axis) for value in values):
+        runs = []
+        for value in values:
+            found = value.labels(axis)
+            runs.append(np.full(value.shape[axis], NONE) if found is None else found)
+        parts.append(Part((axis,), np.concatenate(runs)))
+    rest = [
+        Value(
+            tuple(1 if a == axis else n for a, n in enumerate(value.shape)),
+            tuple(part for part in value.parts if axis not in part.axes),
+            uniform=value.uniform or not value.shape[axis],
+        )
+        for value in [*values, *empty]
+    ]
+    parts += site.align([(value, range(value.ndim)) for value in rest], rest[0].shape)
+    leaves: dict[int, frozenset[int]] = {}
+    for value in values:
+        for at, leaf in value.leaves.items():
+            leaves[at] = leaves.get(at, frozenset()) | leaf
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    return Value(tuple(shape), tuple(parts), leaves, all(value.uniform for value in values))
+
+
+@rule("stack", "hstack", "vstack")
+def stack(site: Site) -> Value:
+    """A new axis; the stacked tensors' units meet."""
+    values = site["tensors"]
+    if site.name != "stack":
+        return joined(site, values, 0 if site.name == "vstack" or values[0].ndim == 1 else 1)
+    at = site["dim"] % (values[0].ndim + 1)
+    result = site.pointwise(values, values[0].shape)
+    return result.moved(site.shape, lambda axis: axis + (axis >= at))

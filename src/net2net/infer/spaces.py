@@ -1,0 +1,275 @@
+"""The table of spaces: what can grow, what grows with it, and why not where it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import gcd
+
+import numpy as np
+
+from net2net.errors import UnknownModuleError
+from net2net.infer.attributes import Reading, by_attribute, readings
+from net2net.infer.inference import Group, Inference
+from net2net.infer.units import MAKE, NONE, SHARE, Axis, Labels, joined
+from net2net.trace.provenance import Origin, axis_of
+
+
+@dataclass(frozen=True)
+class Space:
+    """Units that can only grow together.
+
+    Attributes:
+        name: the first module that makes these units.
+        size: positions along that module's output axis (channels, features).
+        step: a grown size is a multiple of this (heads and groups grow whole; a space that is
+            averaged over grows by whole multiples of itself).
+        axes: every parameter axis in it → how many of its positions belong to the space.
+        modules: the modules that make its units.
+        ties: what ties them, as ``operation in 'module'`` or ``'module.attribute'``, a size that
+            the code gives several.
+        reason: why it cannot grow, or None.
+        uniform: why it grows by whole multiples only, or None.
+        cut: the code cuts its axes by position, so only a trial shows which sizes it admits.
+        split: the code splits its axes, though only between bundles (heads).
+        gates: axes that make each unit by several rows, one a gate → how many.
+        lead: the first parameter that makes its units.
+        unread: as far as is seen, nothing reads its units.
+    """
+
+    name: str
+    size: int
+    step: int
+    axes: dict[Axis, int]
+    modules: tuple[str, ...]
+    ties: tuple[str, ...]
+    reason: str | None
+    uniform: str | None
+    cut: bool
+    split: bool
+    groups: tuple[Group, ...]
+    gates: dict[Axis, int]
+    lead: str
+    unread: bool
+
+    @property
+    def growable(self) -> bool:
+        return self.reason is None
+
+    def made_by(self, module: str) -> int:
+        """Positions along the output axes of a module (of the first, if several)."""
+        for axis, positions in self.axes.items():
+            if axis.name == module or axis.name.startswith(module + "."):
+                return positions // self.gates.get(axis, 1)
+        return self.size
+
+
+class Spaces:
+    """All spaces of a model, printable, indexable by name or position."""
+
+    def __init__(self, spaces: list[Space]) -> None:
+        self._spaces = spaces
+        self.of_group = {group.key: space for space in spaces for group in space.groups}
+
+    def __len__(self) -> int:
+        return len(self._spaces)
+
+    def __iter__(self) -> Iterator[Space]:
+        return iter(self._spaces)
+
+    def __getitem__(self, which: str | int) -> Space:
+        if isinstance(which, int):
+            return self._spaces[which]
+        for space in self._spaces:
+            if which == space.name or which in space.modules:
+                return space
+        raise UnknownModuleError(
+            f"no space is made by module '{which}'. "
+            f"The spaces are: {', '.join(space.name for space in self._spaces)}."
+        )
+
+    @property
+    def growable(self) -> list[Space]:
+        return [space for space in self._spaces if space.growable]
+
+    def __str__(self) -> str:
+        rows = [("space", "size", "step", "axes", "made by", "growable")]
+        for space in self._spaces:
+            modules = ", ".join(space.modules[:3]) + (", …" if len(space.modules) > 3 else "")
+            note = space.reason or (f"by whole multiples: {space.uniform}" if space.uniform else "")
+            rows.append((
+                space.name, str(space.size), str(space.step), str(len(space.axes)), modules,
+                "yes" + (f" ({note})" if note else "") if space.growable else f"no: {note}",
+            ))  # fmt: skip
+        return format_table(rows)
+
+    __repr__ = __str__
+
+
+def format_table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Left-aligned columns, the first row as a heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * min(max(map(len, lines)), 100), *lines[1:]])
+
+
+def module_of(tensor: str, called: Collection[str]) -> str:
+    """``layer1.conv1`` of ``layer1.conv1.weight``; a parameter that no layer owns (the model's
+    own, or a list's) stands for itself."""
+    module = tensor.rpartition(".")[0]
+    return module if module and module in called else tensor
+
+
+def spaces_of(inference: Inference) -> Spaces:
+    """Gather groups of components into spaces.
+
+    Groups that lie on one output axis of a weight (a convolution whose channels are cut by a
+    slice), that the code cuts in proportion (``chunk``), or to which it gives one size, grow by one
+    factor: they are one space. Fixed groups are listed where a weight makes or reads them.
+    """
+    groups = list(inference.groups.values())
+    leader = list(range(len(groups)))
+
+    def find(number: int) -> int:
+        while leader[number] != number:
+            leader[number] = leader[leader[number]]
+            number = leader[number]
+        return number
+
+    def unite(labels: Labels) -> tuple[list[int], list[int]]:
+        """Returns the groups that are one space now, and those that cannot grow."""
+        found = inference.groups_on(labels)
+        growable = [number for number in found if groups[number].fixed is None]
+        for number in growable:
+            leader[find(number)] = find(growable[0])
+        return growable, [number for number in found if groups[number].fixed]
+
+    for axis, number in inference.numbers.items():
+        if axis in inference.makers:
+            unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
+    for block in inference.cuts:
+        unite(block[block != NONE])
+    for labels, _ in inference.units.uniform:
+        unite(labels)
+    given: dict[int, str] = {}  # group → what gives it the size of others
+    held: dict[int, str] = {}
+    for origin, uses in by_attribute(readings(inference)).items():
+        if len(uses) == 1 and uses[0].size.attribute_alone:
+            continue  # whatever grows there, the attribute is their sum
+        units = np.concatenate([use.units for use in uses])
+        tied, still = unite(units[units != NONE])
+        if len(tied) > 1:
+            given.setdefault(tied[0], _size_name(origin, uses))
+        sized = axis_of(origin) is not None
+        if inference.inner and not sized:  # heads that are asked to grow inside: all or none
+            units = joined([use.units for use in uses if use.size.attribute_alone])
+            still = [n for n in inference.groups_on(units[units != NONE]) if groups[n].fixed]
+            sized = True
+        if tied and still and sized and all(len(use.size.values) == 1 for use in uses):
+            held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
+
+    ties: dict[int, dict[str, None]] = {}
+    for number, how in given.items():
+        ties.setdefault(find(number), {})[how] = None
+    owners = inference.group_of[inference.component[[tie.unit for tie in inference.units.ties]]]
+    for tie, owner in zip(inference.units.ties, owners.tolist(), strict=True):
+        if owner != NONE:
+            where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
+            ties.setdefault(find(owner), {})[where] = None
+    members: dict[int, list[Group]] = {}
+    for number, group in enumerate(groups):
+        members.setdefault(find(number), []).append(group)
+
+    def leaders(blocks: list[Labels]) -> set[int]:
+        return {find(n) for block in blocks for n in inference.groups_on(block[block != NONE])}
+
+    cut, split = leaders(inference.cuts), leaders(inference.units.coupled)
+    read = leaders(inference.units.read)
+    stays = {find(number): why for number, why in held.items()}
+    found = [
+        _space(
+            inference,
+            gathered,
+            tuple(ties.get(key, ())),
+            key in cut,
+            key in split,
+            key in read,
+            stays.get(key),
+        )
+        for key, gathered in members.items()
+    ]
+    return Spaces(_distinct([space for space in found if space is not None]))
+
+
+def _size_name(origin: Origin, uses: list[Reading]) -> str:
+    """How to call a size that the code gives several."""
+    if not axis_of(origin):
+        return "'" + ".".join(filter(None, origin)) + "'"
+    path = next((use.path for use in uses if use.path), "")
+    return f"one size in '{path}'" if path else "one size in the model's code"
+
+
+def _distinct(spaces: list[Space]) -> list[Space]:
+    """Where one module makes several spaces (a cell, and the state projected from it), all but the
+    first are named by the parameter that makes them."""
+    names: set[str] = set()
+    result = []
+    for space in spaces:
+        if space.growable and space.name in names:
+            space = replace(space, name=space.lead)
+        elif space.growable:
+            names.add(space.name)
+        result.append(space)
+    return result
+
+
+def _space(
+    inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool,
+    read: bool, stays: str | None,
+) -> Space | None:  # fmt: skip
+    units: dict[Axis, int] = {}
+    axes: dict[Axis, int] = {}
+    for group in groups:
+        for axis, positions in group.places.items():
+            units[axis] = units.get(axis, 0) + group.size
+            axes[axis] = axes.get(axis, 0) + group.size * positions
+    roles = {axis: inference.role(axis) for axis in axes}
+    if not {MAKE, SHARE} & set(roles.values()):
+        return None  # kernel positions, table rows: nobody would call these a space
+    makers = [axis for axis in axes if axis in inference.makers]
+    called = inference.outputs_of
+    lead = (makers or list(axes))[0]
+    reason = next((group.fixed for group in groups if group.fixed), stays)
+    if reason is None and not makers and all(role == SHARE for role in roles.values()):
+        reason = "no weight makes these units"
+    uniform = next((group.uniform for group in groups if group.uniform), None)
+    unread = not (read or uniform or SHARE in roles.values())
+    lengths = {axis: len(inference.labels(inference.numbers[axis])) for axis in makers}
+    if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
+        reason = "nothing reads these units, unlike their neighbours"
+    parts = 1 if uniform else gcd(*units.values())
+    gates = {
+        axis: inference.units.gates[inference.numbers[axis]]
+        for axis in makers
+        if inference.numbers[axis] in inference.units.gates
+    }
+    size = axes[lead] // gates.get(lead, 1)
+    return Space(
+        name=module_of(lead.name, called),
+        size=size,
+        step=size // parts,
+        axes=axes,
+        modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
+        ties=ties,
+        reason=reason,
+        uniform=uniform,
+        cut=cut,
+        split=split,
+        groups=tuple(groups),
+        gates=gates,
+        lead=lead.name,
+        unread=unread,
+    )

@@ -1,0 +1,240 @@
+"""Values: what is known of a tensor of the trace, namely the units along its axes.
+
+A *part* is a set of axes whose positions are units: ``[channels]`` of an activation, or, after
+``view(batch, time, heads, head_dim)``, a block over two axes with one unit in each cell. Axes in no
+part (batch, time, pixels) are what they are, and never grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+
+from net2net.infer.units import NONE, Labels
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units over some axes of a tensor. ``labels.shape`` is the sizes of ``axes``, in this order:
+    the order in which the axes lay when the block was one axis, whatever was permuted since."""
+
+    axes: tuple[int, ...]
+    labels: Labels
+
+    def moved(self, to: Callable[[int], int]) -> Part:
+        return Part(tuple(to(axis) for axis in self.axes), self.labels)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor: its shape, its parts (disjoint), and what it is made of.
+
+    ``leaves[axis]``: the parameter axes that run along this axis, for tensors made of parameters
+    alone; empty for activations, which are ``live``: they depend on the model's input.
+    ``uniform``: all elements are equal (zeros, ones). ``even``: axes along which they are, for the
+    tensor was expanded over them, or repeated.
+    """
+
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...] = ()
+    leaves: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    uniform: bool = False
+    live: bool = False
+    even: frozenset[int] = frozenset()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def dim(self, axis: int) -> int:
+        """``axis`` counted from the front."""
+        return axis + self.ndim if axis < 0 else axis
+
+    def part(self, axis: int) -> Part | None:
+        axis = self.dim(axis)
+        return next((part for part in self.parts if axis in part.axes), None)
+
+    def labels(self, axis: int) -> Labels | None:
+        """The units along one axis, if it is a part of its own."""
+        part = self.part(axis)
+        return part.labels if part is not None and len(part.axes) == 1 else None
+
+    def moved(self, shape: Sequence[int], to: Callable[[int], int]) -> Value:
+        """The same tensor with its axes elsewhere."""
+        return Value(
+            tuple(shape),
+            tuple(part.moved(to) for part in self.parts),
+            {to(axis): leaf for axis, leaf in self.leaves.items()},
+            self.uniform,
+            self.live,
+            frozenset(map(to, self.even)),
+        )
+
+    def take(self, axis: int, index: Sequence[int] | Labels) -> Value:
+        """The positions ``index`` of one axis, in this order (slice, flip, tile); ``NONE`` is a
+        position that the tensor had not, such as padding."""
+        axis = self.dim(axis)
+        index = np.asarray(index, dtype=np.int64)
+        shape = (*self.shape[:axis], len(index), *self.shape[axis + 1 :])
+        parts = []
+        for part in self.parts:
+            if axis not in part.axes:
+                parts.append(part)
+                continue
+            dim = part.axes.index(axis)
+            labels = np.take(part.labels, index, axis=dim)
+            labels[(slice(None),) * dim + (index == NONE,)] = NONE
+            parts.append(Part(part.axes, labels))
+        alike = axis in self.even or bool((index == index[:1]).all())
+        even = self.even | {axis} if alike and NONE not in index else self.even - {axis}
+        return Value(shape, tuple(parts), self.leaves, self.uniform, self.live, even)
+
+    def without(self, gone: Sequence[int]) -> Value:
+        """The tensor without axes that carry no units (size 1, selected, reduced)."""
+        kept = [axis for axis in range(self.ndim) if axis not in gone]
+        place = {axis: new for new, axis in enumerate(kept)}
+        parts = []
+        for part in self.parts:
+            axes = tuple(place[axis] for axis in part.axes if axis in place)
+            if axes:
+                sizes = tuple(self.shape[axis] for axis in part.axes if axis in place)
+                parts.append(Part(axes, part.labels.reshape(sizes)))
+        leaves = {place[axis]: leaf for axis, leaf in self.leaves.items() if axis in place}
+        return Value(
+            tuple(self.shape[a] for a in kept), tuple(parts), leaves, self.uniform, self.live
+        )
+
+
+def factor_groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Cut a reshape into the smallest runs of axes with equal products: ``(2,3,4)→(6,4)`` is
+    ``[0,1]→[0]`` and ``[2]→[1]``. Axes of size 1 are left out."""
+    groups = []
+    i = j = 0
+    olds = [axis for axis, size in enumerate(old) if size != 1]
+    news = [axis for axis, size in enumerate(new) if size != 1]
+    while i < len(olds) and j < len(news):
+        left, right = [olds[i]], [news[j]]
+        i, j = i + 1, j + 1
+        a, b = old[left[0]], new[right[0]]
+        while a != b:
+            if a < b:
+                left.append(olds[i])
+                a *= old[olds[i]]
+                i += 1
+            else:
+                right.append(news[j])
+                b *= new[news[j]]
+                j += 1
+        groups.append((left, right))
+    return groups
+
+
+def kept_ones(old: Sequence[int], new: Sequence[int]) -> dict[int, int]:
+    """Axes of size 1 that a reshape keeps: old → new, where as many elements come before."""
+    places: dict[int, list[int]] = {}
+    for axis, size in enumerate(new):
+        if size == 1:
+            places.setdefault(prod(new[:axis]), []).append(axis)
+    kept = {}
+    for axis, size in enumerate(old):
+        if size == 1 and (found := places.get(prod(old[:axis]))):
+            kept[axis] = found.pop(0)
+    return kept
+
+
+def cut_axes(old: Sequence[int], new: Sequence[int]) -> list[int]:
+    """The old axes, each cut where new ones begin inside it: ``(4,6)→(8,3)`` is ``(4,2,3)``. An
+    axis in which that comes out even nowhere stays whole."""
+    begins = {prod(new[:axis]) for axis in range(len(new))}
+    result, before = [], 1
+    for size in old:
+        end = before * size
+        marks = [before, *sorted(cut for cut in begins if before < cut < end), end]
+        even = all(b % a == 0 for a, b in pairwise(marks))
+        result += [b // a for a, b in pairwise(marks)] if even else [size]
+        before = end
+    return result
+
+
+def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -> Value:
+    """``value`` under another shape with the same elements in the same order.
+
+    Splits and merges of axes become splits and merges of blocks. Where two independent parts merge
+    into one axis, the units of the inner one are handed to ``pin``: one axis cannot grow two ways.
+    """
+    shape = tuple(shape)
+    if 0 in shape:
+        return Value(shape)
+    if (cut := cut_axes(value.shape, shape)) != [*value.shape]:
+        value = _regrouped(value, tuple(cut), pin)  # parts that meet in no axis stay apart
+    return _regrouped(value, shape, pin)
+
+
+def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[Labels], None]) -> Value:
+    groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
+    merged: set[int] = set()
+    parts: list[Part] = []
+    for part in sorted(value.parts, key=lambda part: min(part.axes)):
+        if part.labels.size == 1:
+            parts += _place_single(part, value.ndim, shape)
+            continue
+        touched = [group for group in groups if set(group[0]) & set(part.axes)]
+        merging = {left[0] for left, _ in touched if len(left) > 1}
+        if merging & merged:
+            pin(part.labels)
+            continue
+        merged |= merging
+        parts += simplify(_regroup(part, value.shape, touched, shape, ones))
+    leaves: dict[int, frozenset[int]] = {}
+    even = {axis for left, right in groups if value.even.issuperset(left) for axis in right}
+    for left, right in groups:
+        found = frozenset[int]().union(*(value.leaves.get(axis, frozenset()) for axis in left))
+        if found:
+            leaves.update(dict.fromkeys(right, found))
+    return Value(shape, tuple(parts), leaves, value.uniform, value.live, frozenset(even))
+
+
+def _regroup(
+    part: Part,
+    sizes: Sequence[int],
+    groups: Sequence[tuple[list[int], list[int]]],
+    shape: Sequence[int],
+    ones: Mapping[int, int],
+) -> Part:
+    """The block over old axes, rewritten as one over the new axes of the groups it lies in."""
+    if all(len(left) == len(right) == 1 for left, right in groups):
+        place = {**{left[0]: right[0] for left, right in groups}, **ones}
+        axes = tuple(place[axis] for axis in part.axes if axis in place)
+        return Part(axes, part.labels.reshape([shape[axis] for axis in axes]))
+    old = [axis for left, _ in groups for axis in left]
+    new = [axis for _, right in groups for axis in right]
+    order = [axis for axis in old if axis in part.axes]
+    alone = [axis for axis in part.axes if axis not in order]  # size 1
+    block = np.transpose(part.labels, [part.axes.index(axis) for axis in alone + order])
+    block = block.reshape([sizes[axis] if axis in part.axes else 1 for axis in old])
+    block = np.broadcast_to(block, [sizes[axis] for axis in old])
+    new = sorted([*new, *(ones[axis] for axis in alone if axis in ones)])
+    return Part(tuple(new), block.reshape([shape[axis] for axis in new]))
+
+
+def simplify(part: Part) -> list[Part]:
+    """Drop axes along which the label is constant: they are positions inside one unit."""
+    axes, labels = list(part.axes), part.labels
+    for dim in reversed(range(labels.ndim)):
+        if labels.ndim > 1 < labels.shape[dim] and (labels == np.take(labels, [0], axis=dim)).all():
+            labels = np.take(labels, 0, axis=dim)
+            del axes[dim]
+    return [] if (labels == NONE).all() else [Part(tuple(axes), labels)]
+
+
+def _place_single(part: Part, ndim: int, shape: Sequence[int]) -> list[Part]:
+    """A lone unit stays on the size-1 axis at the same place, counted from either end."""
+    axis = part.axes[0]
+    for candidate in (axis, axis - ndim + len(shape)):
+        if 0 <= candidate < len(shape) and shape[candidate] == 1:
+            return [Part((candidate,), part.labels.reshape(1))]
+    return []

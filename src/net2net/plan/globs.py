@@ -1,0 +1,116 @@
+"""What a glob of the user's names: modules, bare parameters, or attributes of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from net2net.errors import UnknownModuleError
+from net2net.infer.attributes import attributes, axes_inside, by_attribute, readings
+from net2net.infer.inference import Inference
+from net2net.infer.spaces import Space, Spaces
+from net2net.infer.units import NONE, Axis, Labels
+from net2net.trace.provenance import Origin
+
+
+def inner_axes(inference: Inference, model: nn.Module, globs: Iterable[str]) -> set[Axis]:
+    """Axes on which heads grow inside, since a glob names the attribute that is their size."""
+    asked = {o for glob in globs for o in _attributes(inference, model, glob).values()}
+    return axes_inside(inference, asked)
+
+
+def name_attributes(model: nn.Module, globs: Iterable[str]) -> bool:
+    """Whether some of these globs name attributes."""
+    return not all(_found(model, glob) for glob in globs)
+
+
+def named(
+    spaces: Spaces, inference: Inference, model: nn.Module, glob: str
+) -> Iterator[tuple[str, int, list[Space]]]:
+    """What a glob names: a module and the spaces that it makes, or an attribute, its value, and the
+    spaces that it counts."""
+    if sizes := _attributes(inference, model, glob):
+        found = counted(spaces, inference)
+        for name, origin in sizes.items():
+            now, by_it = found.get(origin, (0, []))
+            yield name, now, by_it
+        return
+    for path in matching(model, glob):
+        yield path, 0, _made_at(spaces, inference, path)
+
+
+def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[int, list[Space]]]:
+    """Attributes that code reads as sizes: their values, and the spaces that they count."""
+    uses = by_attribute(use for use in readings(inference) if use.size.attribute_alone)
+    return {
+        origin: (
+            own[0].size.values[origin],
+            _spaces_on(spaces, inference, [use.units[use.units != NONE] for use in own]),
+        )
+        for origin, own in uses.items()
+    }
+
+
+def _attributes(inference: Inference, model: nn.Module, glob: str) -> dict[str, Origin]:
+    """Attributes that a glob names, if it names no module and no parameter."""
+    if not isinstance(glob, str) or _found(model, glob):
+        return {}
+    return {n: o for n, o in attributes(inference).items() if fnmatchcase(n, glob)}
+
+
+def _found(model: nn.Module, glob: str) -> list[str]:
+    """Module paths that match a glob; else parameters that do (such as no layer owns)."""
+    found = [path for path, _ in model.named_modules() if path and fnmatchcase(path, glob)]
+    return found or [name for name, _ in model.named_parameters() if fnmatchcase(name, glob)]
+
+
+def matching(model: nn.Module, glob: str) -> list[str]:
+    """Module paths that match a glob.
+
+    Raises:
+        UnknownModuleError: none does; the message names near ones.
+    """
+    if not isinstance(glob, str):
+        raise UnknownModuleError(
+            f"{glob!r} is no module glob. Give a dict from module globs (str) to a factor or width."
+        )
+    found = _found(model, glob)
+    if not found:
+        paths = [path for path, _ in model.named_modules() if path]
+        near = get_close_matches(glob, paths, n=3, cutoff=0.4)
+        raise UnknownModuleError(
+            f"no module matches '{glob}'."
+            + (f" Near matches: {', '.join(near)}." if near else "")
+            + " Module paths are those of model.named_modules(); an attribute that the code reads "
+            "as a size can be named too."
+        )
+    return found
+
+
+def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
+    """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
+    blocks = [
+        labels[labels != NONE]
+        for trace, tensor in inference.outputs_of.get(path, ())
+        for labels in inference.labels_of(trace, tensor)
+    ]
+    return _spaces_on(spaces, inference, blocks) or [
+        space
+        for space in spaces
+        if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())
+    ]
+
+
+def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[Labels]) -> list[Space]:
+    """The spaces that these units belong to."""
+    keys = list(inference.groups)
+    numbers = [number for labels in blocks for number in inference.groups_on(labels)]
+    found = [spaces.of_group[keys[n]] for n in numbers if keys[n] in spaces.of_group]
+    return list({space.name: space for space in found}.values())
+
+
+def _owns(path: str, tensor: str) -> bool:
+    return tensor == path or tensor.startswith(f"{path}.")

@@ -1,0 +1,202 @@
+"""Match the units of two inferences: from the teacher's graph and the student's to one map per
+parameter axis.
+
+Nothing is assumed about how a layout grows (flattened, interleaved, shuffled, stacked): the student
+was traced at its new sizes, so both graphs say where their units lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from net2net.apply.apply import ABSENT, FRESH, generator
+from net2net.errors import GraphMismatchError
+from net2net.infer.inference import Group, Inference, mixed
+from net2net.infer.units import SHARE, Axis, Labels, occurrence
+from net2net.plan.maps import Map, method_named
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """Where each position of a student's axis comes from, and the axis' role."""
+
+    index: Map
+    role: str
+
+
+def match(
+    teacher: Inference, student: Inference, *, method: str, balanced: bool, seed: int,
+    strict: bool = True,
+) -> dict[Axis, AxisMap]:  # fmt: skip
+    """A map for every parameter axis that grows. ``strict=False`` lets axes shrink, and units be
+    read otherwise than the teacher's, which changes what is computed.
+
+    Raises:
+        GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
+            has not.
+    """
+    source = _match_units(teacher, student, method, balanced, seed, strict)
+    if strict:
+        _check_order(teacher, student, source)
+    maps: dict[Axis, AxisMap] = {}
+    for axis, number in student.numbers.items():
+        old_number = teacher.numbers[axis]
+        old, new = teacher.labels(old_number), student.labels(number)
+        old_slots, slots = teacher.slots(old_number), student.slots(number)
+        if np.array_equal(source[new], old) and np.array_equal(slots, old_slots):
+            continue  # the same units in the same order
+        index = positions(old, old_slots, new, slots, source)
+        role = student.role(axis)
+        if strict and role == SHARE and not np.isin(np.arange(len(old)), index).all():
+            raise GraphMismatchError(
+                f"some of the {len(old)} positions of {axis} have no counterpart in the student. "
+                "Choose another width for this space.",
+                {str(axis)},
+            )
+        if role != SHARE:
+            index[index == ABSENT] = FRESH
+        maps[axis] = AxisMap(index, role)
+    return maps
+
+
+def _match_units(
+    teacher: Inference,
+    student: Inference,
+    method: str,
+    balanced: bool,
+    seed: int,
+    strict: bool,
+) -> NDArray[np.int64]:
+    """For every student component, the teacher's component that it is made from."""
+    grow = method_named(method)
+    source = np.full(len(student.component), ABSENT, dtype=np.int64)
+    seen: dict[str, int] = {}
+    for key, group in student.groups.items():
+        origin = teacher.groups.get(key) or (
+            _alike(teacher, student, group) if strict else _same_axes(teacher, group)
+        )
+        if origin is None:
+            continue
+        n, q = origin.size, group.size
+        if strict and q < n and key in teacher.groups:
+            raise GraphMismatchError(
+                f"{_describe(group)}: the teacher has {n} units of this kind, the student {q}. "
+                "Choose another width for this space.",
+                set(map(str, group.places)),
+            )
+        if strict and q != n and (origin.fixed or group.fixed):
+            raise GraphMismatchError(
+                f"{_describe(group)}: grew from {n} to {q} units, but "
+                f"{origin.fixed or group.fixed}. Choose another width for this space.",
+                set(map(str, group.places)),
+            )
+        name = str(next(iter(group.places)))
+        nth = seen[name] = seen.get(name, -1) + 1
+        if q <= n:
+            chosen: Map = np.arange(q)
+        else:
+            even = balanced or group.uniform is not None
+            chosen = grow(n, q, generator(seed, name, str(nth)), even)
+        source[group.components] = np.where(
+            chosen == FRESH, FRESH, origin.components[np.maximum(chosen, 0)]
+        )
+    return source
+
+
+def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int64]) -> None:
+    """Units of one component have to meet in the student as they do in the teacher. Where channels
+    in another order are added to themselves, they may not, however many there are."""
+    have, have_of = _passages(teacher, np.arange(len(teacher.component)))
+    want, owner = _passages(student, source)
+    same_kind = np.zeros(len(source), dtype=bool)
+    for key in teacher.groups.keys() & student.groups.keys():
+        same_kind[student.groups[key].components] = True
+    # Components whose steps add up to the same hash meet alike: the rest is looked at one by one.
+    total_have = _totals(have, have_of, len(teacher.component))
+    total_want = _totals(want, owner, len(source))
+    same_kind &= (source >= 0) & (total_want != total_have[np.maximum(source, 0)])
+    doubtful = np.flatnonzero(same_kind[owner])
+    if not len(doubtful):
+        return
+    lost = owner[doubtful[~np.isin(want[doubtful], have)]]
+    if len(lost):
+        group = list(student.groups.values())[student.group_of[lost[0]]]
+        raise GraphMismatchError(
+            f"{_describe(group)}: the code orders them in a way that differs at this width. "
+            "Choose another width for this space.",
+            set(map(str, group.places)),
+        )
+
+
+def _passages(inference: Inference, source: Labels) -> tuple[NDArray[np.uint64], Labels]:
+    """For every step of every unit a hash of the operation, the teacher's component and both slots;
+    and its own component."""
+    number, old, new = inference.units.steps()
+    owner = inference.component[old]
+    columns = (number, source[owner], inference.slot[old], inference.slot[new])
+    result = np.zeros(len(old), dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for column in columns:
+            result = (result + column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    return mixed(result), owner
+
+
+def _totals(hashes: NDArray[np.uint64], owner: Labels, count: int) -> NDArray[np.uint64]:
+    """The sum of the hashes of every owner."""
+    result = np.zeros(count, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        np.add.at(result, owner, hashes)
+    return result
+
+
+def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None:
+    """The teacher's units that are made alike, though they are not read alike.
+
+    Where code cuts an axis by position (channel shuffle, then chunk), some student units end on
+    another side of the cut than any teacher unit of their make. They copy one that everything
+    which makes and follows them makes and follows too, and that other weights read; failing that,
+    they start afresh. Either way nobody reads them: their columns are zero.
+    """
+    if group.fixed:
+        raise GraphMismatchError(
+            f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
+            f"does not ({group.fixed}). Choose another width for this space.",
+            set(map(str, group.places)),
+        )
+    kept = {axis: k for axis, k in group.places.items() if student.role(axis) != SHARE}
+    read = group.places.keys() - kept.keys()
+    alike = [
+        one
+        for one in teacher.groups.values()
+        if kept.items() <= one.places.items() and not read & one.places.keys() and not one.fixed
+    ]
+    return max(alike, key=lambda one: one.size, default=None)
+
+
+def _same_axes(teacher: Inference, group: Group) -> Group | None:
+    """The teacher's units on the same parameter axes, whatever operations they pass."""
+    alike = [one for one in teacher.groups.values() if one.places.keys() == group.places.keys()]
+    return max(alike, key=lambda one: one.size, default=None)
+
+
+def _describe(group: Group) -> str:
+    axes = ", ".join(map(str, list(group.places)[:3]))
+    return f"units on {axes}" + (", …" if len(group.places) > 3 else "")
+
+
+def positions(old: Labels, old_slots: Labels, new: Labels, slots: Labels, source: Labels) -> Labels:
+    """Teacher position for every student position: the same unit, the same slot in it, and, where
+    that appears several times (pixels of a flattened channel), the same time."""
+    stride = max(old_slots.max(initial=0), slots.max(initial=0)) + 1
+    have = old * stride + old_slots
+    wanted = source[new]
+    want = np.where(wanted >= 0, wanted * stride + slots, wanted)
+    order = np.argsort(have, kind="stable")
+    ranked = have[order]
+    place = np.searchsorted(ranked, want) + occurrence(new * stride + slots)
+    inside = np.minimum(place, len(have) - 1)
+    found = (place < len(have)) & (ranked[inside] == want) if len(have) else np.zeros(0, bool)
+    return np.where(found, order[inside], np.where(wanted == FRESH, FRESH, ABSENT))

@@ -1,0 +1,96 @@
+"""A model's own outputs, where they may grow: which of the teacher's positions each position of the
+student's repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from net2net.apply.apply import ABSENT, FRESH
+from net2net.errors import GraphMismatchError
+from net2net.infer.inference import Inference
+from net2net.infer.units import NONE, Axis, Labels
+from net2net.infer.values import Part
+from net2net.plan.match import AxisMap, positions
+
+OutputMaps = Mapping[str, Mapping[int, Sequence[int]]]
+"""Where in the output → axis → for each of the student's positions the teacher's, or −1."""
+
+
+def output_maps(
+    teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]
+) -> dict[str, dict[int, tuple[int, ...]]]:
+    """The axes of the model's outputs that grew.
+
+    ``maps``: how the parameters grew.
+
+    Raises:
+        GraphMismatchError: a position of the student's output stands for none of the teacher's.
+    """
+    source = _sources(teacher, student, maps)
+    result: dict[str, dict[int, tuple[int, ...]]] = {}
+    for where, tensor in student.traces[0].outputs.items():
+        value = student.values[0].get(tensor)
+        old = teacher.values[0].get(teacher.traces[0].outputs[where])
+        if value is None or old is None:
+            continue
+        for part, before in zip(value.parts, old.parts, strict=True):
+            if part.labels.shape != before.labels.shape:
+                found = _block(teacher, student, before, part, source, where)
+                result.setdefault(where, {}).update(found)
+    return result
+
+
+def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]) -> Labels:
+    """For every component of the student, the teacher's that it is made from."""
+    source = np.full(len(student.component), ABSENT, dtype=np.int64)
+    for axis, number in student.numbers.items():
+        old, new = teacher.labels(teacher.numbers[axis]), student.labels(number)
+        index = maps[axis].index if axis in maps else np.arange(len(new))
+        source[new[index >= 0]] = old[index[index >= 0]]
+        fresh = new[index == FRESH]
+        source[fresh] = np.maximum(source[fresh], FRESH)
+    return source
+
+
+def _block(
+    teacher: Inference, student: Inference, old: Part, new: Part, source: Labels, where: str
+) -> dict[int, tuple[int, ...]]:
+    """One map an axis: a block (heads, features of one) has to grow along each by itself."""
+    have, want = old.labels.reshape(-1), new.labels.reshape(-1)
+    flat = positions(*_named(teacher, have), *_named(student, want), source)
+    fresh = (flat == FRESH).reshape(new.labels.shape)
+    places = np.unravel_index(np.maximum(flat, 0), old.labels.shape)
+    result, apart = {}, (flat == ABSENT).any() or (want == NONE).any() or (have == NONE).any()
+    for dim, axis in enumerate(new.axes):
+        block = places[dim].reshape(new.labels.shape)
+        rows = np.moveaxis(block, dim, 0).reshape(block.shape[dim], -1)
+        made = np.moveaxis(fresh, dim, 0).reshape(len(rows), -1).all(1)
+        apart |= (rows != rows[:, :1])[~made].any()
+        index = np.where(made, FRESH, rows[:, 0])
+        if new.labels.shape[dim] != old.labels.shape[dim]:
+            result[axis] = tuple(index.tolist())
+    if apart:
+        raise GraphMismatchError(
+            f"output{where}: its positions cannot be traced to the teacher's, axis by axis. "
+            'Leave its units as they are, or pass outputs="keep".'
+        )
+    return result
+
+
+def _named(inference: Inference, labels: Labels) -> tuple[Labels, Labels]:
+    """Component and slot of every unit."""
+    return inference.component[labels], inference.slot[labels]
+
+
+def counterparts(old: Tensor, new: Tensor, maps: Mapping[int, Sequence[int]]) -> tuple[Tensor, ...]:
+    """The teacher's output as wide as the student's, by its maps; both without units that started
+    afresh."""
+    for axis, index in maps.items():
+        known = torch.tensor(index) >= 0
+        old = old.index_select(axis, torch.tensor(index)[known].to(old.device))
+        new = new.index_select(axis, known.nonzero()[:, 0].to(new.device))
+    return old, new

@@ -1,0 +1,65 @@
+"""What rows of larger heads are multiplied by.
+
+They are divided among the copies of each feature. And where code multiplies scores by a number that
+it computes from how many features there are, such as 1/√d, the rows make up for its change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from net2net.apply.apply import FRESH
+from net2net.errors import GraphMismatchError
+from net2net.infer.inference import Inference
+from net2net.infer.units import Axis, Labels
+from net2net.trace.trace import Op
+
+
+def factors(
+    teacher: Inference, student: Inference, maps: Mapping[Axis, Labels], *, strict: bool = True
+) -> dict[Axis, list[float]]:
+    """What every position of the parameter axes that take shares is multiplied by in the student.
+    ``maps``: teacher position for every student position of the axes that grow.
+    ``strict=False`` lets other numbers differ, which changes what is computed.
+
+    Raises:
+        GraphMismatchError: the student's code computes another number where none was followed.
+    """
+    found: dict[Axis, NDArray[np.float64]] = {}
+    if strict:
+        _check_numbers(teacher, student)
+    for old, new in zip(teacher.taking, student.taking, strict=strict):
+        for axis, places in new.positions:
+            if axis not in maps or new.trace:
+                continue  # what training does with the same rows
+            at, index = np.array(places), maps[axis]
+            _, source, copies = np.unique(index[at], return_inverse=True, return_counts=True)
+            one = found.setdefault(axis, np.ones(len(index)))
+            one[at] *= old.scale / new.scale / np.where(index[at] == FRESH, 1, copies[source])
+    return {axis: by.tolist() for axis, by in found.items()}
+
+
+def _check_numbers(teacher: Inference, student: Inference) -> None:
+    followed = {(taking.trace, place) for taking in student.taking for place in taking.numbers}
+    traces = zip(teacher.traces, student.traces, strict=True)
+    for number, (old, new) in enumerate(traces if student.taking else ()):
+        for place, (a, b) in enumerate(zip(old.ops, new.ops, strict=True)):
+            if (number, place) not in followed and _numbers(a) != _numbers(b):
+                raise GraphMismatchError(
+                    f"{a.name} in '{a.path}' gets a number that the code computes from the size of "
+                    f"heads ({_numbers(a)}, then {_numbers(b)}), where no weight can make up for "
+                    "it. Keep the size of heads, and let their number grow.",
+                    module=a.path,
+                )
+
+
+def _numbers(op: Op) -> list[float]:
+    """The numbers among an operation's arguments that are no sizes."""
+    other = op.args.get("other")
+    return [
+        *(x for x in op.args.values() if isinstance(x, float)),
+        *([float(other)] if isinstance(other, int) else []),
+    ]

@@ -1,0 +1,79 @@
+"""Models with values, for code that branches on them.
+
+Some code does what its hidden values say: a mixture of experts runs those that were chosen. Such a
+model is traced with the teacher's own weights, and its student with a stand-in: weights grown by
+the layout that axes usually have. If that layout is right, the stand-in computes what the teacher
+computes, so it takes the same branches, and its trace says where the units lie; if it is not, the
+traces do not correspond, and the growth is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import nn
+
+from net2net.apply.apply import AxisStep, grow_tensor, with_tensors
+from net2net.infer.inference import Inference
+from net2net.infer.units import Labels
+from net2net.plan.widths import Grown
+from net2net.trace.hollow import named_tensors
+
+
+def with_values(model: nn.Module) -> nn.Module:
+    """A copy on the CPU that shares the parameters, but not the buffers, which running changes."""
+    tensors = {name: p.detach().to("cpu") for name, p in model.named_parameters()}
+    tensors |= {name: b.detach().to("cpu", copy=True) for name, b in model.named_buffers()}
+    return with_tensors(model, tensors)
+
+
+def stand_in(model: nn.Module, teacher: Inference, grown: Sequence[Grown]) -> nn.Module:
+    """A student with values whose axes repeat their units in the order in which they lie."""
+    wider = {group.key: one.ratio for one in grown for group in one.space.groups}
+    ratios = [wider.get(key, 1) for key in teacher.groups]
+    steps: dict[str, list[AxisStep]] = {}
+    for axis, number in teacher.numbers.items():
+        labels = teacher.labels(number)
+        groups = teacher.group_of[labels].tolist()
+        index = np.concatenate(
+            [
+                first + _repeated(labels[first:last], ratios[groups[first]])
+                for first, last in _runs(groups)
+            ]
+        )
+        if len(index) != len(labels):
+            steps.setdefault(axis.name, []).append(AxisStep(axis.dim, teacher.role(axis), index))
+    whole = with_values(model)
+    tensors = {
+        name: grow_tensor(tensor.detach(), steps[name], name=name, noise=0.0, seed=0)
+        for name, tensor in named_tensors(whole)
+        if name in steps
+    }
+    return with_tensors(whole, tensors)
+
+
+def _runs(groups: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where units of one group lie side by side: first position, and the one after the last."""
+    first = 0
+    for place in range(1, len(groups) + 1):
+        if place == len(groups) or groups[place] != groups[first]:
+            yield first, place
+            first = place
+
+
+def _repeated(labels: Labels, ratio: object) -> Labels:
+    """Teacher positions of a grown run: it begins with its first unit anew in each stacked
+    projection, of which each has more units (the features of a head, or pixels, lie inside)."""
+    first = labels == labels[0]
+    starts = np.flatnonzero(first[1:] & ~first[:-1]) + 1
+    pieces = np.split(np.arange(len(labels)), starts)
+    return np.concatenate([piece[_more(labels[piece], ratio)] for piece in pieces])
+
+
+def _more(labels: Labels, ratio: object) -> Labels:
+    """Positions of a projection, ``[units, places]``, with more units."""
+    units = len(np.unique(labels))
+    block = np.arange(len(labels) - len(labels) % units).reshape(units, -1)
+    new = int(units * ratio)  # type: ignore[operator]
+    return block[np.arange(new) % units].reshape(-1)

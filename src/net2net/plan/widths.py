@@ -1,0 +1,177 @@
+"""From what the user asks for to one growth ratio per space, and the shapes that follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from torch import nn
+
+from net2net.errors import NotGrowableError, WidthError
+from net2net.infer.attributes import new_values
+from net2net.infer.inference import Inference
+from net2net.infer.spaces import Space, Spaces
+from net2net.infer.units import NONE, Labels
+from net2net.plan.globs import named
+
+ALL = "all"
+"""What was asked for where one factor is for every space."""
+
+Widths = float | int | Mapping[str, float | int]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """One space's growth: positions before and after, what was asked, what came along and why."""
+
+    space: Space
+    new: int
+    asked: str
+    note: str = ""
+    wanted: float = 0.0
+    """The size that was asked for, before it went to an admissible one."""
+    exact: bool = False
+    """An integer was asked for: no other width will do."""
+
+    @property
+    def ratio(self) -> Fraction:
+        return Fraction(self.new, self.space.size)
+
+
+def resolve(spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths) -> list[Grown]:
+    """Decide the new size of every space that grows.
+
+    A factor goes to the nearest admissible size; an integer has to be admissible.
+
+    Raises:
+        UnknownModuleError: a glob matches no module.
+        NotGrowableError: the matched modules make no space that can grow.
+        WidthError: a width is smaller than now, or not admissible, or two widths contradict.
+    """
+    if isinstance(widths, Mapping):
+        return _chosen(spaces, inference, model, widths)
+    if isinstance(widths, bool) or not isinstance(widths, (int, float)):
+        raise WidthError(
+            f"widths is a {type(widths).__name__}. Give a factor, or a dict of module globs to "
+            "factors (float) or new widths (int)."
+        )
+    if not spaces.growable:
+        reasons = {space.name: space.reason for space in spaces}
+        raise NotGrowableError(
+            f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
+        )
+    grown = [_by_factor(space, float(widths), ALL) for space in spaces.growable]
+    return [one for one in grown if one.new != one.space.size]
+
+
+def _chosen(
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Mapping[str, float | int]
+) -> list[Grown]:
+    result: dict[str, Grown] = {}
+    for glob, width in widths.items():
+        hits = 0
+        refused: dict[str, str] = {}
+        for path, now, found in named(spaces, inference, model, glob):
+            for space in found:
+                if space.reason is not None:
+                    refused[path] = space.reason
+                    continue
+                hits += 1
+                one = _grow(space, now or space.made_by(path), path, glob, width)
+                before = result.get(space.name)
+                if before is not None and before.new != one.new:
+                    raise WidthError(
+                        f"'{glob}' asks {one.new} of space '{space.name}', but '{before.asked}' "
+                        f"asks {before.new}. They are tied, so give them one width."
+                    )
+                result[space.name] = one
+        if not hits:
+            why = "; ".join(f"'{path}': {reason}" for path, reason in list(refused.items())[:3])
+            raise NotGrowableError(
+                f"'{glob}' makes no space that can grow"
+                + (f" ({why})." if why else ": no parameter of it makes units.")
+                + " Print net2net.spaces(model, inputs) to see what can."
+            )
+    return [one for one in result.values() if one.new != one.space.size]
+
+
+def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> Grown:
+    """``now``: the width of ``path``, which makes the space or counts it."""
+    if isinstance(width, bool) or not isinstance(width, (int, float)):
+        raise WidthError(
+            f"the width of '{glob}' is a {type(width).__name__}. "
+            "Give a factor (float) or a new width (int)."
+        )
+    if isinstance(width, float):
+        return _by_factor(space, width, glob)
+    if width < now:
+        raise WidthError(
+            f"'{path}' is {now} wide, and {width} is smaller. "
+            f"Net2Net only grows: give {now} or more."
+        )
+    step = space.step * now // math.gcd(space.step * now, space.size)
+    if (width - now) % step:
+        below = now + (width - now) // step * step
+        why = space.uniform or "its units are bundled"
+        raise WidthError(
+            f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
+            f"cannot be had. The admissible neighbours are {below} and {below + step}."
+        )
+    new = width * space.size // now
+    return Grown(space, new, glob, wanted=new, exact=True)
+
+
+def _by_factor(space: Space, factor: float, asked: str) -> Grown:
+    if not math.isfinite(factor) or factor < 1:
+        raise WidthError(
+            f"the factor {factor} for '{space.name}' is smaller than 1. Net2Net only grows."
+        )
+    steps = space.size // space.step
+    new = math.floor(steps * factor + 0.5) * space.step
+    note = ""
+    if new != round(space.size * factor):
+        why = space.uniform or f"grows in steps of {space.step}"
+        note = f"nearest admissible to {space.size * factor:g}: {why}"
+    return Grown(space, new, asked, note, wanted=space.size * factor)
+
+
+def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int, ...]]:
+    """State-dict name → shape in the student, for every tensor that grows."""
+    trace = inference.traces[0]
+    old = {name: trace.shapes[tensor] for tensor, name in trace.names.items()}
+    shapes: dict[str, list[int]] = {}
+    for one in grown:
+        for axis, positions in one.space.axes.items():
+            shape = shapes.setdefault(axis.name, list(old[axis.name]))
+            shape[axis.dim] += (one.new - one.space.size) * positions // one.space.size
+    return {name: tuple(shape) for name, shape in shapes.items()}
+
+
+def new_integers(
+    spaces: Spaces, inference: Inference, grown: list[Grown]
+) -> list[tuple[str, str, int, int]]:
+    """Integers of the code that count units: module, attribute, value before, value after."""
+    ratios = [Fraction(1), *(one.ratio for one in grown)]
+    which = np.zeros(len(inference.component), dtype=np.int64)  # component → its ratio's number
+    for number, one in enumerate(grown, start=1):
+        for group in one.space.groups:
+            which[group.components] = number
+
+    def grown_size(units: Labels) -> Fraction:
+        known = inference.component[units[units != NONE]]
+        counts = np.bincount(which[known], minlength=1).tolist()
+        counts[0] += len(units) - len(known)
+        return sum((ratios[i] * n for i, n in enumerate(counts) if n), Fraction(0))
+
+    result = [
+        (path, attribute, old, new)
+        for (path, attribute), (old, new) in new_values(inference, grown_size).items()
+    ]
+    for count in inference.counts:
+        old, new = len(count.labels), int(grown_size(count.labels))
+        if new != old:
+            result.append((count.path, count.argument, old, new))
+    return list(dict.fromkeys(result))

@@ -1,0 +1,364 @@
+"""trace: run a weightless copy of a model once and record its operations.
+
+The copy's tensors live on the ``meta`` device: what depends on a parameter is a shape without
+values, no weight is copied, and the model itself is never run. What depends on the inputs alone
+(masks, positions) is computed for real, since code branches on it. Under ``inference_mode`` a
+``TorchDispatchMode`` sees operations before they are decomposed (``linear``, ``conv2d``,
+``scaled_dot_product_attention``), which is the level that rules are written for.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
+
+from net2net.errors import InputError, UnsupportedModelError
+from net2net.trace.hollow import Runner, named_tensors, tensors_in
+from net2net.trace.provenance import Named, Watch, find, plant, transparent_functional
+
+log = logging.getLogger(__name__)
+
+Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor of the trace, by number."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation: its name (``aten::conv2d``), its arguments by schema name, its outputs."""
+
+    name: str
+    args: dict[str, Any]
+    outputs: Any
+    path: str
+    named: dict[tuple[str, int], Named] = field(default_factory=dict)
+    """Arguments made of attributes: argument and index in its list (−1: not in a list)."""
+    measured: dict[tuple[str, int], Named] = field(default_factory=dict)
+    """Arguments made of nothing but sizes of tensors."""
+
+    @cached_property
+    def kind(self) -> str:
+        """torch's name for what it computes, be it in place or not: ``relu``."""
+        return self.name.removeprefix("aten::").rstrip("_")
+
+    @cached_property
+    def reads(self) -> list[Ref]:
+        """All tensors among the arguments, in order."""
+        return refs(list(self.args.values()))
+
+    @cached_property
+    def makes(self) -> list[Ref]:
+        """All tensors among the outputs."""
+        return refs(self.outputs)
+
+
+@dataclass
+class Call:
+    """One call of a module: the tensors that went in and came out, and how many operations of the
+    trace had run when it returned."""
+
+    path: str
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    end: int = 0
+
+
+@dataclass
+class Trace:
+    """What one run did. Tensors are numbers; ``shapes[i]`` is the shape of tensor ``i``."""
+
+    ops: list[Op] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    """Parameters and buffers: number → name in the state dict."""
+    constants: dict[int, list[int]] = field(default_factory=dict)
+    """Short vectors of integers that no parameter has touched: number → values."""
+    bases: dict[int, int] = field(default_factory=dict)
+    """Views: number → number of the tensor that it looks into."""
+    whole: list[tuple[int, int, Named]] = field(default_factory=list)
+    """Slices that take all of an axis: tensor, axis, and the named integer that is its size."""
+    outputs: dict[str, int] = field(default_factory=dict)
+    """Tensors that the model returns: where in its output → number."""
+
+
+def split_inputs(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A tensor, a tuple of positional arguments, or a dict of keyword arguments."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, (tuple, list)):
+        return tuple(inputs), {}
+    raise InputError(
+        f"inputs are a {type(inputs).__name__}. "
+        "Give a tensor, a tuple of positional arguments or a dict of keyword arguments."
+    )
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be grown, before anything is done.
+
+    Raises:
+        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types.
+    """
+    if not isinstance(model, nn.Module):
+        raise UnsupportedModelError(
+            f"the model is a {type(model).__name__}. Give a torch.nn.Module."
+        )
+    devices: dict[str, str] = {}
+    types: dict[str, str] = {}
+    for path, part in model.named_modules():
+        if "quantized" in type(part).__module__:
+            raise UnsupportedModelError(
+                f"module '{path}' ({type(part).__name__}) is quantised, and its packed weights "
+                "cannot be copied unit by unit. Grow the float model, then quantise the student."
+            )
+    for name, tensor in named_tensors(model):
+        if is_lazy(tensor):
+            raise UnsupportedModelError(
+                f"'{name}' is a lazy parameter without a shape. "
+                "Run the model once on real inputs, then grow it."
+            )
+        if tensor.is_quantized:
+            raise UnsupportedModelError(
+                f"'{name}' is quantised. Grow the float model, then quantise the student."
+            )
+        devices.setdefault(str(tensor.device), name)
+        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
+            types.setdefault(str(tensor.dtype), name)
+    for kind, found in (("devices", devices), ("types", types)):
+        if len(found) > 1:
+            where = ", ".join(f"{value} ('{name}')" for value, name in found.items())
+            raise UnsupportedModelError(
+                f"the model's tensors are on several {kind}: {where}. "
+                "Bring them to one with model.to(...), grow, and spread the student afterwards."
+            )
+
+
+def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
+    """Run a copy of a model, hollow or with values, on a copy of ``inputs`` and record what it did.
+
+    Raises:
+        InputError: the model does not run on these inputs.
+    """
+    args, kwargs = split_inputs(inputs)
+    args, kwargs = tree_map(_private, (args, kwargs))
+    recorder = Recorder(hollow)
+    for part in hollow.modules():
+        part.training = training
+    try:
+        plant(hollow)
+        with (
+            quiet(),
+            _drawn_alike(),
+            transparent_functional(),
+            recorder.watch_modules(),
+            torch.inference_mode(),
+            torch.random.fork_rng(devices=[]),
+            recorder.calls,
+            recorder,
+        ):
+            output = hollow(*args, **kwargs)
+    except Exception as error:
+        where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
+        raise InputError(
+            f"the model does not run on these inputs: {type(error).__name__}{where}: {error}. "
+            "Check that model(*inputs) works.",
+            recorder.failed_in or "",
+        ) from error
+    recorder.trace.whole = [(recorder.number(t), axis, n) for t, axis, n in recorder.calls.whole]
+    for path, tensor in tensors_of(output):
+        recorder.trace.outputs[path] = recorder.number(tensor)
+    if not recorder.trace.outputs:
+        raise InputError(
+            f"no tensor was found in the model's output, a {type(output).__name__}, so nothing can "
+            "be kept the same. Return tensors in tuples, lists, dicts or registered pytrees."
+        )
+    return recorder.trace
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether this is a short vector of integers with values."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.int64 and tensor.ndim == 1
+
+
+def _private(item: Any) -> Any:
+    """A copy on the CPU, so that operations in place stay ours."""
+    return item.detach().to("cpu", copy=True) if isinstance(item, Tensor) else item
+
+
+def refs(item: Any) -> list[Ref]:
+    """All tensors in nested lists."""
+    if isinstance(item, Ref):
+        return [item]
+    if isinstance(item, list):
+        return [ref for x in item for ref in refs(x)]
+    return []
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of the user's model, and no opaque fast path for attention, while tracing."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _drawn_alike() -> Iterator[None]:
+    """The same random numbers on every run: in training code may skip whole layers by chance, and
+    teacher and student have to skip the same."""
+    ours, numpys = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(numpys)
+
+
+def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
+    """All tensors in nested containers, each with its place, such as ``['logits'][0]``."""
+    leaves, _ = tree_flatten_with_path(output)
+    return [
+        ("".join(str(key) for key in path), leaf)
+        for path, leaf in leaves
+        if isinstance(leaf, Tensor)
+    ]
+
+
+@cache
+def _signature(func: Any) -> tuple[dict[str, Any], str | None]:
+    """The arguments of an operation with their defaults, and the one that its outputs look into:
+    the schema calls them its aliases, and it is not written to."""
+    arguments = func._schema.arguments
+    viewed = [a.name for a in arguments if a.alias_info is not None and not a.alias_info.is_write]
+    return {a.name: a.default_value for a in arguments}, next(iter(viewed), None)
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes every operation that runs under it into ``trace``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.trace = Trace()
+        self.calls = Watch(self.number)
+        self._runner = Runner()
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Tensor] = []  # an id() is unique only while its object lives
+        self._copies: list[Tensor] = []
+        self._paths = {id(part): path for path, part in model.named_modules()}
+        self._stack: list[Call] = []
+        self.failed_in: str | None = None
+        for name, tensor in named_tensors(model):
+            self.trace.names[self.number(tensor)] = name
+        self._touched = set(self.trace.names)
+        """Tensors that depend on a parameter: their values are no constants."""
+
+    @property
+    def path(self) -> str:
+        return self._stack[-1].path if self._stack else ""
+
+    def number(self, tensor: Tensor) -> int:
+        key = id(tensor)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._alive)
+            self._alive.append(tensor)
+            self.trace.shapes.append(tuple(tensor.shape))
+        return self._numbers[key]
+
+    def _ref(self, item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return Ref(self.number(item))
+        if isinstance(item, (list, tuple)):
+            return [self._ref(x) for x in item]
+        return item
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.failed_in = None
+        result = self._runner.run(func, args, kwargs)
+        if func._schema.name == "aten::contiguous":
+            # Whether this copies depends on sizes of 1, and does not concern units.
+            self._numbers[id(result)] = self.number(args[0])
+            self._copies.append(result)
+            return result
+        tensors = tensors_in((args, kwargs))
+        if any(self.number(tensor) in self._touched for tensor in tensors):
+            self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
+        names, viewed = _signature(func)
+        named = dict(names)
+        named.update(zip(names, map(self._ref, args), strict=False))
+        named.update((name, self._ref(item)) for name, item in kwargs.items())
+        if func._schema.name == "aten::as_strided":  # it reads what lies in memory
+            named["memory"] = [list(args[0].stride()), args[0].storage_offset()]
+        found = find(named, self.calls.args, self.calls.kwargs)
+        op = Op(
+            func._schema.name, named, self._ref(result), self.path,
+            {key: x for key, x in found.items() if not x.measured},
+            {key: x for key, x in found.items() if x.measured},
+        )  # fmt: skip
+        self.trace.ops.append(op)
+        if viewed is not None and isinstance(base := named[viewed], Ref):
+            self.trace.bases.update((ref.id, base.id) for ref in op.makes if ref != base)
+        if op.name in {"aten::index", "aten::index_select"}:
+            for item in tensors:
+                if _readable(item) and self.number(item) not in self._touched:
+                    self.trace.constants[self.number(item)] = item.tolist()
+        return result
+
+    @contextmanager
+    def watch_modules(self) -> Iterator[None]:
+        """Keep the path of the module that runs, and what each call took and returned."""
+
+        def before(part: nn.Module, args: Any) -> None:
+            call = Call(self._paths.get(id(part), self.path))
+            self.failed_in = None
+            call.inputs = [self.number(t) for t in tree_flatten(args)[0] if isinstance(t, Tensor)]
+            self._stack.append(call)
+
+        def after(part: nn.Module, args: Any, output: Any) -> None:
+            call = self._stack.pop()
+            if output is None and self.failed_in is None:
+                self.failed_in = call.path  # the innermost module that returned nothing
+            call.outputs = [self.number(tensor) for _, tensor in tensors_of(output)]
+            call.end = len(self.trace.ops)
+            self.trace.calls.append(call)
+
+        handles = [
+            hooks.register_module_forward_pre_hook(before),
+            hooks.register_module_forward_hook(after, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
