@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import net2net
 from net2net import cli
 from net2net.experiments import commands
-from net2net.experiments.train import Training
+from net2net.experiments.run.train import Training
 
 
 def demo(out: Path, *options: str) -> Result:

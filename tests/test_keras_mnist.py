@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from net2net.experiments import keras_mnist
-from net2net.experiments.data import InMemory, mnist5k
+from net2net.experiments.data.data import InMemory, mnist5k
 from net2net.experiments.figures import FIGURES
 from net2net.experiments.methods import Origin, Role
 from net2net.experiments.models import seeded
 from net2net.experiments.plan import Experiment
-from net2net.experiments.results import load_results
+from net2net.experiments.run.results import load_results
 from net2net.experiments.tasks import TASKS, load
 
 from .helpers import deepen, noise, randomise, widen

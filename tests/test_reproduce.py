@@ -23,13 +23,9 @@ import pytest
 import torch
 from torch import nn
 
-from net2net.experiments import commands, workers
-from net2net.experiments.checkpoint import load_progress
-from net2net.experiments.data import InMemory, digits
-from net2net.experiments.estimate import Estimate
-from net2net.experiments.faults import DiskFullError, OutOfMemoryError, memory_told
+from net2net.experiments import commands
+from net2net.experiments.data.data import InMemory, digits
 from net2net.experiments.figures import FIGURES, Figure
-from net2net.experiments.formats import flops, loss, probability, saved
 from net2net.experiments.gpt import GPT
 from net2net.experiments.machine import DeviceError, Machine
 from net2net.experiments.methods import Origin, Role, deeper, deepest
@@ -42,15 +38,20 @@ from net2net.experiments.networks import (
     widths_towards,
 )
 from net2net.experiments.plan import DEMO, TEACHER, Experiment, Key
-from net2net.experiments.records import Evaluation, Run, Start
-from net2net.experiments.results import Results, load_results
-from net2net.experiments.run import run_experiment
+from net2net.experiments.run import workers
+from net2net.experiments.run.checkpoint import load_progress
+from net2net.experiments.run.estimate import Estimate
+from net2net.experiments.run.faults import DiskFullError, OutOfMemoryError, memory_told
+from net2net.experiments.run.records import Evaluation, Run, Start
+from net2net.experiments.run.results import Results, load_results
+from net2net.experiments.run.run import run_experiment
+from net2net.experiments.run.train import Training
+from net2net.experiments.run.workers import WorkerError, _portable
 from net2net.experiments.schedule import DECAYS, OPTIMISERS, Schedule
-from net2net.experiments.summary import Stat, paired_p, summarise
-from net2net.experiments.tables import print_tables
+from net2net.experiments.show.formats import flops, loss, probability, saved
+from net2net.experiments.show.summary import Stat, paired_p, summarise
+from net2net.experiments.show.tables import print_tables
 from net2net.experiments.tasks import TASKS
-from net2net.experiments.train import Training
-from net2net.experiments.workers import WorkerError, _portable
 from net2net.models import inception_bn
 from tests.helpers import randomise
 from tests.runs import Killed, ignore, measured, reproduce, with_dropout

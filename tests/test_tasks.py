@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from net2net.experiments.commands import _experiment
-from net2net.experiments.data import DataError
+from net2net.experiments.data.data import DataError
+from net2net.experiments.data.folders import image_folder
 from net2net.experiments.figures import FIGURES
-from net2net.experiments.folders import image_folder
 from net2net.experiments.gpt import GPT
 from net2net.experiments.methods import Origin, Role, deeper, deepest
 from net2net.experiments.networks import NETWORKS
 from net2net.experiments.plan import Experiment
-from net2net.experiments.results import load_results
+from net2net.experiments.run.results import load_results
 from net2net.experiments.schedule import OPTIMISERS, Schedule
 from net2net.experiments.tasks import TASKS, load
 from net2net.models import STEMS

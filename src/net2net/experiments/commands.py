@@ -20,7 +20,7 @@ from net2net.terminal import ended_like_ctrl_c, logging_to
 
 if TYPE_CHECKING:
     from net2net.experiments.plan import Experiment, Key
-    from net2net.experiments.results import Results
+    from net2net.experiments.run.results import Results
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def demo(out: Path, seeds: int, steps: int | None, render_only: bool, as_json: b
     """
     _require("The demo", "sklearn", "matplotlib", "jinja2")
     from net2net.experiments.plan import DEMO
-    from net2net.experiments.results import load_results
+    from net2net.experiments.run.results import load_results
 
     with _console() as console:
         if render_only:
@@ -166,7 +166,7 @@ def _figure(name: str, text: str) -> None:
         **options: Any,
     ) -> None:  # fmt: skip
         _require("Experiments", "sklearn", "matplotlib", "jinja2")
-        from net2net.experiments.results import load_results
+        from net2net.experiments.run.results import load_results
 
         place = out or Path(f"net2net-{name}-{Path(task).resolve().stem}")
         with _console() as console:
@@ -194,7 +194,7 @@ for _name, _text in FIGURES.items():
 def render(directories: tuple[Path, ...], as_json: bool) -> None:
     """Draw plots, tables and reports of these directories again, from their records alone."""
     _require("Experiments", "sklearn", "matplotlib", "jinja2")
-    from net2net.experiments.results import load_results
+    from net2net.experiments.run.results import load_results
 
     with _console():
         for out in directories:
@@ -267,8 +267,8 @@ def _console() -> Iterator[Console]:
 
 
 def _run(experiment: Experiment, out: Path, console: Console, workers: int) -> Results:
-    from net2net.experiments.estimate import Estimate
-    from net2net.experiments.run import run_experiment
+    from net2net.experiments.run.estimate import Estimate
+    from net2net.experiments.run.run import run_experiment
 
     estimate = Estimate({key: experiment.steps_of(key) for key in experiment.keys}, workers)
     with Progress(
@@ -289,8 +289,8 @@ def _run(experiment: Experiment, out: Path, console: Console, workers: int) -> R
 
 def _show(results: Results, out: Path, as_json: bool) -> None:
     """Draw, and print what was found."""
-    from net2net.experiments.report import render
-    from net2net.experiments.tables import print_tables
+    from net2net.experiments.show.report import render
+    from net2net.experiments.show.tables import print_tables
 
     rendered = render(results, out)
     if as_json:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from net2net.experiments.data import InMemory, mnist5k
+from net2net.experiments.data.data import InMemory, mnist5k
 from net2net.experiments.models import seeded
 from net2net.experiments.schedule import Schedule
 

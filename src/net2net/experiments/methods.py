@@ -12,7 +12,7 @@ from torch import nn
 
 import net2net
 from net2net.experiments import keras_mnist
-from net2net.experiments.data import Data
+from net2net.experiments.data.data import Data
 from net2net.experiments.lessons import Distillation, Frozen, Lesson, LessonError, Prediction
 from net2net.experiments.models import reinitialised, seeded
 from net2net.experiments.networks import Network, widths_towards

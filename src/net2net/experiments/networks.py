@@ -17,7 +17,7 @@ import net2net
 from net2net.deepen.deepen import Depths
 from net2net.errors import Net2NetError
 from net2net.experiments import keras_mnist
-from net2net.experiments.data import Data, DataError
+from net2net.experiments.data.data import Data, DataError
 from net2net.experiments.gpt import GPT
 from net2net.experiments.models import ConvNet, seeded
 from net2net.models import inception_bn, pair

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import net2net
-from net2net.experiments.data import Data
+from net2net.experiments.data.data import Data
 from net2net.experiments.figures import FIGURES, Arm, Figure
 from net2net.experiments.machine import Machine
 from net2net.experiments.models import seeded

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from net2net.experiments import data, folders, keras_mnist, texts
+from net2net.experiments import keras_mnist
+from net2net.experiments.data import data, folders, texts
 from net2net.experiments.schedule import OPTIMISERS, Schedule
 from net2net.models import STEMS
 

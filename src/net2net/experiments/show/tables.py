@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from net2net.experiments.findings import findings
-from net2net.experiments.formats import (
+from net2net.experiments.show.findings import findings
+from net2net.experiments.show.formats import (
     called,
     flops,
     flops_to,
@@ -17,7 +17,7 @@ from net2net.experiments.formats import (
     saved,
     steps,
 )
-from net2net.experiments.summary import Question, Summary
+from net2net.experiments.show.summary import Question, Summary
 
 WIDTH = 110
 """Columns that no table needs more of; a number that is cut off would be worse than a long line."""

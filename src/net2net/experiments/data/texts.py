@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from net2net.experiments.data import DataError, InMemory, by_hash
+from net2net.experiments.data.data import DataError, InMemory, by_hash
 
 CONTEXT = 64
 """Characters that a model sees at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from net2net.experiments.summary import Stat, StepsTo, Summary
+from net2net.experiments.show.summary import Stat, StepsTo, Summary
 
 
 def spread(stat: Stat, digits: int, scale: float = 1) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from net2net.experiments.formats import flops, heading, percent
-from net2net.experiments.summary import Question, Summary
+from net2net.experiments.show.formats import flops, heading, percent
+from net2net.experiments.show.summary import Question, Summary
 
 
 def tables(summary: Summary) -> str:

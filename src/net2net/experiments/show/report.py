@@ -9,14 +9,14 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from net2net.experiments import formats
-from net2net.experiments.faults import disk_told
-from net2net.experiments.findings import findings
-from net2net.experiments.markdown import tables
 from net2net.experiments.plan import TEACHER
-from net2net.experiments.plots import plot_question
-from net2net.experiments.results import Results
-from net2net.experiments.summary import Summary, summarise
+from net2net.experiments.run.faults import disk_told
+from net2net.experiments.run.results import Results
+from net2net.experiments.show import formats
+from net2net.experiments.show.findings import findings
+from net2net.experiments.show.markdown import tables
+from net2net.experiments.show.plots import plot_question
+from net2net.experiments.show.summary import Summary, summarise
 from net2net.experiments.tasks import title
 from net2net.files import write_whole
 
@@ -49,7 +49,7 @@ def render(results: Results, out: Path) -> Rendered:
 
 def _html(results: Results, summary: Summary, plots: dict[str, Path]) -> str:
     environment = Environment(
-        loader=PackageLoader("net2net.experiments", "."),
+        loader=PackageLoader("net2net.experiments.show", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

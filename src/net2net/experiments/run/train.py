@@ -16,10 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from net2net.errors import Net2NetError
-from net2net.experiments.data import Data
+from net2net.experiments.data.data import Data
 from net2net.experiments.lessons import Lesson, cross_entropy
 from net2net.experiments.machine import Machine, random_state, set_random_state
-from net2net.experiments.records import Evaluation
+from net2net.experiments.run.records import Evaluation
 from net2net.experiments.schedule import OPTIMISERS, Schedule
 
 

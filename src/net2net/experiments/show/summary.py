@@ -9,8 +9,8 @@ from statistics import fmean, stdev
 from net2net.experiments.figures import Arm
 from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER, Experiment
-from net2net.experiments.records import Run
-from net2net.experiments.results import NoResultsError, Results
+from net2net.experiments.run.records import Run
+from net2net.experiments.run.results import NoResultsError, Results
 from net2net.experiments.schedule import Schedule
 
 

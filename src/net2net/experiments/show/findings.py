@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from net2net.experiments.formats import called, flops, percent, saved, steps
 from net2net.experiments.plan import TEACHER
-from net2net.experiments.summary import Question, Row, Saving, Stat, StepsTo, Summary
+from net2net.experiments.show.formats import called, flops, percent, saved, steps
+from net2net.experiments.show.summary import Question, Row, Saving, Stat, StepsTo, Summary
 
 
 def findings(summary: Summary) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from net2net.errors import Net2NetError
 from net2net.experiments.machine import Machine
 from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.records import BrokenRunError, Run, read_run
+from net2net.experiments.run.records import BrokenRunError, Run, read_run
 from net2net.experiments.schedule import Schedule
 from net2net.files import write_whole
 

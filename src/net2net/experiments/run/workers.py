@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from net2net.experiments.faults import out_of_memory
 from net2net.experiments.plan import Experiment, Key
-from net2net.experiments.runner import Progress, Runner, finish
-from net2net.experiments.waiting import Queue
+from net2net.experiments.run.faults import out_of_memory
+from net2net.experiments.run.runner import Progress, Runner, finish
+from net2net.experiments.run.waiting import Queue
 
 
 class WorkerError(Exception):

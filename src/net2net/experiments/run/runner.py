@@ -10,15 +10,15 @@ from pathlib import Path
 
 from torch import nn
 
-from net2net.experiments import checkpoint
-from net2net.experiments.faults import disk_told, memory_told
-from net2net.experiments.life import Life
 from net2net.experiments.machine import environment
 from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.records import Run, Start, write_run
-from net2net.experiments.results import complete_run, run_paths
-from net2net.experiments.train import DivergedError
-from net2net.experiments.waiting import Queue
+from net2net.experiments.run import checkpoint
+from net2net.experiments.run.faults import disk_told, memory_told
+from net2net.experiments.run.life import Life
+from net2net.experiments.run.records import Run, Start, write_run
+from net2net.experiments.run.results import complete_run, run_paths
+from net2net.experiments.run.train import DivergedError
+from net2net.experiments.run.waiting import Queue
 
 logger = logging.getLogger(__name__)
 

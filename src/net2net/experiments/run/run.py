@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from net2net.experiments.faults import disk_told
 from net2net.experiments.plan import Experiment
-from net2net.experiments.results import RUNS, Results, load_results, save_experiment
-from net2net.experiments.runner import Progress, Runner, finish
-from net2net.experiments.waiting import Queue
-from net2net.experiments.workers import run_in_processes
+from net2net.experiments.run.faults import disk_told
+from net2net.experiments.run.results import RUNS, Results, load_results, save_experiment
+from net2net.experiments.run.runner import Progress, Runner, finish
+from net2net.experiments.run.waiting import Queue
+from net2net.experiments.run.workers import run_in_processes
 
 
 def run_experiment(

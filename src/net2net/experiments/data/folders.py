@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from net2net.experiments.data import EXAMPLES, DataError, by_hash, nested, shuffled
+from net2net.experiments.data.data import EXAMPLES, DataError, by_hash, nested, shuffled
 
 if TYPE_CHECKING:
     from PIL import Image

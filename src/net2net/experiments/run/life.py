@@ -11,8 +11,8 @@ from torch import nn
 from net2net.experiments.lessons import Lesson
 from net2net.experiments.methods import Origin
 from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.records import Evaluation, StageStart
-from net2net.experiments.train import Training
+from net2net.experiments.run.records import Evaluation, StageStart
+from net2net.experiments.run.train import Training
 
 
 class Life:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from net2net.experiments.records import Evaluation
+from net2net.experiments.run.records import Evaluation
 from net2net.files import write_whole
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from net2net.experiments.methods import Role
 from net2net.experiments.plan import TEACHER
-from net2net.experiments.results import Results
+from net2net.experiments.run.results import Results
 from net2net.experiments.tasks import title
 from net2net.files import write_whole
 
