@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,10 @@ def test_version_and_help() -> None:
     assert result.output.endswith(f", version {net2net.__version__}\n")
     output = CliRunner().invoke(cli.main, ["--help"]).output
     assert all(f"\n  {name} " in output for name in ("demo", "reproduce", "zoo"))
+
+
+def test_type_checkers_are_told_that_the_library_is_typed() -> None:
+    assert files("net2net").joinpath("py.typed").is_file()
 
 
 def test_the_library_imports_nothing_of_the_experiments() -> None:
