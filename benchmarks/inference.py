@@ -27,7 +27,7 @@ import net2net
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
 from net2net.plan.match import match
-from net2net.trace.hollow import skeleton
+from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, split_inputs, trace
 from net2net.zoo.environment import prepare
 
@@ -77,7 +77,7 @@ def timed(functions: dict[str, Callable[[], Any]], repeat: int) -> dict[str, flo
 
 def measure(model: nn.Module, inputs: Inputs, repeat: int) -> dict[str, Any]:
     """Seconds of the parts and of the baselines, and their ratios."""
-    traced = trace(skeleton(model), inputs)
+    traced = trace(meta_copy(model), inputs)
     args, kwargs = split_inputs(inputs)
 
     def inference() -> None:
@@ -87,7 +87,7 @@ def measure(model: nn.Module, inputs: Inputs, repeat: int) -> dict[str, Any]:
         match(found, found, method="replicate", balanced=True, seed=0)
 
     functions: dict[str, Callable[[], Any]] = {
-        "trace": lambda: trace(skeleton(model), inputs),
+        "trace": lambda: trace(meta_copy(model), inputs),
         "infer": inference,
         "widen": lambda: net2net.widen(model, 2.0, inputs, verify=False),
         "export": lambda: torch.export.export(model, args, kwargs, strict=False),

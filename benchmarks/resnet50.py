@@ -23,13 +23,13 @@ from torch import nn
 
 import net2net
 from net2net import growth
-from net2net.apply import surgery
+from net2net.apply import attributes
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
 from net2net.plan.match import match
 from net2net.plan.plan import WidenPlan
 from net2net.plan.widths import new_integers, new_shapes, resolve
-from net2net.trace.hollow import skeleton
+from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import trace
 
 HERE = Path(__file__).parent
@@ -64,23 +64,23 @@ def clone_all(model: nn.Module) -> list[torch.Tensor]:
 
 def stages(model: nn.Module, inputs: torch.Tensor, factor: float, repeat: int) -> dict[str, float]:
     """Seconds of each stage, and of the baselines."""
-    hollow = skeleton(model)
+    hollow = meta_copy(model)
     traced = trace(hollow, inputs)
     teacher = infer([traced])
     teacher.groups  # noqa: B018 (computed on first use; kept out of what follows)
     table = spaces_of(teacher)
     grown = resolve(table, teacher, model, factor)
     shapes = new_shapes(teacher, grown)
-    edits = surgery.edits(model, shapes, new_integers(table, teacher, grown))
-    wide = skeleton(model, shapes)
-    surgery.set_attributes(wide, edits)
+    edits = attributes.edits(model, shapes, new_integers(table, teacher, grown))
+    wide = meta_copy(model, shapes)
+    attributes.set_attributes(wide, edits)
     student = infer([trace(wide, inputs)])
     maps = match(teacher, student, method="replicate", balanced=True, seed=0)
     plan = WidenPlan.make(model, maps, edits, method="replicate", noise=0.0, seed=0)
     result = plan.apply(model)
     with torch.no_grad():
         return {
-            "trace": timed(lambda: trace(skeleton(model), inputs), repeat),
+            "trace": timed(lambda: trace(meta_copy(model), inputs), repeat),
             "infer": timed(lambda: infer([traced]).groups, repeat),
             "match": timed(
                 lambda: match(teacher, student, method="replicate", balanced=True, seed=0), repeat

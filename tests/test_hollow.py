@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from net2net.trace.hollow import Runner
+from net2net.trace.meta_copy import MetaInterpreter
 
 aten = torch.ops.aten
 
@@ -44,7 +44,7 @@ def form(result: Any) -> Any:
 
 @pytest.mark.parametrize("calls", CALLS.values(), ids=CALLS)
 def test_remembered_results_are_those_of_torch(calls: list[tuple[Any, tuple[Any, ...]]]) -> None:
-    runner = Runner()
+    runner = MetaInterpreter()
     for _ in range(2):
         for function, args in calls:
             result = runner.run(function, tuple(map(hollow, args)), {})
@@ -52,7 +52,7 @@ def test_remembered_results_are_those_of_torch(calls: list[tuple[Any, tuple[Any,
 
 
 def test_a_remembered_result_is_a_new_tensor() -> None:
-    runner = Runner()
+    runner = MetaInterpreter()
     x = torch.empty(3, device="meta")
     first, second = (runner.run(aten.relu.default, (x,), {}) for _ in range(2))
     assert first is not second
@@ -69,7 +69,7 @@ def test_a_remembered_result_is_a_new_tensor() -> None:
 def test_what_gives_its_argument_back_gives_each_its_own(
     function: Callable[..., Tensor], args: tuple[Any, ...], itself: bool
 ) -> None:
-    runner = Runner()
+    runner = MetaInterpreter()
     for _ in range(2):
         x = torch.empty(3, device="meta")
         result = runner.run(function, (x, *args), {})
@@ -87,5 +87,8 @@ def test_hollow_grouped_products_have_the_shapes_of_real_ones(
     left, right = torch.randn(a), torch.randn(b)
     real = F.grouped_mm(left, right, offs=ends)
     operation = torch.ops.aten._grouped_mm.default
-    assert Runner().run(operation, (left.to("meta"), right, ends), {}).shape == real.shape
-    assert Runner().run(operation, (left.to("meta"), right), {"offs": ends}).shape == real.shape
+    assert MetaInterpreter().run(operation, (left.to("meta"), right, ends), {}).shape == real.shape
+    assert (
+        MetaInterpreter().run(operation, (left.to("meta"), right), {"offs": ends}).shape
+        == real.shape
+    )

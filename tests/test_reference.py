@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import net2net
 from net2net import Growth, reference
 from net2net.apply.apply import FRESH, generator
-from net2net.plan.maps import random_pad, replicate
+from net2net.maps.methods import random_pad, replicate
 
 from .helpers import noise, randomise, tensors, widen
 

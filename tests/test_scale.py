@@ -14,7 +14,7 @@ import net2net
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
 from net2net.plan.match import match
-from net2net.trace.hollow import skeleton
+from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import trace
 
 SHORT, LONG = 100, 400
@@ -49,7 +49,7 @@ def residual(layers: int) -> nn.Module:
 
 def inference(model: nn.Module) -> Any:
     """Everything between the model and the maps."""
-    found = infer([trace(skeleton(model), INPUTS)])
+    found = infer([trace(meta_copy(model), INPUTS)])
     spaces_of(found)
     return match(found, found, method="replicate", balanced=True, seed=0)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net import Growth
-from net2net.infer.units import SHARE
+from net2net.infer.units import Role
 
 from . import test_branches, test_calls, test_cuts, test_layers, test_views
 from .helpers import EXACT, Case, noise, randomise, tensors, untouched, widen
@@ -146,7 +146,7 @@ def gradient(growth: Growth, name: str, old: Tensor) -> Tensor:
     for dim, role, number in growth.plan.tensors[name].axes if name in growth.plan.tensors else ():
         index = torch.tensor(growth.plan.maps[number])
         old = old.index_select(dim, index)
-        if role != SHARE:
+        if role != Role.CONSUMES:
             shape = [-1 if axis == dim else 1 for axis in range(old.ndim)]
             old = old / torch.bincount(index)[index].view(shape)
     return old

@@ -10,9 +10,9 @@ from functools import partial
 
 from torch import nn
 
-from net2net.apply import surgery
+from net2net.apply import attributes
 from net2net.apply.configs import config_edits
-from net2net.apply.literals import Exported, GraphModel, checksum, graph_of
+from net2net.apply.exported_graph import Exported, GraphModel, checksum, graph_of
 from net2net.errors import (
     GraphMismatchError,
     InputError,
@@ -24,19 +24,19 @@ from net2net.errors import (
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
+from net2net.maps.methods import PRESERVING, method_named
 from net2net.plan.feasible import nearest_feasible, pattern
-from net2net.plan.globs import counted, inner_axes, name_attributes
-from net2net.plan.maps import PRESERVING, method_named
+from net2net.plan.globs import counted, name_attributes, named_head_sizes
 from net2net.plan.match import match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan, WidenPlan
 from net2net.plan.rescale import factors
-from net2net.plan.stand_in import stand_in, with_values
-from net2net.plan.widths import Grown, Widths, new_integers, new_shapes, resolve
+from net2net.plan.value_proxy import value_proxy, with_values
+from net2net.plan.widths import SpaceGrowth, Widths, new_integers, new_shapes, resolve
 from net2net.report import Report, Row
-from net2net.trace.blank import described
 from net2net.trace.flops import flops
-from net2net.trace.hollow import named_tensors, skeleton
+from net2net.trace.input_spec import spec_of
+from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, check_model, trace
 from net2net.verify import Parity, verify
 
@@ -70,25 +70,30 @@ def analyse(
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
     is run with them. ``globs`` of widths tell whether heads grow inside, instead of in number."""
-    hollow, done, valued = traced(model, inputs)
+    meta, done, traced_with_values = traced(model, inputs)
     found = infer([done], on_unknown=on_unknown, grow_outputs=grow_outputs)
-    if valued:
+    if traced_with_values:
         _check_reached(found)
-        found = replace(found, valued=True)
+        found = replace(found, traced_with_values=True)
     else:
-        found = _with_training(hollow, inputs, found, on_unknown, grow_outputs)
-    if not (inner := inner_axes(found, model, globs)):
+        found = _with_training(meta, inputs, found, on_unknown, grow_outputs)
+    if not (head_size_axes := named_head_sizes(found, model, globs)):
         return found
-    again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inner=inner)
-    return replace(again, valued=valued)
+    again = infer(
+        found.traces,
+        on_unknown=on_unknown,
+        grow_outputs=grow_outputs,
+        head_size_axes=head_size_axes,
+    )
+    return replace(again, traced_with_values=traced_with_values)
 
 
 def traced(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Trace, bool]:
     """The copy of the model that was traced, its trace, and whether it has values: a skeleton has
     not, and where code branches on hidden values it does not run."""
-    hollow = skeleton(model)
+    meta = meta_copy(model)
     try:
-        return hollow, trace(hollow, inputs), False
+        return meta, trace(meta, inputs), False
     except InputError as error:
         log.info("traced with values, for without them: %s", error)
         whole = with_values(model)
@@ -96,13 +101,13 @@ def traced(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Trace, bool]:
 
 
 def _with_training(
-    hollow: nn.Module, inputs: Inputs, found: Inference, on_unknown: str, grow_outputs: bool
+    meta: nn.Module, inputs: Inputs, found: Inference, on_unknown: str, grow_outputs: bool
 ) -> Inference:
-    shapes = dict(named_tensors(hollow))
-    if all(shapes[name].ndim == 0 for name in found.unseen):
+    shapes = dict(named_tensors(meta))
+    if all(shapes[name].ndim == 0 for name in found.unused):
         return found
     try:
-        training = trace(hollow, inputs, training=True)
+        training = trace(meta, inputs, training=True)
     except InputError as error:
         log.info("not traced in training mode: %s", error)
         return found
@@ -112,8 +117,8 @@ def _with_training(
 def _check_reached(found: Inference) -> None:
     """What these inputs do not reach, others may: an expert that stayed narrow would fail there."""
     names = found.traces[0].names.values()
-    reached = {pattern(name) for name in names if name not in found.unseen}
-    missed = [name for name in found.unseen if pattern(name) in reached]
+    reached = {pattern(name) for name in names if name not in found.unused}
+    missed = [name for name in found.unused if pattern(name) in reached]
     if missed:
         raise InputError(
             f"the code branches on hidden values, and on these inputs it does not reach "
@@ -222,7 +227,7 @@ def _graph_instead(
 ) -> tuple[GraphModel, Exported, tuple[str, ...]]:
     """A graph of the model to grow where the student of its class failed, and what to say of it."""
     try:
-        shapes = described(inputs)
+        shapes = spec_of(inputs)
         graph = graph_of(model, shapes)
     except (UnsupportedModelError, InputError) as reason:
         raise GraphMismatchError(
@@ -255,15 +260,19 @@ def _grow(
     table = spaces_of(teacher)
     grown = resolve(table, teacher, base, widths)
 
-    def wider(grown: list[Grown], edits: Sequence[surgery.Edit]) -> nn.Module:
+    def wider(grown: list[SpaceGrowth], edits: Sequence[attributes.Edit]) -> nn.Module:
         shapes = new_shapes(teacher, grown)
-        made = stand_in(base, teacher, grown) if teacher.valued else skeleton(base, shapes)
-        surgery.set_attributes(made, edits)
+        made = (
+            value_proxy(base, teacher, grown)
+            if teacher.traced_with_values
+            else meta_copy(base, shapes)
+        )
+        attributes.set_attributes(made, edits)
         return made
 
-    def attempt(grown: list[Grown]) -> tuple[Inference, WidenPlan, OutputMaps]:
+    def attempt(grown: list[SpaceGrowth]) -> tuple[Inference, WidenPlan, OutputMaps]:
         integers = new_integers(table, teacher, grown)
-        edits = surgery.edits(base, new_shapes(teacher, grown), integers)
+        edits = attributes.edits(base, new_shapes(teacher, grown), integers)
         student = _infer_student(wider(grown, edits), inputs, teacher, on_unknown, open_end)
         maps = match(teacher, student, method=method, balanced=balanced, seed=seed)
         rescaled = factors(teacher, student, {axis: one.index for axis, one in maps.items()})
@@ -322,7 +331,12 @@ def _infer_student(
             f"the wider student returns {new}, and the teacher {old}: a size is written into the "
             f"model's code. {advice}"
         )
-    return infer(found, on_unknown=on_unknown, grow_outputs=grow_outputs, inner=teacher.inner)
+    return infer(
+        found,
+        on_unknown=on_unknown,
+        grow_outputs=grow_outputs,
+        head_size_axes=teacher.head_size_axes,
+    )
 
 
 def check(
@@ -345,7 +359,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _row(one: Grown) -> Row:
+def _row(one: SpaceGrowth) -> Row:
     others = [module for module in one.space.modules if module != one.space.name]
     notes = [one.note] if one.note else []
     if others and one.space.ties:
@@ -364,7 +378,7 @@ PASSING = frozenset(
 """Operations that hand units on; what is left of a space's ties brings modules together."""
 
 
-def _left(grown: list[Grown]) -> tuple[str, ...]:
+def _left(grown: list[SpaceGrowth]) -> tuple[str, ...]:
     """Spaces that were asked to grow and did not."""
     still = [one for one in grown if one.new == one.space.size and one.note]
     return tuple(f"'{one.space.name}' stays at {one.new}: {one.note}" for one in still)
@@ -377,7 +391,7 @@ def _notes(teacher: Inference, exact: bool, method: str, noise: float) -> tuple[
     elif not exact:
         notes.append(f"noise of {noise:g} breaks symmetry, so the function is kept only roughly")
     shapes = {name: t for trace in teacher.traces for t, name in trace.names.items()}
-    unread = [n for n in teacher.unseen if teacher.traces[0].shapes[shapes[n]]]
+    unread = [n for n in teacher.unused if teacher.traces[0].shapes[shapes[n]]]
     if unread:
         notes.append(f"left as they are, for no operation read them: {', '.join(unread)}")
     return tuple(notes)

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from net2net.apply.apply import with_tensors
 from net2net.errors import InputError, VerificationError
 from net2net.plan.outputs import OutputMaps, counterparts
-from net2net.trace.hollow import named_tensors
+from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs, split_inputs, tensors_of
 
 ROUNDING = {

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from net2net.infer.units import MAKE, SHARE
-from net2net.trace.hollow import copied, named_tensors
+from net2net.infer.units import Role
+from net2net.trace.meta_copy import copied, named_tensors
 
 FRESH = -1
 """In place of a teacher's position: the unit copies nothing."""
@@ -52,7 +52,7 @@ def grow_tensor(
     for step in sorted(steps, key=lambda step: -step.dim):
         index = torch.from_numpy(np.maximum(step.index, 0)).to(tensor.device)
         result = result.index_select(step.dim, index)
-        if step.role == SHARE:
+        if step.role == Role.CONSUMES:
             used = np.maximum(step.index, 0)
             copies = np.where(
                 step.index >= 0, np.bincount(used[step.index >= 0], minlength=1)[used], 1
@@ -62,12 +62,12 @@ def grow_tensor(
                 result /= torch.from_numpy(copies).to(result).reshape(shape)
             if (step.index == ABSENT).any():
                 _region(result, step.dim, step.index == ABSENT).zero_()
-    weight = any(step.role in (MAKE, SHARE) for step in steps) and tensor.ndim > 1
+    weight = any(step.role in (Role.PRODUCES, Role.CONSUMES) for step in steps) and tensor.ndim > 1
     for step in steps:
         fresh = step.index == FRESH
         if fresh.any():
             _fill_fresh(result, tensor, step.dim, fresh, name if weight else None, seed)
-        if noise and step.role == MAKE and weight:
+        if noise and step.role == Role.PRODUCES and weight:
             _add_noise(result, step, noise * float(tensor.std(correction=0)), name, seed)
     return result
 

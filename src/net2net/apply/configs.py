@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from net2net.apply.surgery import Edit, get_attribute, set_attributes
+from net2net.apply.attributes import Edit, get_attribute, set_attributes
 from net2net.errors import InputError
-from net2net.trace.hollow import META, copied, named_tensors
+from net2net.trace.meta_copy import META, copied, named_tensors
 from net2net.trace.trace import Inputs, Ref, Trace, trace
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _read(done: Trace, path: str) -> set[tuple[str, str]]:
     return {
         ("" if module == path else module.removeprefix(prefix), attribute)
         for op in done.ops
-        for named in op.named.values()
+        for named in op.traced_ints.values()
         for module, attribute in named.values
         if module == path or module.startswith(prefix)
     }

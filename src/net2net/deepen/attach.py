@@ -12,22 +12,22 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from net2net.deepen.blocks import ACTIVATIONS, LAYERS, NORMS, built, described
-from net2net.deepen.identity import Insertion, new_block
-from net2net.deepen.ranges import values_of
 from net2net.errors import DepthError
+from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec, block_spec
+from net2net.identity.insertion import Insertion, new_block
+from net2net.identity.ranges import values_of
 from net2net.infer.inference import Inference
 from net2net.trace.trace import Call, Trace
 
 WORKING = (*LAYERS, *NORMS)
 ELEMENTWISE = tuple(ACTIVATIONS.values())
 
-Block = Callable[[int], nn.Module]
+BlockBuilder = Callable[[int], nn.Module]
 """From a number of channels (or features) to a block that keeps it."""
 
 
 def attached(
-    found: Inference, calls: Sequence[tuple[Trace, Call]], count: int, block: Block
+    found: Inference, calls: Sequence[tuple[Trace, Call]], count: int, block: BlockBuilder
 ) -> Insertion:
     """``count`` such blocks after the module that these calls are of.
 
@@ -54,7 +54,9 @@ def attached(
     raise refused[0]
 
 
-def _fitted(calls: Sequence[tuple[Trace, Call]], axis: int, count: int, block: Block) -> Insertion:
+def _fitted(
+    calls: Sequence[tuple[Trace, Call]], axis: int, count: int, block: BlockBuilder
+) -> Insertion:
     """The insertion, if the block takes its features from this axis and keeps all shapes."""
     path = calls[0][1].path
     shapes = [trace.shapes[call.outputs[0]] for trace, call in calls]
@@ -67,7 +69,7 @@ def _fitted(calls: Sequence[tuple[Trace, Call]], axis: int, count: int, block: B
             f"{where} cannot be built for {channels} channels: {type(error).__name__}: {error}. "
             "Give a function from a number of channels to a module."
         ) from error
-    data = described(made, where)
+    data = block_spec(made, where)
     norms = [name for name, part in made.named_modules() if isinstance(part, NORMS)]
     insertion = Insertion(path, {}, count, norms=norms, new=data)
     _check_axes(made, where, len(shapes[0]), axis)
@@ -106,7 +108,7 @@ def _check_axes(made: nn.Module, where: str, ndim: int, axis: int) -> None:
 def _check_activations(calls: Sequence[tuple[Trace, Call]], insertion: Insertion) -> None:
     """As all before it are identities, an activation gets what the module puts out, and has to
     leave that as it is: for an idempotent one, what itself has put out (paper, section 2.4)."""
-    for name, part in built(insertion.new).eval().named_modules():
+    for name, part in block_from_spec(insertion.new).eval().named_modules():
         if not isinstance(part, ELEMENTWISE):
             continue
         for trace, call in calls:

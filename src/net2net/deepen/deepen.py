@@ -19,23 +19,23 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from net2net.deepen.attach import Block, attached
-from net2net.deepen.blocks import ACTIVATIONS, LAYERS
-from net2net.deepen.calibrate import calibrated
-from net2net.deepen.identity import DeepenPlan, Insertion, identity_block
-from net2net.deepen.ranges import scalars
+from net2net.deepen.attach import BlockBuilder, attached
 from net2net.errors import DepthError, InputError
 from net2net.growth import Growth, analyse, check, count_parameters, traced
+from net2net.identity.blocks import ACTIVATIONS, LAYERS
+from net2net.identity.calibrate import calibrated
+from net2net.identity.insertion import DeepenPlan, Insertion, identity_block
+from net2net.identity.ranges import scalars
 from net2net.infer.inference import Inference
 from net2net.plan.globs import matching
 from net2net.report import Report, Row
 from net2net.trace.flops import flops
-from net2net.trace.hollow import copied, named_tensors
+from net2net.trace.meta_copy import copied, named_tensors
 from net2net.trace.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
 
 log = logging.getLogger(__name__)
 
-Depths = Mapping[str, int | tuple[int, Block]]
+Depths = Mapping[str, int | tuple[int, BlockBuilder]]
 
 
 def deepen(
@@ -181,8 +181,8 @@ def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
 
 def _next(trace: Trace, tensor: int) -> Op | None:
     """The operation that alone consumes a tensor, or None. In place, it consumes all there was."""
-    users = [op for op in trace.ops if any(ref.id == tensor for ref in op.reads)]
-    producer = next((i for i, op in enumerate(trace.ops) if Ref(tensor) in op.makes), None)
+    users = [op for op in trace.ops if any(ref.id == tensor for ref in op.inputs)]
+    producer = next((i for i, op in enumerate(trace.ops) if Ref(tensor) in op.outputs), None)
     users = [
         op for op in users if op is not (trace.ops[producer] if producer is not None else None)
     ]
@@ -244,7 +244,7 @@ def _follow(
         else:
             skipped = type(part).__name__
         at = op.path
-        op = _next(trace, op.makes[0].id)
+        op = _next(trace, op.outputs[0].id)
     none: Activation = ("", "", ())
     if op is None or op.kind not in ACTIVATIONS:
         return at, norm, none, skipped
@@ -292,7 +292,7 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
             f"the output of '{path}' has no axis of hidden units. "
             "Choose a linear or convolution layer."
         )
-    units = found.component[channel.labels]
+    units = found.component[channel.ids]
     place = {int(unit): j for j, unit in enumerate(units.tolist())}
     layers = {}
     norms = []
@@ -300,7 +300,7 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
         full = f"{path}.{name}" if name else path
         if isinstance(part, LAYERS):
             axis = next(a for a in found.numbers if a.name == f"{full}.weight" and a.dim == 0)
-            rows = [place.get(int(u), -1) for u in found.labels(found.numbers[axis]).tolist()]
+            rows = [place.get(int(u), -1) for u in found.ids(found.numbers[axis]).tolist()]
             if -1 in rows:  # a layer before the last: it hands on what the block put out before
                 if len(rows) != len(place):
                     raise DepthError(

@@ -14,11 +14,11 @@ from typing import Any
 
 from net2net.errors import UnknownOperationError
 from net2net.infer import rules
-from net2net.infer.algebra import Count, Site
+from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference
-from net2net.infer.inside import Product, Taking, takers
+from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
-from net2net.infer.units import FOLLOW, MAKE, NONE, SHARE, Axis, Labels, Units
+from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
 from net2net.infer.values import Part, Value
 from net2net.trace.trace import Op, Ref, Trace, refs
 
@@ -50,10 +50,10 @@ ALIKE = EVEN | {
 
 def infer(
     traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False,
-    inner: Collection[Axis] = (),
+    head_size_axes: Collection[Axis] = (),
 ) -> Inference:  # fmt: skip
     """Find the units and spaces of a model from its traces (evaluation, and training if needed).
-    ``inner``: parameter axes on which heads grow inside, and not in number.
+    ``head_size_axes``: parameter axes on which heads grow inside, and not in number.
 
     Raises:
         UnknownOperationError: an operation on hidden units has no rule, and ``on_unknown`` is
@@ -61,15 +61,17 @@ def infer(
     """
     units, counts, reads = Units(), list[Count](), dict[int, list[Read]]()
     products: list[Product] = []
-    leaves: dict[str, Value] = {}
+    parameters: dict[str, Value] = {}
     all_values = []
     for number, trace in enumerate(traces):
         values: dict[int, Value] = {}
         for tensor, name in trace.names.items():
-            if name not in leaves:
-                leaves[name] = _leaf(units, name, trace.shapes[tensor])
-            values[tensor] = leaves[name]
-        units.inner = {leaf for leaf, axis in enumerate(units.axes) if axis in inner}
+            if name not in parameters:
+                parameters[name] = _parameter(units, name, trace.shapes[tensor])
+            values[tensor] = parameters[name]
+        units.head_size_axes = {
+            number for number, axis in enumerate(units.axes) if axis in head_size_axes
+        }
         walk = Walk(trace, values, units, counts, reads, on_unknown)
         needed = _needed(trace)
         for position, op in enumerate(trace.ops):
@@ -78,56 +80,56 @@ def infer(
         units.idle = False
         for where, tensor in trace.outputs.items():
             for part in values[tensor].parts if tensor in values else ():
-                if grow_outputs and values[tensor].live:
-                    units.read.append(part.labels.reshape(-1))
+                if grow_outputs and values[tensor].depends_on_input:
+                    units.read.append(part.ids.reshape(-1))
                     continue
-                units.fix(part.labels.reshape(-1), f"it is an axis of the model's output{where}")
+                units.fix(part.ids.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
-        products += [Product(number, op, labels) for op, labels in walk.products]
-    taking = _take_shares(units, products, traces, all_values)
-    _share_before(units, reads, leaves)
-    read = {ref.id for trace in traces for op in trace.ops for ref in op.reads}
-    unseen = [
+        products += [Product(number, op, ids) for op, ids in walk.products]
+    absorbing = _find_absorbers(units, products, traces, all_values)
+    _share_before(units, reads, parameters)
+    read = {ref.id for trace in traces for op in trace.ops for ref in op.inputs}
+    unused = [
         name
         for t in traces[:1]
         for tensor, name in t.names.items()
         if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
     ]
     return Inference(
-        units, units.components(), all_values, list(traces), counts, unseen, inner=inner,
-        taking=taking,
+        units, units.components(), all_values, list(traces), counts, unused,
+        head_size_axes=head_size_axes, absorbers=absorbing,
     )  # fmt: skip
 
 
-def _take_shares(
+def _find_absorbers(
     units: Units, products: Sequence[Product], traces: Sequence[Trace],
     values: Sequence[Mapping[int, Value]],
-) -> list[Taking]:  # fmt: skip
+) -> list[ShareAbsorber]:  # fmt: skip
     """What takes the shares of every product; a product for which nothing does fixes its units."""
     found = []
-    for product, taking in zip(products, takers(products, traces, values, units), strict=True):
-        if taking is None:
+    for product, absorber in zip(products, absorbers(products, traces, values, units), strict=True):
+        if absorber is None:
             units.fix(
-                product.labels,
+                product.ids,
                 f"{product.op.name} in '{product.op.path}' sums the product of two activations "
                 "over features of heads, and no weight before it can take the shares",
             )
         else:
-            found.append(taking)
+            found.append(absorber)
     return found
 
 
 def _share_before(
-    units: Units, reads: Mapping[int, Sequence[Read]], leaves: Mapping[str, Value]
+    units: Units, reads: Mapping[int, Sequence[Read]], parameters: Mapping[str, Value]
 ) -> None:
     """What makes units and reads them is copied, if what comes before can take its shares."""
     for number, found in reads.items():
         names = shares_before(found) if len(units.roles[number]) > 1 else None
-        scales = [leaf for name in names or () for leaf in leaves[name].leaves[0]]
-        if scales and all(units.roles[leaf] == {FOLLOW} for leaf in scales):
-            units.roles[number].discard(SHARE)
-            for leaf in scales:
-                units.roles[leaf] = {SHARE}
+        scales = [scale for name in names or () for scale in parameters[name].parameter_axes[0]]
+        if scales and all(units.roles[scale] == {Role.ALIGNS} for scale in scales):
+            units.roles[number].discard(Role.CONSUMES)
+            for scale in scales:
+                units.roles[scale] = {Role.CONSUMES}
 
 
 def _needed(trace: Trace) -> set[int]:
@@ -136,8 +138,8 @@ def _needed(trace: Trace) -> set[int]:
     read = set(trace.outputs.values())
     needed = set()
     for position, op in reversed(list(enumerate(trace.ops))):
-        inputs = {ref.id for ref in op.reads}
-        outputs = {ref.id for ref in op.makes}
+        inputs = {ref.id for ref in op.inputs}
+        outputs = {ref.id for ref in op.outputs}
         told = not outputs  # a number that code branches on
         if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
             needed.add(position)
@@ -153,10 +155,10 @@ def _filled(trace: Trace) -> set[int]:
     hidden = set(trace.names)
     for op in trace.ops:
         kind = op.kind
-        values = [] if kind in UNIFORM else op.reads[: 1 if kind in TYPED else None]
+        values = [] if kind in UNIFORM else op.inputs[: 1 if kind in TYPED else None]
         if not hidden.intersection(ref.id for ref in values):
             continue
-        hidden.update(ref.id for ref in op.makes)
+        hidden.update(ref.id for ref in op.outputs)
         target = next(iter(op.args.values()), None)
         if op.name.endswith("_") and isinstance(target, Ref):
             bases = _bases(trace, target.id)
@@ -174,14 +176,14 @@ def _bases(trace: Trace, tensor: int) -> list[int]:
     return found
 
 
-def _leaf(units: Units, name: str, shape: tuple[int, ...]) -> Value:
+def _parameter(units: Units, name: str, shape: tuple[int, ...]) -> Value:
     """A parameter or buffer: every axis has units of its own."""
-    parts, leaves = [], {}
+    parts, parameter_axes = [], {}
     for dim, size in enumerate(shape):
-        number, labels = units.new(name, dim, size)
-        parts.append(Part((dim,), labels))
-        leaves[dim] = frozenset([number])
-    return Value(shape, tuple(parts), leaves)
+        number, ids = units.new(name, dim, size)
+        parts.append(Part((dim,), ids))
+        parameter_axes[dim] = frozenset([number])
+    return Value(shape, tuple(parts), parameter_axes)
 
 
 class Walk:
@@ -198,13 +200,13 @@ class Walk:
         self.reads = reads
         self.on_unknown = on_unknown
         self.filled = _filled(trace)
-        self.products: list[tuple[Op, Labels]] = []
+        self.products: list[tuple[Op, UnitIds]] = []
         """Sums over the features inside heads."""
 
     def value(self, ref: Ref) -> Value:
         """A tensor nothing was said of is an input: it has no units, and it is live."""
         if ref.id not in self.values:
-            self.values[ref.id] = Value(self.trace.shapes[ref.id], live=True)
+            self.values[ref.id] = Value(self.trace.shapes[ref.id], depends_on_input=True)
         return self.values[ref.id]
 
     def bind(self, item: Any) -> Any:
@@ -215,55 +217,61 @@ class Walk:
         return item
 
     def step(self, op: Op) -> None:
-        outputs = op.makes
+        outputs = op.outputs
         if not outputs:
             return
-        inputs = [self.value(ref) for ref in op.reads]
-        live = any(value.live for value in inputs)
+        inputs = [self.value(ref) for ref in op.inputs]
+        depends_on_input = any(value.depends_on_input for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
         kind = op.kind
-        uniform = kind in UNIFORM or (
-            kind in ALIKE and bool(inputs) and all(value.uniform for value in inputs)
+        constant = kind in UNIFORM or (
+            kind in ALIKE and bool(inputs) and all(value.constant for value in inputs)
         )
         if not any(value.parts for value in inputs) and kind not in EVEN:
             results = [Value(shape) for shape in shapes]
         else:
-            results = self._apply(op, shapes, inputs, live)
-        if uniform:
-            results = [replace(result, uniform=True) for result in results]
-        if op.named and not self.filled.intersection(ref.id for ref in outputs):
+            results = self._apply(op, shapes, inputs, depends_on_input)
+        if constant:
+            results = [replace(result, constant=True) for result in results]
+        if op.traced_ints and not self.filled.intersection(ref.id for ref in outputs):
             # what is filled gets its units from what it is filled with
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
-            parts = tuple(Part(p.axes, self.units.passed_on(p.labels)) for p in result.parts)
-            even = result.even if kind in EVEN else frozenset[int]()
-            result = replace(result, parts=parts, even=even)
+            parts = tuple(Part(p.axes, self.units.through_op(p.ids)) for p in result.parts)
+            constant_axes = result.constant_axes if kind in EVEN else frozenset[int]()
+            result = replace(result, parts=parts, constant_axes=constant_axes)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
             if ref.id in self.filled and ref.id not in self.values and not result.parts:
-                self.values[ref.id] = replace(_leaf(self.units, "", shape), leaves={}, live=True)
+                self.values[ref.id] = replace(
+                    _parameter(self.units, "", shape), parameter_axes={}, depends_on_input=True
+                )
             elif ref.id not in self.filled or ref.id not in self.values:
-                leaves = {} if live else result.leaves
-                self.values[ref.id] = replace(result, live=live, leaves=leaves)
+                parameter_axes = {} if depends_on_input else result.parameter_axes
+                self.values[ref.id] = replace(
+                    result, depends_on_input=depends_on_input, parameter_axes=parameter_axes
+                )
         if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
             for base in _bases(self.trace, target.id):
                 written = self.value(Ref(base))
-                self.values[base] = replace(written, uniform=False, even=frozenset())
+                self.values[base] = replace(written, constant=False, constant_axes=frozenset())
 
     def _sized(self, op: Op, value: Value) -> Value:
         """Where a tensor is the same all along an axis whose size code reads from an attribute,
         positions are units, so that what they meet tells how the attribute grows."""
         parts = list(value.parts)
-        for argument, axis in op.named:
+        for argument, axis in op.traced_ints:
             if argument == "repeats" and axis < 0:
                 axis = value.dim(op.args["dim"] or 0)
-            alike = argument in {"size", "repeats"} and (value.uniform or axis in value.even)
+            alike = argument in {"size", "repeats"} and (
+                value.constant or axis in value.constant_axes
+            )
             if alike and axis >= 0 and value.part(axis) is None:
                 parts.append(Part((axis,), self.units.new("", axis, value.shape[axis])[1]))
         return replace(value, parts=tuple(parts))
 
     def _apply(
-        self, op: Op, shapes: list[tuple[int, ...]], inputs: Sequence[Value], live: bool
+        self, op: Op, shapes: list[tuple[int, ...]], inputs: Sequence[Value], depends_on_input: bool
     ) -> list[Value]:
         function = rules.find(op.name)
         if function is None:
@@ -271,14 +279,14 @@ class Walk:
                 raise UnknownOperationError(unknown_message(op))
             for value in inputs:
                 for part in value.parts:
-                    self.units.fix(part.labels, f"{op.name} in '{op.path}' has no rule")
+                    self.units.fix(part.ids, f"{op.name} in '{op.path}' has no rule")
             return [Value(shape) for shape in shapes]
-        site = Site(
+        site = OpSite(
             op, {name: self.bind(item) for name, item in op.args.items()}, shapes,
             self.units, self.counts,
             {
                 place: self.trace.constants[ref.id]
-                for place, ref in enumerate(op.reads)
+                for place, ref in enumerate(op.inputs)
                 if ref.id in self.trace.constants
             },
             {
@@ -289,23 +297,22 @@ class Walk:
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
-        passed_on = set() if live else _leaves(results)
-        for leaf in _leaves(inputs) - passed_on:
-            role = SHARE if leaf in site.shared else MAKE if leaf in site.made else FOLLOW
-            self.units.roles[leaf].add(role)
-        for leaf in site.shared & passed_on:
-            self.units.roles[leaf].add(SHARE)
-        self.products += [(op, labels) for labels in site.inside]
-        data = [ref.id for ref in op.reads if self.value(ref).live]
-        for leaf in site.shared:
-            read = Read(self.trace, op, data[0] if len(data) == 1 else NONE)
-            self.reads.setdefault(leaf, []).append(read)
+        passed_on = set() if depends_on_input else _parameter_axes(results)
+        for number in _parameter_axes(inputs) - passed_on:
+            self.units.roles[number].add(site.role(number))
+        for number in site.shared & passed_on:
+            self.units.roles[number].add(Role.CONSUMES)
+        self.products += [(op, ids) for ids in site.head_products]
+        data = [ref.id for ref in op.inputs if self.value(ref).depends_on_input]
+        for number in site.shared:
+            read = Read(self.trace, op, data[0] if len(data) == 1 else NO_UNIT)
+            self.reads.setdefault(number, []).append(read)
         return results
 
 
-def _leaves(values: Iterable[Value]) -> set[int]:
+def _parameter_axes(values: Iterable[Value]) -> set[int]:
     """The parameter axes that these tensors are made of."""
-    return {leaf for value in values for axis in value.leaves.values() for leaf in axis}
+    return {number for value in values for axis in value.parameter_axes.values() for number in axis}
 
 
 def unknown_message(op: Op) -> str:

@@ -14,20 +14,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from net2net.infer.algebra import Count
-from net2net.infer.inside import Taking
-from net2net.infer.units import (
-    FOLLOW,
-    MAKE,
-    NONE,
-    SHARE,
-    Axis,
-    Labels,
-    Units,
-    distinct,
-    joined,
-    runs,
-)
+from net2net.infer.head_size import ShareAbsorber
+from net2net.infer.relations import Count
+from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, joined, runs
 from net2net.infer.values import Value
 from net2net.trace.trace import Trace
 
@@ -36,16 +25,18 @@ from net2net.trace.trace import Trace
 class Group:
     """All components of one signature.
 
-    ``places``: parameter axis → how many positions each component has on it. Components are in
-    the order in which they first appear. ``fixed``: why they can't grow, or None. ``uniform``: why
-    copies must be even.
+    Attributes:
+        places: parameter axis → how many positions each component has on it.
+        components: in the order in which they first appear.
+        fixed: why they cannot grow, or None.
+        equal_copies: why all need equally many copies, or None.
     """
 
     key: int
     places: dict[Axis, int]
-    components: Labels
+    components: UnitIds
     fixed: str | None
-    uniform: str | None
+    equal_copies: str | None
 
     @property
     def size(self) -> int:
@@ -57,27 +48,27 @@ class Inference:
     """The units of a model, found from its traces."""
 
     units: Units
-    component: Labels
+    component: UnitIds
     """Component of every unit."""
     values: list[dict[int, Value]]
     """For every trace, tensor number → value."""
     traces: list[Trace]
     counts: list[Count]
-    unseen: list[str]
+    unused: list[str]
     """Parameters and buffers that no operation read."""
-    inner: Collection[Axis] = ()
+    head_size_axes: Collection[Axis] = ()
     """Parameter axes on which heads grow inside, and not in number."""
-    taking: list[Taking] = field(default_factory=list)
+    absorbers: list[ShareAbsorber] = field(default_factory=list)
     """What takes the shares of sums over the features inside heads."""
-    valued: bool = False
+    traced_with_values: bool = False
     """The model was run with values, since its code branches on them."""
 
-    def labels(self, axis: int) -> Labels:
+    def ids(self, axis: int) -> UnitIds:
         """Components along the parameter axis with this number."""
         return self.component[self.units.starts[axis] : self.units.starts[axis + 1]]
 
     @cached_property
-    def slot(self) -> Labels:
+    def slot(self) -> UnitIds:
         """The place of every unit within its component. Units that are the same have the same
         place; others are numbered by signature, and those that are alike in that too (the features
         of a head) in the order in which they were made, whatever order they are read in."""
@@ -85,7 +76,7 @@ class Inference:
         classes = np.flatnonzero(same == np.arange(len(same)))  # a class is named by its first unit
         number = np.empty(len(same), dtype=np.int64)
         number[classes] = np.arange(len(classes))
-        of: Labels = number[same]
+        of: UnitIds = number[same]
         origin = self.units.origins()
         passing = np.flatnonzero(origin != np.arange(len(origin)))
         first, made = classes.copy(), classes.copy()
@@ -97,10 +88,10 @@ class Inference:
         begin, size = runs(self.component[classes][order])
         rank = np.empty(len(classes), dtype=np.int64)
         rank[order] = np.arange(len(classes)) - np.repeat(begin, size)
-        slots: Labels = rank[of]
+        slots: UnitIds = rank[of]
         return slots
 
-    def slots(self, axis: int) -> Labels:
+    def slots(self, axis: int) -> UnitIds:
         """Slots along the parameter axis with this number."""
         return self.slot[self.units.starts[axis] : self.units.starts[axis + 1]]
 
@@ -116,7 +107,7 @@ class Inference:
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
         owner, axis, count = self._places
-        (said, fixed), uniform = self._fixed, self._reasons(self.units.uniform)
+        (said, fixed), equal_copies = self._fixed, self._reasons(self.units.equal_copies)
         firsts = np.zeros(len(self.component), dtype=bool)
         firsts[[found[0] for found in self.members.values()]] = True
         places: dict[int, dict[Axis, int]] = defaultdict(dict)
@@ -129,26 +120,26 @@ class Inference:
                 places=places[int(found[0])],
                 components=found,
                 fixed=_first(said, fixed[found]),
-                uniform=_first(self.units.uniform, uniform[found]),
+                equal_copies=_first(self.units.equal_copies, equal_copies[found]),
             )
         return self._held(result)
 
     @cached_property
-    def _fixed(self) -> tuple[list[tuple[Labels, str]], Labels]:
+    def _fixed(self) -> tuple[list[tuple[UnitIds, str]], UnitIds]:
         """What was said of units that stay, and for every component the first that it is told."""
         said = [*self.units.fixed, *self._bad_roles()]
         return said, self._reasons(said)
 
-    def stays(self, components: Labels) -> NDArray[np.bool_]:
-        """Which of these cannot grow; ``NONE`` cannot."""
+    def stays(self, components: UnitIds) -> NDArray[np.bool_]:
+        """Which of these cannot grow; ``NO_UNIT`` cannot."""
         reasons = self._fixed[1]
         stays: NDArray[np.bool_] = np.not_equal(
-            np.where(components == NONE, 0, reasons[components]), NONE
+            np.where(components == NO_UNIT, 0, reasons[components]), NO_UNIT
         )
         return stays
 
     @cached_property
-    def members(self) -> dict[int, Labels]:
+    def members(self) -> dict[int, UnitIds]:
         """Signature → the components of its group, in the order in which they first appear."""
         owned = np.zeros(len(self.component), dtype=bool)
         owned[self.component[self._named[0]]] = True
@@ -163,23 +154,24 @@ class Inference:
         return {int(keys[group]): found[group] for group in np.argsort(first)}
 
     @cached_property
-    def group_of(self) -> Labels:
-        """Component → number of its group in ``groups``; ``NONE`` for those of no parameter."""
-        result = np.full(len(self.component), NONE)
+    def group_of(self) -> UnitIds:
+        """Component → number of its group in ``groups``; ``NO_UNIT`` for those of no parameter."""
+        result = np.full(len(self.component), NO_UNIT)
         for number, found in enumerate(self.members.values()):
             result[found] = number
         return result
 
-    def groups_on(self, labels: Labels) -> list[int]:
+    def groups_on(self, ids: UnitIds) -> list[int]:
         """The numbers of the groups that these units belong to."""
-        found = distinct(self.group_of[self.component[labels]])[0].tolist()
-        return [number for number in found if number != NONE]
+        found = distinct(self.group_of[self.component[ids]])[0].tolist()
+        return [number for number in found if number != NO_UNIT]
 
     def _held(self, groups: dict[int, Group]) -> dict[int, Group]:
         """Units that the code cuts in proportion with units that stay have to stay as well."""
         keys = list(groups)
         cuts = [
-            {keys[number] for number in self.groups_on(block[block != NONE])} for block in self.cuts
+            {keys[number] for number in self.groups_on(block[block != NO_UNIT])}
+            for block in self.position_splits
         ]
         while True:
             held = {
@@ -195,14 +187,14 @@ class Inference:
             groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
 
     @cached_property
-    def cuts(self) -> list[Labels]:
+    def position_splits(self) -> list[UnitIds]:
         """The coupled blocks that the code cuts by position."""
-        return [block for block in self.units.coupled if self._is_cut(block)]
+        return [block for block in self.units.split_blocks if self._is_position_split(block)]
 
-    def _is_cut(self, block: Labels) -> bool:
+    def _is_position_split(self, block: UnitIds) -> bool:
         """Whether neither the rows of a coupled block (those that stay aside: the one key head
         of many query heads) nor its columns are bundles."""
-        if (block == NONE).any():
+        if (block == NO_UNIT).any():
             return True
         components = self.component[block]
         rows = (components == components[:, :1]).all(axis=1)
@@ -210,7 +202,7 @@ class Inference:
         return not ((rows | stay).all() or (components == components[:1]).all())
 
     @cached_property
-    def _named(self) -> tuple[Labels, Labels]:
+    def _named(self) -> tuple[UnitIds, UnitIds]:
         """Every unit of a parameter axis, and the axis."""
         sizes = np.diff(self.units.starts)
         named = np.ones(len(sizes), dtype=bool)
@@ -218,7 +210,7 @@ class Inference:
         axis_of = np.repeat(np.arange(len(sizes)), sizes * named)
         return np.flatnonzero(np.repeat(named, sizes)), axis_of
 
-    def _appearances(self, owner: Labels) -> tuple[Labels, Labels, Labels]:
+    def _appearances(self, owner: UnitIds) -> tuple[UnitIds, UnitIds, UnitIds]:
         """Which owner has units on which parameter axis, and how many: sorted by axis."""
         units, axis = self._named
         pairs = np.sort(axis * len(owner) + owner[units], kind="stable")  # mostly sorted already
@@ -226,12 +218,12 @@ class Inference:
         return pairs[first] % len(owner), pairs[first] // len(owner), count
 
     @cached_property
-    def _places(self) -> tuple[Labels, Labels, Labels]:
+    def _places(self) -> tuple[UnitIds, UnitIds, UnitIds]:
         """Where components appear."""
         return self._appearances(self.component)
 
     def _signatures(
-        self, owner: Labels, appearances: tuple[Labels, Labels, Labels]
+        self, owner: UnitIds, appearances: tuple[UnitIds, UnitIds, UnitIds]
     ) -> NDArray[np.uint64]:
         """For every owner of units (by number), a hash of the parameter axes they appear on and
         the operations they pass, and how often."""
@@ -239,29 +231,29 @@ class Inference:
         for one, number in self.numbers.items():
             names[number] = _hash(str(one))
         owners, axis, count = appearances
-        passed, times = (joined([one[i] for one in self.units.passed]) for i in (0, 1))
-        steps = mixed(np.arange(len(self.units.passed), dtype=np.uint64))
-        step = np.repeat(steps, [len(units) for units, _ in self.units.passed])
+        passed, times = (joined([one[i] for one in self.units.through]) for i in (0, 1))
+        steps = mixed(np.arange(len(self.units.through), dtype=np.uint64))
+        step = np.repeat(steps, [len(units) for units, _ in self.units.through])
         keys = np.zeros(len(owner), dtype=np.uint64)
         with np.errstate(over="ignore"):
             np.add.at(keys, owners, mixed(names[axis] ^ mixed(count.astype(np.uint64))))
             np.add.at(keys, owner[passed], step * times.astype(np.uint64))
         return keys
 
-    def _reasons(self, said: Sequence[tuple[Labels, str]]) -> Labels:
-        """Component → the number of the first reason given for any of its units, or ``NONE``."""
-        reasons = np.full(len(self.component), NONE)
+    def _reasons(self, said: Sequence[tuple[UnitIds, str]]) -> UnitIds:
+        """Component → the number of the first reason given for any of its units, or ``NO_UNIT``."""
+        reasons = np.full(len(self.component), NO_UNIT)
         for number in reversed(range(len(said))):
             reasons[self.component[said[number][0]]] = number
         return reasons
 
-    def _bad_roles(self) -> Iterator[tuple[Labels, str]]:
+    def _bad_roles(self) -> Iterator[tuple[UnitIds, str]]:
         """The units of parameter axes that cannot follow growth, with the reason."""
         for number, axis in enumerate(self.units.axes):
             roles = self.units.roles.get(number, set())
             if not roles and number not in self.units.anonymous:
                 reason = f"'{axis.name}' was not seen in use"
-            elif SHARE in roles and len(roles) > 1:
+            elif Role.CONSUMES in roles and len(roles) > 1:
                 reason = (
                     f"'{axis.name}' both makes these units and reads them (tied weights), so it "
                     "can be neither copied nor divided, and no norm before it takes the shares"
@@ -282,22 +274,22 @@ class Inference:
     @cached_property
     def makers(self) -> set[Axis]:
         """The axes along which a weight makes units."""
-        return {a for a, n in self.numbers.items() if MAKE in self.units.roles.get(n, ())}
+        return {a for a, n in self.numbers.items() if Role.PRODUCES in self.units.roles.get(n, ())}
 
-    def role(self, axis: Axis) -> str:
-        """``make``, ``follow`` or ``share``."""
+    def role(self, axis: Axis) -> Role:
+        """What a parameter does along this axis."""
         roles = self.units.roles.get(self.numbers[axis], set())
-        return SHARE if SHARE in roles else MAKE if MAKE in roles else FOLLOW
+        return next((role for role in (Role.CONSUMES, Role.PRODUCES) if role in roles), Role.ALIGNS)
 
-    def labels_of(self, trace: int, tensor: int) -> list[Labels]:
+    def ids_of(self, trace: int, tensor: int) -> list[UnitIds]:
         """The units along each part of a traced tensor."""
         value = self.values[trace].get(tensor)
-        return [] if value is None else [part.labels.reshape(-1) for part in value.parts]
+        return [] if value is None else [part.ids.reshape(-1) for part in value.parts]
 
 
-def _first(said: Sequence[tuple[Labels, str]], numbers: Labels) -> str | None:
+def _first(said: Sequence[tuple[UnitIds, str]], numbers: UnitIds) -> str | None:
     """The reason of the first component that has one."""
-    known = numbers[numbers != NONE]
+    known = numbers[numbers != NO_UNIT]
     return said[known[0]][1] if len(known) else None
 
 

@@ -9,10 +9,10 @@ from math import gcd
 import numpy as np
 
 from net2net.errors import UnknownModuleError
-from net2net.infer.attributes import Reading, by_attribute, readings
 from net2net.infer.inference import Group, Inference
-from net2net.infer.units import MAKE, NONE, SHARE, Axis, Labels, joined
-from net2net.trace.provenance import Origin, axis_of
+from net2net.infer.size_uses import SizeUse, by_attribute, size_uses
+from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, joined
+from net2net.trace.traced_ints import Origin, axis_of
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ class Space:
         ties: what ties them, as ``operation in 'module'`` or ``'module.attribute'``, a size that
             the code gives several.
         reason: why it cannot grow, or None.
-        uniform: why it grows by whole multiples only, or None.
-        cut: the code cuts its axes by position, so only a trial shows which sizes it admits.
-        split: the code splits its axes, though only between bundles (heads).
+        equal_copies: why it grows by whole multiples only, or None.
+        split_by_position: the code cuts its axes by position, so only a trial shows which
+            sizes it admits.
+        split_between_bundles: the code splits its axes, though only between bundles (heads).
         gates: axes that make each unit by several rows, one a gate → how many.
         lead: the first parameter that makes its units.
         unread: as far as is seen, nothing reads its units.
@@ -44,9 +45,9 @@ class Space:
     modules: tuple[str, ...]
     ties: tuple[str, ...]
     reason: str | None
-    uniform: str | None
-    cut: bool
-    split: bool
+    equal_copies: str | None
+    split_by_position: bool
+    split_between_bundles: bool
     groups: tuple[Group, ...]
     gates: dict[Axis, int]
     lead: str
@@ -96,7 +97,9 @@ class Spaces:
         rows = [("space", "size", "step", "axes", "made by", "growable")]
         for space in self._spaces:
             modules = ", ".join(space.modules[:3]) + (", …" if len(space.modules) > 3 else "")
-            note = space.reason or (f"by whole multiples: {space.uniform}" if space.uniform else "")
+            note = space.reason or (
+                f"by whole multiples: {space.equal_copies}" if space.equal_copies else ""
+            )
             rows.append((
                 space.name, str(space.size), str(space.step), str(len(space.axes)), modules,
                 "yes" + (f" ({note})" if note else "") if space.growable else f"no: {note}",
@@ -139,9 +142,9 @@ def spaces_of(inference: Inference) -> Spaces:
             number = leader[number]
         return number
 
-    def unite(labels: Labels) -> tuple[list[int], list[int]]:
+    def unite(ids: UnitIds) -> tuple[list[int], list[int]]:
         """Returns the groups that are one space now, and those that cannot grow."""
-        found = inference.groups_on(labels)
+        found = inference.groups_on(ids)
         growable = [number for number in found if groups[number].fixed is None]
         for number in growable:
             leader[find(number)] = find(growable[0])
@@ -150,23 +153,25 @@ def spaces_of(inference: Inference) -> Spaces:
     for axis, number in inference.numbers.items():
         if axis in inference.makers:
             unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
-    for block in inference.cuts:
-        unite(block[block != NONE])
-    for labels, _ in inference.units.uniform:
-        unite(labels)
+    for block in inference.position_splits:
+        unite(block[block != NO_UNIT])
+    for ids, _ in inference.units.equal_copies:
+        unite(ids)
     given: dict[int, str] = {}  # group → what gives it the size of others
     held: dict[int, str] = {}
-    for origin, uses in by_attribute(readings(inference)).items():
+    for origin, uses in by_attribute(size_uses(inference)).items():
         if len(uses) == 1 and uses[0].size.attribute_alone:
             continue  # whatever grows there, the attribute is their sum
         units = np.concatenate([use.units for use in uses])
-        tied, still = unite(units[units != NONE])
+        tied, still = unite(units[units != NO_UNIT])
         if len(tied) > 1:
             given.setdefault(tied[0], _size_name(origin, uses))
         sized = axis_of(origin) is not None
-        if inference.inner and not sized:  # heads that are asked to grow inside: all or none
+        if (
+            inference.head_size_axes and not sized
+        ):  # heads that are asked to grow inside: all or none
             units = joined([use.units for use in uses if use.size.attribute_alone])
-            still = [n for n in inference.groups_on(units[units != NONE]) if groups[n].fixed]
+            still = [n for n in inference.groups_on(units[units != NO_UNIT]) if groups[n].fixed]
             sized = True
         if tied and still and sized and all(len(use.size.values) == 1 for use in uses):
             held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
@@ -176,17 +181,17 @@ def spaces_of(inference: Inference) -> Spaces:
         ties.setdefault(find(number), {})[how] = None
     owners = inference.group_of[inference.component[[tie.unit for tie in inference.units.ties]]]
     for tie, owner in zip(inference.units.ties, owners.tolist(), strict=True):
-        if owner != NONE:
+        if owner != NO_UNIT:
             where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
             ties.setdefault(find(owner), {})[where] = None
     members: dict[int, list[Group]] = {}
     for number, group in enumerate(groups):
         members.setdefault(find(number), []).append(group)
 
-    def leaders(blocks: list[Labels]) -> set[int]:
-        return {find(n) for block in blocks for n in inference.groups_on(block[block != NONE])}
+    def leaders(blocks: list[UnitIds]) -> set[int]:
+        return {find(n) for block in blocks for n in inference.groups_on(block[block != NO_UNIT])}
 
-    cut, split = leaders(inference.cuts), leaders(inference.units.coupled)
+    cut, split = leaders(inference.position_splits), leaders(inference.units.split_blocks)
     read = leaders(inference.units.read)
     stays = {find(number): why for number, why in held.items()}
     found = [
@@ -204,7 +209,7 @@ def spaces_of(inference: Inference) -> Spaces:
     return Spaces(_distinct([space for space in found if space is not None]))
 
 
-def _size_name(origin: Origin, uses: list[Reading]) -> str:
+def _size_name(origin: Origin, uses: list[SizeUse]) -> str:
     """How to call a size that the code gives several."""
     if not axis_of(origin):
         return "'" + ".".join(filter(None, origin)) + "'"
@@ -237,20 +242,20 @@ def _space(
             units[axis] = units.get(axis, 0) + group.size
             axes[axis] = axes.get(axis, 0) + group.size * positions
     roles = {axis: inference.role(axis) for axis in axes}
-    if not {MAKE, SHARE} & set(roles.values()):
+    if not {Role.PRODUCES, Role.CONSUMES} & set(roles.values()):
         return None  # kernel positions, table rows: nobody would call these a space
     makers = [axis for axis in axes if axis in inference.makers]
     called = inference.outputs_of
     lead = (makers or list(axes))[0]
     reason = next((group.fixed for group in groups if group.fixed), stays)
-    if reason is None and not makers and all(role == SHARE for role in roles.values()):
+    if reason is None and not makers and all(role == Role.CONSUMES for role in roles.values()):
         reason = "no weight makes these units"
-    uniform = next((group.uniform for group in groups if group.uniform), None)
-    unread = not (read or uniform or SHARE in roles.values())
-    lengths = {axis: len(inference.labels(inference.numbers[axis])) for axis in makers}
+    equal_copies = next((group.equal_copies for group in groups if group.equal_copies), None)
+    unread = not (read or equal_copies or Role.CONSUMES in roles.values())
+    lengths = {axis: len(inference.ids(inference.numbers[axis])) for axis in makers}
     if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"
-    parts = 1 if uniform else gcd(*units.values())
+    parts = 1 if equal_copies else gcd(*units.values())
     gates = {
         axis: inference.units.gates[inference.numbers[axis]]
         for axis in makers
@@ -265,9 +270,9 @@ def _space(
         modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
         ties=ties,
         reason=reason,
-        uniform=uniform,
-        cut=cut,
-        split=split,
+        equal_copies=equal_copies,
+        split_by_position=cut,
+        split_between_bundles=split,
         groups=tuple(groups),
         gates=gates,
         lead=lead.name,

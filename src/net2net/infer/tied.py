@@ -35,7 +35,7 @@ class Scales:
     def of(self, tensor: int, readers: Sequence[Op]) -> set[str] | None:
         """The parameters that are factors or terms of everything in a tensor, if nothing but
         ``readers`` reads it; None if there are none."""
-        op = self._flow.made.get(tensor)
+        op = self._flow.producer.get(tensor)
         returned = tensor in self._trace.outputs.values()
         if op is None or op.name.endswith("_") or returned or not self._only(tensor, readers):
             return None
@@ -57,7 +57,7 @@ class Scales:
         return None
 
     def _only(self, tensor: int, readers: Sequence[Op]) -> bool:
-        return all(any(op is other for other in readers) for op in self._flow.read[tensor])
+        return all(any(op is other for other in readers) for op in self._flow.users[tensor])
 
     def _parameters(self, operands: Sequence[Ref], op: Op) -> set[str] | None:
         """Their names, if all are vectors that this operation alone reads."""

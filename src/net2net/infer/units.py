@@ -11,19 +11,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.int64]
+UnitIds = NDArray[np.int64]
 
-NONE = -1
-"""The label of a position that is no unit: an input's channel, a constant."""
+NO_UNIT = -1
+"""The number of a position that is no unit: an input's channel, a constant."""
 
-MAKE, FOLLOW, SHARE = "make", "follow", "share"
-"""Roles of a parameter axis. It *makes* units (the rows of a weight: copied), *follows* them (a
-bias, a norm's scale: copied), or reads them and so *shares* (the columns of the next weight:
-divided among the copies)."""
+
+class Role(StrEnum):
+    """What a parameter does along one of its axes with the units there."""
+
+    PRODUCES = "produces"
+    """It makes them: the rows of a weight. Copied."""
+    ALIGNS = "aligns"
+    """It goes with them, one position each: a bias, a norm's scale. Copied."""
+    CONSUMES = "consumes"
+    """It reads them: the columns of the next weight. Divided among the copies."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +70,34 @@ class Units:
         self.axes: list[Axis] = []
         self.anonymous: set[int] = set()
         self.starts: list[int] = [0]
-        self.roles: dict[int, set[str]] = defaultdict(set)
+        self.roles: dict[int, set[Role]] = defaultdict(set)
         self.gates: dict[int, int] = {}
         """Parameter axes that make each unit by several rows, one for every gate of a cell."""
-        self._same: list[tuple[Labels, Labels]] = []
-        self._bundled: list[tuple[Labels, Labels]] = []
-        self._renamed: list[tuple[Labels, Labels]] = []
+        self._same: list[tuple[UnitIds, UnitIds]] = []
+        self._bundled: list[tuple[UnitIds, UnitIds]] = []
+        self._derived: list[tuple[UnitIds, UnitIds]] = []
         self._origin = np.empty(0, dtype=np.int64)
         self._seen: set[tuple[int, int]] = set()
-        self._alive: list[Labels] = []
-        self.fixed: list[tuple[Labels, str]] = []
-        self.uniform: list[tuple[Labels, str]] = []
-        self.coupled: list[Labels] = []
-        self.inside: set[tuple[int, int]] = set()
+        self._alive: list[UnitIds] = []
+        self.fixed: list[tuple[UnitIds, str]] = []
+        self.equal_copies: list[tuple[UnitIds, str]] = []
+        self.split_blocks: list[UnitIds] = []
+        self.fixed_sizes: set[tuple[int, int]] = set()
         """Neighbours on an axis that lies inside units, as what they were made from first."""
         self.ties: list[Tie] = []
         self.norms: dict[Norm, None] = {}
-        self.passed: list[tuple[Labels, Labels]] = []
+        self.through: list[tuple[UnitIds, UnitIds]] = []
         """For every part of every operation's output, in order of execution: its units, and how
         many positions each has."""
-        self.read: list[Labels] = []
+        self.read: list[UnitIds] = []
         """Units that are read whatever their number, though by no weight: by a maximum, or by who
         calls the model."""
-        self.inner: set[int] = set()
+        self.head_size_axes: set[int] = set()
         """Parameter axes on which heads grow inside: more features in each, and no more heads."""
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
-    def new(self, name: str, dim: int, size: int) -> tuple[int, Labels]:
+    def new(self, name: str, dim: int, size: int) -> tuple[int, UnitIds]:
         """Fresh units for one parameter axis: its number, and ``[size]`` labels.
 
         An axis without a name belongs to no parameter: a tensor that code fills piece by piece.
@@ -102,10 +109,10 @@ class Units:
         self.starts.append(start + size)
         return len(self.axes) - 1, np.arange(start, start + size, dtype=np.int64)
 
-    def tie(self, a: Labels, b: Labels, op: str, path: str, reason: str) -> None:
+    def tie(self, a: UnitIds, b: UnitIds, op: str, path: str, reason: str) -> None:
         """Positions of ``a`` and ``b`` (broadcast together) are the same units, one by one.
 
-        Where one of them is no unit (``NONE``), the other is fixed for ``reason``.
+        Where one of them is no unit (``NO_UNIT``), the other is fixed for ``reason``.
         """
         if a is b or (id(a), id(b)) in self._seen:
             return
@@ -114,155 +121,155 @@ class Units:
         a, b = (x.reshape(-1) for x in np.broadcast_arrays(a, b))
         if a.size == 0:
             return
-        if min(a.min(), b.min()) == NONE:
-            lone = np.where(a == NONE, b, a)[(a == NONE) | (b == NONE)]
-            self.fixed.append((lone[lone != NONE], reason))
-            both = (a != NONE) & (b != NONE)
+        if min(a.min(), b.min()) == NO_UNIT:
+            lone = np.where(a == NO_UNIT, b, a)[(a == NO_UNIT) | (b == NO_UNIT)]
+            self.fixed.append((lone[lone != NO_UNIT], reason))
+            both = (a != NO_UNIT) & (b != NO_UNIT)
             a, b = a[both], b[both]
             if a.size == 0:
                 return
         self._same.append((a, b))
         self.ties.append(Tie(op, path, int(a[0])))
 
-    def renamed(self, labels: Labels, *others: Labels) -> Labels:
+    def derived(self, ids: UnitIds, *others: UnitIds) -> UnitIds:
         """Labels of their own for what an operation made of these units. They are one bundle with
         them, but not the same: ``x`` and ``tanh(x)`` on one axis have different slots.
 
         ``others``: labels of the same shape, of what it was combined with; one unit combined with
         different ones becomes different ones.
         """
-        values, places = distinct(labels)
+        values, places = distinct(ids)
         for other in others:
             theirs, at = distinct(other)
             pairs, places = distinct(places * len(theirs) + at)
             values = values[pairs // len(theirs)]
         if values.size == 0:
-            return labels
-        known = values != NONE
+            return ids
+        known = values != NO_UNIT
         _, fresh = self.new("", 0, len(values))
         origin = self.origins()
         origin[fresh[known]] = origin[values[known]]
-        self._renamed.append((values[known], fresh[known]))
-        return np.where(known, fresh, NONE)[places].reshape(labels.shape)
+        self._derived.append((values[known], fresh[known]))
+        return np.where(known, fresh, NO_UNIT)[places].reshape(ids.shape)
 
-    def passed_on(self, labels: Labels) -> Labels:
+    def through_op(self, ids: UnitIds) -> UnitIds:
         """Labels of their own for the units of an operation's output, noting how often each is
         there."""
-        result = self.renamed(labels)
-        known = result[result != NONE]
+        result = self.derived(ids)
+        known = result[result != NO_UNIT]
         start = self.starts[-2]
         count = np.bincount(known - start)
         units = np.flatnonzero(count)
-        self.passed.append((units + start, count[units]))
+        self.through.append((units + start, count[units]))
         return result
 
-    def steps(self) -> tuple[Labels, Labels, Labels]:
+    def steps(self) -> tuple[UnitIds, UnitIds, UnitIds]:
         """Every renaming: its number, what was renamed, and its new name."""
-        number = np.repeat(np.arange(len(self._renamed)), [len(old) for old, _ in self._renamed])
-        old, new = (joined([edge[i] for edge in self._renamed]) for i in (0, 1))
+        number = np.repeat(np.arange(len(self._derived)), [len(old) for old, _ in self._derived])
+        old, new = (joined([edge[i] for edge in self._derived]) for i in (0, 1))
         return number, old, new
 
-    def origins(self) -> Labels:
+    def origins(self) -> UnitIds:
         """For every unit the one that it was made from first, by any number of operations."""
         have, want = len(self._origin), self.starts[-1]
         if want > have:  # room to spare, so that growing it piece by piece stays linear
             self._origin = np.concatenate([self._origin, np.arange(have, 2 * want)])
         return self._origin[:want]
 
-    def bundle(self, block: Labels, dims: tuple[int, ...]) -> None:
+    def bundle(self, block: UnitIds, dims: tuple[int, ...]) -> None:
         """All units along ``dims`` of the block belong together."""
         for dim in dims:
-            self.tell_apart(block, dim)
+            self.fix_size(block, dim)
         rows = np.moveaxis(block, dims, tuple(range(-len(dims), 0)))
         rows = rows.reshape(*rows.shape[: block.ndim - len(dims)], -1)
         first = np.broadcast_to(rows[..., :1], rows.shape).reshape(-1)
         rest = rows.reshape(-1)
-        known = (first != NONE) & (rest != NONE)
+        known = (first != NO_UNIT) & (rest != NO_UNIT)
         if known.any():
             self._bundled.append((first[known], rest[known]))
 
-    def tell_apart(self, block: Labels, dim: int) -> None:
+    def fix_size(self, block: UnitIds, dim: int) -> None:
         """Code knows the positions along this axis of the block, so their number stays."""
         if pair := self._neighbours(block, dim):
-            self.inside.add(pair)
+            self.fixed_sizes.add(pair)
 
-    def holds(self, block: Labels, dim: int) -> bool:
+    def has_fixed_size(self, block: UnitIds, dim: int) -> bool:
         """Whether some operation kept the size of this axis of the block: it summed over what lies
         inside units, or told positions apart."""
-        return block.ndim > 1 and self._neighbours(block, dim) in self.inside
+        return block.ndim > 1 and self._neighbours(block, dim) in self.fixed_sizes
 
-    def _neighbours(self, block: Labels, dim: int) -> tuple[int, int] | None:
+    def _neighbours(self, block: UnitIds, dim: int) -> tuple[int, int] | None:
         if block.size == 0 or block.shape[dim] < 2:
             return None
         pair = np.moveaxis(block, dim, 0).reshape(block.shape[dim], -1)[:2, 0]
-        if (pair == NONE).any():
+        if (pair == NO_UNIT).any():
             return None
         first, second = self.origins()[pair].tolist()
         return first, second
 
-    def grows_inside(self, labels: Labels) -> bool:
+    def grows_head_size(self, ids: UnitIds) -> bool:
         """Whether these units were made on an axis that grows inside heads."""
-        if not self.inner:
+        if not self.head_size_axes:
             return False
-        made = distinct(self.origins()[labels[labels != NONE]])[0]
+        made = distinct(self.origins()[ids[ids != NO_UNIT]])[0]
         axes = np.searchsorted(self.starts, made, side="right") - 1
-        return not self.inner.isdisjoint(axes.tolist())
+        return not self.head_size_axes.isdisjoint(axes.tolist())
 
-    def fix(self, labels: Labels, reason: str, *, idle_too: bool = False) -> None:
+    def fix(self, ids: UnitIds, reason: str, *, idle_too: bool = False) -> None:
         """These units can be neither copied nor added to. ``idle_too``: their number alone would
         stop the code, whoever reads the result."""
-        labels = labels[labels != NONE]
-        if labels.size and (idle_too or not self.idle):
-            self.fixed.append((labels.reshape(-1), reason))
+        ids = ids[ids != NO_UNIT]
+        if ids.size and (idle_too or not self.idle):
+            self.fixed.append((ids.reshape(-1), reason))
 
-    def require_uniform(self, labels: Labels, reason: str) -> None:
+    def require_equal_copies(self, ids: UnitIds, reason: str) -> None:
         """Every one of these units must have the same number of copies (means, layer norms)."""
-        labels = labels[labels != NONE]
-        if labels.size and not self.idle:
-            self.uniform.append((labels.reshape(-1), reason))
+        ids = ids[ids != NO_UNIT]
+        if ids.size and not self.idle:
+            self.equal_copies.append((ids.reshape(-1), reason))
 
-    def couple(self, block: Labels, op: str, path: str) -> None:
+    def split_by_position(self, block: UnitIds, op: str, path: str) -> None:
         """The code cuts an axis into the rows of this block, by position. Unless rows or columns
         turn out to be bundles (heads), all units in it grow by one factor."""
-        self.coupled.append(block.reshape(len(block), -1))
-        if (known := block[block != NONE]).size:
+        self.split_blocks.append(block.reshape(len(block), -1))
+        if (known := block[block != NO_UNIT]).size:
             self.ties.append(Tie(op, path, int(known[0])))
 
-    def components(self) -> Labels:
+    def components(self) -> UnitIds:
         """The component of every unit, as the smallest unit in it."""
         return _classes(self._same + self._bundled, self.origins().copy())
 
-    def sames(self) -> Labels:
+    def sames(self) -> UnitIds:
         """The class of units that are the same, for every unit, as the smallest unit in it."""
         return _classes(self._same, np.arange(self.starts[-1], dtype=np.int64))
 
 
-def joined(runs: Sequence[Labels]) -> Labels:
+def joined(runs: Sequence[UnitIds]) -> UnitIds:
     """One after the other; none at all is an empty one."""
     return np.concatenate([np.empty(0, dtype=np.int64), *runs])
 
 
-def occurrence(labels: Labels) -> Labels:
+def occurrence(ids: UnitIds) -> UnitIds:
     """For every position, how many positions before it bear the same label."""
-    order = np.argsort(labels, kind="stable")
-    first, count = runs(labels[order])
-    result = np.empty(len(labels), dtype=np.int64)
-    result[order] = np.arange(len(labels)) - np.repeat(first, count)
+    order = np.argsort(ids, kind="stable")
+    first, count = runs(ids[order])
+    result = np.empty(len(ids), dtype=np.int64)
+    result[order] = np.arange(len(ids)) - np.repeat(first, count)
     return result
 
 
-def runs(ranked: Labels) -> tuple[Labels, Labels]:
+def runs(ranked: UnitIds) -> tuple[UnitIds, UnitIds]:
     """Where each label of a sorted array begins, and how often it is there."""
     first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])[: len(ranked)])
     return first, np.diff(first, append=len(ranked))
 
 
-def distinct(labels: Labels) -> tuple[Labels, Labels]:
+def distinct(ids: UnitIds) -> tuple[UnitIds, UnitIds]:
     """The different labels, in order, and for each position the number of its own.
 
     As ``np.unique`` does, but without sorting: an operation's labels lie close together.
     """
-    flat = labels.reshape(-1)
+    flat = ids.reshape(-1)
     if flat.size == 0:
         return flat, flat
     if (flat[1:] > flat[:-1]).all():  # as on most axes
@@ -278,7 +285,7 @@ def distinct(labels: Labels) -> tuple[Labels, Labels]:
     return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[above]
 
 
-def _classes(edges: list[tuple[Labels, Labels]], parent: Labels) -> Labels:
+def _classes(edges: list[tuple[UnitIds, UnitIds]], parent: UnitIds) -> UnitIds:
     """The smallest unit that each is tied to, by these edges and to its ``parent``, the smallest of
     those that it is tied to so far.
 

@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from net2net.infer.units import NONE, Labels
+from net2net.infer.units import NO_UNIT, UnitIds
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,33 @@ class Part:
     the order in which the axes lay when the block was one axis, whatever was permuted since."""
 
     axes: tuple[int, ...]
-    labels: Labels
+    ids: UnitIds
 
     def moved(self, to: Callable[[int], int]) -> Part:
-        return Part(tuple(to(axis) for axis in self.axes), self.labels)
+        return Part(tuple(to(axis) for axis in self.axes), self.ids)
 
 
 @dataclass(frozen=True)
 class Value:
     """A tensor: its shape, its parts (disjoint), and what it is made of.
 
-    ``leaves[axis]``: the parameter axes that run along this axis, for tensors made of parameters
-    alone; empty for activations, which are ``live``: they depend on the model's input.
-    ``uniform``: all elements are equal (zeros, ones). ``even``: axes along which they are, for the
-    tensor was expanded over them, or repeated.
+    Attributes:
+        shape: its sizes.
+        parts: its units; no axis is in two.
+        parameter_axes: axis → the parameter axes that run along it, for tensors made of parameters
+            alone; empty for activations.
+        constant: all elements are equal (zeros, ones).
+        depends_on_input: it is an activation.
+        constant_axes: axes along which all elements are equal, for the tensor was expanded over
+            them, or repeated.
     """
 
     shape: tuple[int, ...]
     parts: tuple[Part, ...] = ()
-    leaves: Mapping[int, frozenset[int]] = field(default_factory=dict)
-    uniform: bool = False
-    live: bool = False
-    even: frozenset[int] = frozenset()
+    parameter_axes: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    constant: bool = False
+    depends_on_input: bool = False
+    constant_axes: frozenset[int] = frozenset()
 
     @property
     def ndim(self) -> int:
@@ -58,24 +63,24 @@ class Value:
         axis = self.dim(axis)
         return next((part for part in self.parts if axis in part.axes), None)
 
-    def labels(self, axis: int) -> Labels | None:
+    def ids(self, axis: int) -> UnitIds | None:
         """The units along one axis, if it is a part of its own."""
         part = self.part(axis)
-        return part.labels if part is not None and len(part.axes) == 1 else None
+        return part.ids if part is not None and len(part.axes) == 1 else None
 
     def moved(self, shape: Sequence[int], to: Callable[[int], int]) -> Value:
         """The same tensor with its axes elsewhere."""
         return Value(
             tuple(shape),
             tuple(part.moved(to) for part in self.parts),
-            {to(axis): leaf for axis, leaf in self.leaves.items()},
-            self.uniform,
-            self.live,
-            frozenset(map(to, self.even)),
+            {to(axis): axis_numbers for axis, axis_numbers in self.parameter_axes.items()},
+            self.constant,
+            self.depends_on_input,
+            frozenset(map(to, self.constant_axes)),
         )
 
-    def take(self, axis: int, index: Sequence[int] | Labels) -> Value:
-        """The positions ``index`` of one axis, in this order (slice, flip, tile); ``NONE`` is a
+    def take(self, axis: int, index: Sequence[int] | UnitIds) -> Value:
+        """The positions ``index`` of one axis, in this order (slice, flip, tile); ``NO_UNIT`` is a
         position that the tensor had not, such as padding."""
         axis = self.dim(axis)
         index = np.asarray(index, dtype=np.int64)
@@ -86,12 +91,23 @@ class Value:
                 parts.append(part)
                 continue
             dim = part.axes.index(axis)
-            labels = np.take(part.labels, index, axis=dim)
-            labels[(slice(None),) * dim + (index == NONE,)] = NONE
-            parts.append(Part(part.axes, labels))
-        alike = axis in self.even or bool((index == index[:1]).all())
-        even = self.even | {axis} if alike and NONE not in index else self.even - {axis}
-        return Value(shape, tuple(parts), self.leaves, self.uniform, self.live, even)
+            ids = np.take(part.ids, index, axis=dim)
+            ids[(slice(None),) * dim + (index == NO_UNIT,)] = NO_UNIT
+            parts.append(Part(part.axes, ids))
+        alike = axis in self.constant_axes or bool((index == index[:1]).all())
+        constant_axes = (
+            self.constant_axes | {axis}
+            if alike and NO_UNIT not in index
+            else self.constant_axes - {axis}
+        )
+        return Value(
+            shape,
+            tuple(parts),
+            self.parameter_axes,
+            self.constant,
+            self.depends_on_input,
+            constant_axes,
+        )
 
     def without(self, gone: Sequence[int]) -> Value:
         """The tensor without axes that carry no units (size 1, selected, reduced)."""
@@ -102,10 +118,18 @@ class Value:
             axes = tuple(place[axis] for axis in part.axes if axis in place)
             if axes:
                 sizes = tuple(self.shape[axis] for axis in part.axes if axis in place)
-                parts.append(Part(axes, part.labels.reshape(sizes)))
-        leaves = {place[axis]: leaf for axis, leaf in self.leaves.items() if axis in place}
+                parts.append(Part(axes, part.ids.reshape(sizes)))
+        parameter_axes = {
+            place[axis]: axis_numbers
+            for axis, axis_numbers in self.parameter_axes.items()
+            if axis in place
+        }
         return Value(
-            tuple(self.shape[a] for a in kept), tuple(parts), leaves, self.uniform, self.live
+            tuple(self.shape[a] for a in kept),
+            tuple(parts),
+            parameter_axes,
+            self.constant,
+            self.depends_on_input,
         )
 
 
@@ -154,13 +178,13 @@ def cut_axes(old: Sequence[int], new: Sequence[int]) -> list[int]:
     for size in old:
         end = before * size
         marks = [before, *sorted(cut for cut in begins if before < cut < end), end]
-        even = all(b % a == 0 for a, b in pairwise(marks))
-        result += [b // a for a, b in pairwise(marks)] if even else [size]
+        constant_axes = all(b % a == 0 for a, b in pairwise(marks))
+        result += [b // a for a, b in pairwise(marks)] if constant_axes else [size]
         before = end
     return result
 
 
-def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -> Value:
+def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) -> Value:
     """``value`` under another shape with the same elements in the same order.
 
     Splits and merges of axes become splits and merges of blocks. Where two independent parts merge
@@ -174,28 +198,39 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[Labels], None]) -
     return _regrouped(value, shape, pin)
 
 
-def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[Labels], None]) -> Value:
+def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], None]) -> Value:
     groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
     merged: set[int] = set()
     parts: list[Part] = []
     for part in sorted(value.parts, key=lambda part: min(part.axes)):
-        if part.labels.size == 1:
+        if part.ids.size == 1:
             parts += _place_single(part, value.ndim, shape)
             continue
         touched = [group for group in groups if set(group[0]) & set(part.axes)]
         merging = {left[0] for left, _ in touched if len(left) > 1}
         if merging & merged:
-            pin(part.labels)
+            pin(part.ids)
             continue
         merged |= merging
         parts += simplify(_regroup(part, value.shape, touched, shape, ones))
-    leaves: dict[int, frozenset[int]] = {}
-    even = {axis for left, right in groups if value.even.issuperset(left) for axis in right}
+    parameter_axes: dict[int, frozenset[int]] = {}
+    constant_axes = {
+        axis for left, right in groups if value.constant_axes.issuperset(left) for axis in right
+    }
     for left, right in groups:
-        found = frozenset[int]().union(*(value.leaves.get(axis, frozenset()) for axis in left))
+        found = frozenset[int]().union(
+            *(value.parameter_axes.get(axis, frozenset()) for axis in left)
+        )
         if found:
-            leaves.update(dict.fromkeys(right, found))
-    return Value(shape, tuple(parts), leaves, value.uniform, value.live, frozenset(even))
+            parameter_axes.update(dict.fromkeys(right, found))
+    return Value(
+        shape,
+        tuple(parts),
+        parameter_axes,
+        value.constant,
+        value.depends_on_input,
+        frozenset(constant_axes),
+    )
 
 
 def _regroup(
@@ -209,12 +244,12 @@ def _regroup(
     if all(len(left) == len(right) == 1 for left, right in groups):
         place = {**{left[0]: right[0] for left, right in groups}, **ones}
         axes = tuple(place[axis] for axis in part.axes if axis in place)
-        return Part(axes, part.labels.reshape([shape[axis] for axis in axes]))
+        return Part(axes, part.ids.reshape([shape[axis] for axis in axes]))
     old = [axis for left, _ in groups for axis in left]
     new = [axis for _, right in groups for axis in right]
     order = [axis for axis in old if axis in part.axes]
     alone = [axis for axis in part.axes if axis not in order]  # size 1
-    block = np.transpose(part.labels, [part.axes.index(axis) for axis in alone + order])
+    block = np.transpose(part.ids, [part.axes.index(axis) for axis in alone + order])
     block = block.reshape([sizes[axis] if axis in part.axes else 1 for axis in old])
     block = np.broadcast_to(block, [sizes[axis] for axis in old])
     new = sorted([*new, *(ones[axis] for axis in alone if axis in ones)])
@@ -223,12 +258,12 @@ def _regroup(
 
 def simplify(part: Part) -> list[Part]:
     """Drop axes along which the label is constant: they are positions inside one unit."""
-    axes, labels = list(part.axes), part.labels
-    for dim in reversed(range(labels.ndim)):
-        if labels.ndim > 1 < labels.shape[dim] and (labels == np.take(labels, [0], axis=dim)).all():
-            labels = np.take(labels, 0, axis=dim)
+    axes, ids = list(part.axes), part.ids
+    for dim in reversed(range(ids.ndim)):
+        if ids.ndim > 1 < ids.shape[dim] and (ids == np.take(ids, [0], axis=dim)).all():
+            ids = np.take(ids, 0, axis=dim)
             del axes[dim]
-    return [] if (labels == NONE).all() else [Part(tuple(axes), labels)]
+    return [] if (ids == NO_UNIT).all() else [Part(tuple(axes), ids)]
 
 
 def _place_single(part: Part, ndim: int, shape: Sequence[int]) -> list[Part]:
@@ -236,5 +271,5 @@ def _place_single(part: Part, ndim: int, shape: Sequence[int]) -> list[Part]:
     axis = part.axes[0]
     for candidate in (axis, axis - ndim + len(shape)):
         if 0 <= candidate < len(shape) and shape[candidate] == 1:
-            return [Part((candidate,), part.labels.reshape(1))]
+            return [Part((candidate,), part.ids.reshape(1))]
     return []

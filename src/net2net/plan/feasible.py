@@ -9,15 +9,15 @@ from typing import TypeVar
 
 from net2net.errors import GraphMismatchError, WidthError
 from net2net.infer.spaces import Space
-from net2net.plan.widths import ALL, Grown
+from net2net.plan.widths import ALL, SpaceGrowth
 
 T = TypeVar("T")
 
 
 def nearest_feasible(
-    grown: list[Grown], attempt: Callable[[list[Grown]], T],
+    grown: list[SpaceGrowth], attempt: Callable[[list[SpaceGrowth]], T],
     counted: Callable[[], Iterable[Sequence[Space]]], tries: int = 48,
-) -> tuple[list[Grown], T]:  # fmt: skip
+) -> tuple[list[SpaceGrowth], T]:  # fmt: skip
     """The first of ``attempt``'s results that does not fail, moving the width that fails.
 
     Only a trial shows two things. Where code cuts channels by position (shuffled halves), it shows
@@ -51,9 +51,9 @@ def nearest_feasible(
             continue
         here = [one for one in moving if last.concerns(one.space.axes)]
         movable = [one for one in here or moving if moves[one.space.name] < 16]
-        cut = [one for one in movable if one.space.cut]
+        cut = [one for one in movable if one.space.split_by_position]
         if not cut and not last.module:
-            cut = [one for one in movable if one.space.split]
+            cut = [one for one in movable if one.space.split_between_bundles]
         failed = min(
             cut or here,
             key=lambda one: (moves[one.space.name], len(one.space.axes)),
@@ -89,9 +89,9 @@ def nearest_feasible(
 
 
 def _without_an_integer(
-    grown: list[Grown], attempt: Callable[[list[Grown]], T],
+    grown: list[SpaceGrowth], attempt: Callable[[list[SpaceGrowth]], T],
     counted: Iterable[Sequence[Space]], last: GraphMismatchError,
-) -> list[Grown]:  # fmt: skip
+) -> list[SpaceGrowth]:  # fmt: skip
     """What still grows if one integer of the code stays, the first with which the student gets
     further: it is the size of features and of a constant, which no longer fits what reads it."""
     moving = {one.space.name for one in grown if one.new != one.space.size and one.asked == ALL}
@@ -113,11 +113,11 @@ def _without_an_integer(
     raise last
 
 
-def _idle(one: Grown) -> bool:
+def _idle(one: SpaceGrowth) -> bool:
     return one.space.unread and one.asked == ALL
 
 
-def _kind(one: Grown) -> tuple[str, int]:
+def _kind(one: SpaceGrowth) -> tuple[str, int]:
     """What spaces of like layers have in common."""
     return pattern(one.space.name), one.space.size
 
@@ -136,8 +136,8 @@ def _further(target: int, now: int, step: int, least: int) -> int:
 
 
 def _not_feasible(
-    grown: list[Grown], failed: Grown, attempt: Callable[[list[Grown]], T], tries: int,
-    last: GraphMismatchError,
+    grown: list[SpaceGrowth], failed: SpaceGrowth, attempt: Callable[[list[SpaceGrowth]], T],
+    tries: int, last: GraphMismatchError,
 ) -> WidthError | GraphMismatchError:  # fmt: skip
     """An integer width leaves units without a place: find the widths around it that do not. Where
     no wider one does, it is not the width."""

@@ -9,17 +9,17 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from net2net.errors import UnknownModuleError
-from net2net.infer.attributes import attributes, axes_inside, by_attribute, readings
 from net2net.infer.inference import Inference
+from net2net.infer.size_uses import attributes, by_attribute, head_size_axes, size_uses
 from net2net.infer.spaces import Space, Spaces
-from net2net.infer.units import NONE, Axis, Labels
-from net2net.trace.provenance import Origin
+from net2net.infer.units import NO_UNIT, Axis, UnitIds
+from net2net.trace.traced_ints import Origin
 
 
-def inner_axes(inference: Inference, model: nn.Module, globs: Iterable[str]) -> set[Axis]:
+def named_head_sizes(inference: Inference, model: nn.Module, globs: Iterable[str]) -> set[Axis]:
     """Axes on which heads grow inside, since a glob names the attribute that is their size."""
     asked = {o for glob in globs for o in _attributes(inference, model, glob).values()}
-    return axes_inside(inference, asked)
+    return head_size_axes(inference, asked)
 
 
 def name_attributes(model: nn.Module, globs: Iterable[str]) -> bool:
@@ -44,11 +44,11 @@ def named(
 
 def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[int, list[Space]]]:
     """Attributes that code reads as sizes: their values, and the spaces that they count."""
-    uses = by_attribute(use for use in readings(inference) if use.size.attribute_alone)
+    uses = by_attribute(use for use in size_uses(inference) if use.size.attribute_alone)
     return {
         origin: (
             own[0].size.values[origin],
-            _spaces_on(spaces, inference, [use.units[use.units != NONE] for use in own]),
+            _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT] for use in own]),
         )
         for origin, own in uses.items()
     }
@@ -93,9 +93,9 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
     blocks = [
-        labels[labels != NONE]
+        ids[ids != NO_UNIT]
         for trace, tensor in inference.outputs_of.get(path, ())
-        for labels in inference.labels_of(trace, tensor)
+        for ids in inference.ids_of(trace, tensor)
     ]
     return _spaces_on(spaces, inference, blocks) or [
         space
@@ -104,10 +104,10 @@ def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     ]
 
 
-def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[Labels]) -> list[Space]:
+def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[UnitIds]) -> list[Space]:
     """The spaces that these units belong to."""
     keys = list(inference.groups)
-    numbers = [number for labels in blocks for number in inference.groups_on(labels)]
+    numbers = [number for ids in blocks for number in inference.groups_on(ids)]
     found = [spaces.of_group[keys[n]] for n in numbers if keys[n] in spaces.of_group]
     return list({space.name: space for space in found}.values())
 

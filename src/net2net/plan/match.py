@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from net2net.apply.apply import ABSENT, FRESH, generator
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference, mixed
-from net2net.infer.units import SHARE, Axis, Labels, occurrence
-from net2net.plan.maps import Map, method_named
+from net2net.infer.units import Axis, Role, UnitIds, occurrence
+from net2net.maps.methods import Map, method_named
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ def match(
     maps: dict[Axis, AxisMap] = {}
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
-        old, new = teacher.labels(old_number), student.labels(number)
+        old, new = teacher.ids(old_number), student.ids(number)
         old_slots, slots = teacher.slots(old_number), student.slots(number)
         if np.array_equal(source[new], old) and np.array_equal(slots, old_slots):
             continue  # the same units in the same order
         index = positions(old, old_slots, new, slots, source)
         role = student.role(axis)
-        if strict and role == SHARE and not np.isin(np.arange(len(old)), index).all():
+        if strict and role == Role.CONSUMES and not np.isin(np.arange(len(old)), index).all():
             raise GraphMismatchError(
                 f"some of the {len(old)} positions of {axis} have no counterpart in the student. "
                 "Choose another width for this space.",
                 {str(axis)},
             )
-        if role != SHARE:
+        if role != Role.CONSUMES:
             index[index == ABSENT] = FRESH
         maps[axis] = AxisMap(index, role)
     return maps
@@ -98,7 +98,7 @@ def _match_units(
         if q <= n:
             chosen: Map = np.arange(q)
         else:
-            even = balanced or group.uniform is not None
+            even = balanced or group.equal_copies is not None
             chosen = grow(n, q, generator(seed, name, str(nth)), even)
         source[group.components] = np.where(
             chosen == FRESH, FRESH, origin.components[np.maximum(chosen, 0)]
@@ -131,7 +131,7 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
         )
 
 
-def _passages(inference: Inference, source: Labels) -> tuple[NDArray[np.uint64], Labels]:
+def _passages(inference: Inference, source: UnitIds) -> tuple[NDArray[np.uint64], UnitIds]:
     """For every step of every unit a hash of the operation, the teacher's component and both slots;
     and its own component."""
     number, old, new = inference.units.steps()
@@ -144,7 +144,7 @@ def _passages(inference: Inference, source: Labels) -> tuple[NDArray[np.uint64],
     return mixed(result), owner
 
 
-def _totals(hashes: NDArray[np.uint64], owner: Labels, count: int) -> NDArray[np.uint64]:
+def _totals(hashes: NDArray[np.uint64], owner: UnitIds, count: int) -> NDArray[np.uint64]:
     """The sum of the hashes of every owner."""
     result = np.zeros(count, dtype=np.uint64)
     with np.errstate(over="ignore"):
@@ -166,7 +166,7 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
             f"does not ({group.fixed}). Choose another width for this space.",
             set(map(str, group.places)),
         )
-    kept = {axis: k for axis, k in group.places.items() if student.role(axis) != SHARE}
+    kept = {axis: k for axis, k in group.places.items() if student.role(axis) != Role.CONSUMES}
     read = group.places.keys() - kept.keys()
     alike = [
         one
@@ -187,7 +187,9 @@ def _describe(group: Group) -> str:
     return f"units on {axes}" + (", …" if len(group.places) > 3 else "")
 
 
-def positions(old: Labels, old_slots: Labels, new: Labels, slots: Labels, source: Labels) -> Labels:
+def positions(
+    old: UnitIds, old_slots: UnitIds, new: UnitIds, slots: UnitIds, source: UnitIds
+) -> UnitIds:
     """Teacher position for every student position: the same unit, the same slot in it, and, where
     that appears several times (pixels of a flattened channel), the same time."""
     stride = max(old_slots.max(initial=0), slots.max(initial=0)) + 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from net2net.apply.apply import ABSENT, FRESH
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
-from net2net.infer.units import NONE, Axis, Labels
+from net2net.infer.units import NO_UNIT, Axis, UnitIds
 from net2net.infer.values import Part
 from net2net.plan.match import AxisMap, positions
 
@@ -38,17 +38,17 @@ def output_maps(
         if value is None or old is None:
             continue
         for part, before in zip(value.parts, old.parts, strict=True):
-            if part.labels.shape != before.labels.shape:
+            if part.ids.shape != before.ids.shape:
                 found = _block(teacher, student, before, part, source, where)
                 result.setdefault(where, {}).update(found)
     return result
 
 
-def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]) -> Labels:
+def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]) -> UnitIds:
     """For every component of the student, the teacher's that it is made from."""
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
     for axis, number in student.numbers.items():
-        old, new = teacher.labels(teacher.numbers[axis]), student.labels(number)
+        old, new = teacher.ids(teacher.numbers[axis]), student.ids(number)
         index = maps[axis].index if axis in maps else np.arange(len(new))
         source[new[index >= 0]] = old[index[index >= 0]]
         fresh = new[index == FRESH]
@@ -57,21 +57,21 @@ def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap
 
 
 def _block(
-    teacher: Inference, student: Inference, old: Part, new: Part, source: Labels, where: str
+    teacher: Inference, student: Inference, old: Part, new: Part, source: UnitIds, where: str
 ) -> dict[int, tuple[int, ...]]:
     """One map an axis: a block (heads, features of one) has to grow along each by itself."""
-    have, want = old.labels.reshape(-1), new.labels.reshape(-1)
+    have, want = old.ids.reshape(-1), new.ids.reshape(-1)
     flat = positions(*_named(teacher, have), *_named(student, want), source)
-    fresh = (flat == FRESH).reshape(new.labels.shape)
-    places = np.unravel_index(np.maximum(flat, 0), old.labels.shape)
-    result, apart = {}, (flat == ABSENT).any() or (want == NONE).any() or (have == NONE).any()
+    fresh = (flat == FRESH).reshape(new.ids.shape)
+    places = np.unravel_index(np.maximum(flat, 0), old.ids.shape)
+    result, apart = {}, (flat == ABSENT).any() or (want == NO_UNIT).any() or (have == NO_UNIT).any()
     for dim, axis in enumerate(new.axes):
-        block = places[dim].reshape(new.labels.shape)
+        block = places[dim].reshape(new.ids.shape)
         rows = np.moveaxis(block, dim, 0).reshape(block.shape[dim], -1)
         made = np.moveaxis(fresh, dim, 0).reshape(len(rows), -1).all(1)
         apart |= (rows != rows[:, :1])[~made].any()
         index = np.where(made, FRESH, rows[:, 0])
-        if new.labels.shape[dim] != old.labels.shape[dim]:
+        if new.ids.shape[dim] != old.ids.shape[dim]:
             result[axis] = tuple(index.tolist())
     if apart:
         raise GraphMismatchError(
@@ -81,9 +81,9 @@ def _block(
     return result
 
 
-def _named(inference: Inference, labels: Labels) -> tuple[Labels, Labels]:
+def _named(inference: Inference, ids: UnitIds) -> tuple[UnitIds, UnitIds]:
     """Component and slot of every unit."""
-    return inference.component[labels], inference.slot[labels]
+    return inference.component[ids], inference.slot[ids]
 
 
 def counterparts(old: Tensor, new: Tensor, maps: Mapping[int, Sequence[int]]) -> tuple[Tensor, ...]:

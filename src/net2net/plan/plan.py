@@ -27,14 +27,14 @@ from net2net.apply.apply import (
     scale_tensor,
     with_tensors,
 )
-from net2net.apply.literals import Exported
-from net2net.apply.surgery import Edit, set_attributes
+from net2net.apply.attributes import Edit, set_attributes
+from net2net.apply.exported_graph import Exported
 from net2net.errors import PlanError
 from net2net.files import write_whole
-from net2net.infer.units import FOLLOW, MAKE, SHARE, Axis, Norm
-from net2net.plan.maps import METHODS
+from net2net.infer.units import Axis, Norm, Role
+from net2net.maps.methods import METHODS
 from net2net.plan.match import AxisMap
-from net2net.trace.hollow import named_tensors
+from net2net.trace.meta_copy import named_tensors
 
 FORMAT = "net2net-plan-1"
 
@@ -293,7 +293,7 @@ class WidenPlan(Plan):
             )
         for name, step in tensors.items():
             for dim, role, number in step.axes:
-                if role not in {MAKE, FOLLOW, SHARE} or dim < 0:
+                if role not in {Role.PRODUCES, Role.ALIGNS, Role.CONSUMES} or dim < 0:
                     raise PlanError(
                         f"axis {dim} of '{name}' has the role {role!r}. "
                         "The plan is damaged: make it again."

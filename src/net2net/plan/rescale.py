@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from net2net.apply.apply import FRESH
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
-from net2net.infer.units import Axis, Labels
+from net2net.infer.units import Axis, UnitIds
 from net2net.trace.trace import Op
 
 
 def factors(
-    teacher: Inference, student: Inference, maps: Mapping[Axis, Labels], *, strict: bool = True
+    teacher: Inference, student: Inference, maps: Mapping[Axis, UnitIds], *, strict: bool = True
 ) -> dict[Axis, list[float]]:
     """What every position of the parameter axes that take shares is multiplied by in the student.
     ``maps``: teacher position for every student position of the axes that grow.
@@ -31,7 +31,7 @@ def factors(
     found: dict[Axis, NDArray[np.float64]] = {}
     if strict:
         _check_numbers(teacher, student)
-    for old, new in zip(teacher.taking, student.taking, strict=strict):
+    for old, new in zip(teacher.absorbers, student.absorbers, strict=strict):
         for axis, places in new.positions:
             if axis not in maps or new.trace:
                 continue  # what training does with the same rows
@@ -43,9 +43,9 @@ def factors(
 
 
 def _check_numbers(teacher: Inference, student: Inference) -> None:
-    followed = {(taking.trace, place) for taking in student.taking for place in taking.numbers}
+    followed = {(one.trace, place) for one in student.absorbers for place in one.numbers}
     traces = zip(teacher.traces, student.traces, strict=True)
-    for number, (old, new) in enumerate(traces if student.taking else ()):
+    for number, (old, new) in enumerate(traces if student.absorbers else ()):
         for place, (a, b) in enumerate(zip(old.ops, new.ops, strict=True)):
             if (number, place) not in followed and _numbers(a) != _numbers(b):
                 raise GraphMismatchError(

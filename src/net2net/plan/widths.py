@@ -11,10 +11,10 @@ import numpy as np
 from torch import nn
 
 from net2net.errors import NotGrowableError, WidthError
-from net2net.infer.attributes import new_values
 from net2net.infer.inference import Inference
+from net2net.infer.size_uses import new_values
 from net2net.infer.spaces import Space, Spaces
-from net2net.infer.units import NONE, Labels
+from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.plan.globs import named
 
 ALL = "all"
@@ -24,7 +24,7 @@ Widths = float | int | Mapping[str, float | int]
 
 
 @dataclass(frozen=True)
-class Grown:
+class SpaceGrowth:
     """One space's growth: positions before and after, what was asked, what came along and why."""
 
     space: Space
@@ -41,7 +41,9 @@ class Grown:
         return Fraction(self.new, self.space.size)
 
 
-def resolve(spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths) -> list[Grown]:
+def resolve(
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths
+) -> list[SpaceGrowth]:
     """Decide the new size of every space that grows.
 
     A factor goes to the nearest admissible size; an integer has to be admissible.
@@ -69,8 +71,8 @@ def resolve(spaces: Spaces, inference: Inference, model: nn.Module, widths: Widt
 
 def _chosen(
     spaces: Spaces, inference: Inference, model: nn.Module, widths: Mapping[str, float | int]
-) -> list[Grown]:
-    result: dict[str, Grown] = {}
+) -> list[SpaceGrowth]:
+    result: dict[str, SpaceGrowth] = {}
     for glob, width in widths.items():
         hits = 0
         refused: dict[str, str] = {}
@@ -98,7 +100,7 @@ def _chosen(
     return [one for one in result.values() if one.new != one.space.size]
 
 
-def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> Grown:
+def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> SpaceGrowth:
     """``now``: the width of ``path``, which makes the space or counts it."""
     if isinstance(width, bool) or not isinstance(width, (int, float)):
         raise WidthError(
@@ -115,16 +117,16 @@ def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> G
     step = space.step * now // math.gcd(space.step * now, space.size)
     if (width - now) % step:
         below = now + (width - now) // step * step
-        why = space.uniform or "its units are bundled"
+        why = space.equal_copies or "its units are bundled"
         raise WidthError(
             f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
             f"cannot be had. The admissible neighbours are {below} and {below + step}."
         )
     new = width * space.size // now
-    return Grown(space, new, glob, wanted=new, exact=True)
+    return SpaceGrowth(space, new, glob, wanted=new, exact=True)
 
 
-def _by_factor(space: Space, factor: float, asked: str) -> Grown:
+def _by_factor(space: Space, factor: float, asked: str) -> SpaceGrowth:
     if not math.isfinite(factor) or factor < 1:
         raise WidthError(
             f"the factor {factor} for '{space.name}' is smaller than 1. Net2Net only grows."
@@ -133,12 +135,12 @@ def _by_factor(space: Space, factor: float, asked: str) -> Grown:
     new = math.floor(steps * factor + 0.5) * space.step
     note = ""
     if new != round(space.size * factor):
-        why = space.uniform or f"grows in steps of {space.step}"
+        why = space.equal_copies or f"grows in steps of {space.step}"
         note = f"nearest admissible to {space.size * factor:g}: {why}"
-    return Grown(space, new, asked, note, wanted=space.size * factor)
+    return SpaceGrowth(space, new, asked, note, wanted=space.size * factor)
 
 
-def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int, ...]]:
+def new_shapes(inference: Inference, grown: list[SpaceGrowth]) -> dict[str, tuple[int, ...]]:
     """State-dict name → shape in the student, for every tensor that grows."""
     trace = inference.traces[0]
     old = {name: trace.shapes[tensor] for tensor, name in trace.names.items()}
@@ -151,7 +153,7 @@ def new_shapes(inference: Inference, grown: list[Grown]) -> dict[str, tuple[int,
 
 
 def new_integers(
-    spaces: Spaces, inference: Inference, grown: list[Grown]
+    spaces: Spaces, inference: Inference, grown: list[SpaceGrowth]
 ) -> list[tuple[str, str, int, int]]:
     """Integers of the code that count units: module, attribute, value before, value after."""
     ratios = [Fraction(1), *(one.ratio for one in grown)]
@@ -160,8 +162,8 @@ def new_integers(
         for group in one.space.groups:
             which[group.components] = number
 
-    def grown_size(units: Labels) -> Fraction:
-        known = inference.component[units[units != NONE]]
+    def grown_size(units: UnitIds) -> Fraction:
+        known = inference.component[units[units != NO_UNIT]]
         counts = np.bincount(which[known], minlength=1).tolist()
         counts[0] += len(units) - len(known)
         return sum((ratios[i] * n for i, n in enumerate(counts) if n), Fraction(0))
@@ -171,7 +173,7 @@ def new_integers(
         for (path, attribute), (old, new) in new_values(inference, grown_size).items()
     ]
     for count in inference.counts:
-        old, new = len(count.labels), int(grown_size(count.labels))
+        old, new = len(count.ids), int(grown_size(count.ids))
         if new != old:
             result.append((count.path, count.argument, old, new))
     return list(dict.fromkeys(result))

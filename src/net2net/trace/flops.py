@@ -14,10 +14,10 @@ def flops(trace: Trace) -> int:
 
 def _flops_of(op: Op, trace: Trace) -> int:
     kind = op.kind
-    if not isinstance(op.outputs, Ref):
+    if not isinstance(op.result, Ref):
         return 0
-    out = int(np.prod(trace.shapes[op.outputs.id], dtype=np.int64))
-    shapes = [trace.shapes[ref.id] for ref in op.reads]
+    out = int(np.prod(trace.shapes[op.result.id], dtype=np.int64))
+    shapes = [trace.shapes[ref.id] for ref in op.inputs]
     if kind == "linear":
         return 2 * out * shapes[1][-1]
     if kind.startswith("conv_transpose"):

@@ -17,13 +17,13 @@ class Flow:
     """The way of the tensors of a trace."""
 
     def __init__(self, trace: Trace) -> None:
-        self.made: dict[int, Op] = {}
-        self.read: dict[int, list[Op]] = defaultdict(list)
+        self.producer: dict[int, Op] = {}
+        self.users: dict[int, list[Op]] = defaultdict(list)
         for op in trace.ops:
-            inputs = {ref.id for ref in op.reads}
-            outputs = {ref.id for ref in op.makes}
+            inputs = {ref.id for ref in op.inputs}
+            outputs = {ref.id for ref in op.outputs}
             if outputs <= inputs and outputs and not op.name.endswith("_"):
                 continue  # it returns what it was given: `x.to(x.dtype)`
             for tensor in inputs:
-                self.read[tensor].append(op)
-            self.made.update(dict.fromkeys(outputs, op))
+                self.users[tensor].append(op)
+            self.producer.update(dict.fromkeys(outputs, op))

@@ -27,8 +27,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
-from net2net.trace.hollow import Runner, named_tensors, tensors_in
-from net2net.trace.provenance import Named, Watch, find, plant, transparent_functional
+from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
+from net2net.trace.traced_ints import (
+    CallObserver,
+    TracedInt,
+    match_traced_ints,
+    tag_sizes,
+    transparent_functional,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +50,16 @@ class Ref:
 
 @dataclass(frozen=True)
 class Op:
-    """One operation: its name (``aten::conv2d``), its arguments by schema name, its outputs."""
+    """One operation: its name (``aten::conv2d``), its arguments by schema name, and what it
+    returned (``Ref``s, maybe in lists)."""
 
     name: str
     args: dict[str, Any]
-    outputs: Any
+    result: Any
     path: str
-    named: dict[tuple[str, int], Named] = field(default_factory=dict)
+    traced_ints: dict[tuple[str, int], TracedInt] = field(default_factory=dict)
     """Arguments made of attributes: argument and index in its list (−1: not in a list)."""
-    measured: dict[tuple[str, int], Named] = field(default_factory=dict)
+    traced_sizes: dict[tuple[str, int], TracedInt] = field(default_factory=dict)
     """Arguments made of nothing but sizes of tensors."""
 
     @cached_property
@@ -61,14 +68,14 @@ class Op:
         return self.name.removeprefix("aten::").rstrip("_")
 
     @cached_property
-    def reads(self) -> list[Ref]:
+    def inputs(self) -> list[Ref]:
         """All tensors among the arguments, in order."""
         return refs(list(self.args.values()))
 
     @cached_property
-    def makes(self) -> list[Ref]:
+    def outputs(self) -> list[Ref]:
         """All tensors among the outputs."""
-        return refs(self.outputs)
+        return refs(self.result)
 
 
 @dataclass
@@ -95,8 +102,8 @@ class Trace:
     """Short vectors of integers that no parameter has touched: number → values."""
     bases: dict[int, int] = field(default_factory=dict)
     """Views: number → number of the tensor that it looks into."""
-    whole: list[tuple[int, int, Named]] = field(default_factory=list)
-    """Slices that take all of an axis: tensor, axis, and the named integer that is its size."""
+    full_slices: list[tuple[int, int, TracedInt]] = field(default_factory=list)
+    """Slices that take all of an axis: tensor, axis, and the traced integer that is its size."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
 
@@ -155,7 +162,7 @@ def check_model(model: nn.Module) -> None:
             )
 
 
-def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
+def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     """Run a copy of a model, hollow or with values, on a copy of ``inputs`` and record what it did.
 
     Raises:
@@ -163,11 +170,11 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
     """
     args, kwargs = split_inputs(inputs)
     args, kwargs = tree_map(_private, (args, kwargs))
-    recorder = Recorder(hollow)
-    for part in hollow.modules():
+    recorder = Recorder(meta)
+    for part in meta.modules():
         part.training = training
     try:
-        plant(hollow)
+        tag_sizes(meta)
         with (
             quiet(),
             _drawn_alike(),
@@ -175,10 +182,10 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
             recorder.watch_modules(),
             torch.inference_mode(),
             torch.random.fork_rng(devices=[]),
-            recorder.calls,
+            recorder.observer,
             recorder,
         ):
-            output = hollow(*args, **kwargs)
+            output = meta(*args, **kwargs)
     except Exception as error:
         where = f" in module '{recorder.failed_in}'" if recorder.failed_in else ""
         raise InputError(
@@ -186,7 +193,9 @@ def trace(hollow: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace
             "Check that model(*inputs) works.",
             recorder.failed_in or "",
         ) from error
-    recorder.trace.whole = [(recorder.number(t), axis, n) for t, axis, n in recorder.calls.whole]
+    recorder.trace.full_slices = [
+        (recorder.number(t), axis, n) for t, axis, n in recorder.observer.full_slices
+    ]
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
     if not recorder.trace.outputs:
@@ -270,8 +279,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
-        self.calls = Watch(self.number)
-        self._runner = Runner()
+        self.observer = CallObserver(self.number)
+        self._runner = MetaInterpreter()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
         self._copies: list[Tensor] = []
@@ -315,20 +324,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(self.number(tensor) in self._touched for tensor in tensors):
             self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
         names, viewed = _signature(func)
-        named = dict(names)
-        named.update(zip(names, map(self._ref, args), strict=False))
-        named.update((name, self._ref(item)) for name, item in kwargs.items())
+        arguments = dict(names)
+        arguments.update(zip(names, map(self._ref, args), strict=False))
+        arguments.update((name, self._ref(item)) for name, item in kwargs.items())
         if func._schema.name == "aten::as_strided":  # it reads what lies in memory
-            named["memory"] = [list(args[0].stride()), args[0].storage_offset()]
-        found = find(named, self.calls.args, self.calls.kwargs)
+            arguments["memory"] = [list(args[0].stride()), args[0].storage_offset()]
+        found = match_traced_ints(arguments, self.observer.args, self.observer.kwargs)
         op = Op(
-            func._schema.name, named, self._ref(result), self.path,
-            {key: x for key, x in found.items() if not x.measured},
-            {key: x for key, x in found.items() if x.measured},
+            func._schema.name, arguments, self._ref(result), self.path,
+            {key: x for key, x in found.items() if not x.of_sizes_only},
+            {key: x for key, x in found.items() if x.of_sizes_only},
         )  # fmt: skip
         self.trace.ops.append(op)
-        if viewed is not None and isinstance(base := named[viewed], Ref):
-            self.trace.bases.update((ref.id, base.id) for ref in op.makes if ref != base)
+        if viewed is not None and isinstance(base := arguments[viewed], Ref):
+            self.trace.bases.update((ref.id, base.id) for ref in op.outputs if ref != base)
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:

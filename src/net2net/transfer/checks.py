@@ -8,7 +8,7 @@ from dataclasses import replace
 from net2net.errors import TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
-from net2net.infer.units import SHARE, Axis
+from net2net.infer.units import Axis, Role
 from net2net.trace.trace import Trace
 
 
@@ -37,24 +37,27 @@ def _other_sizes(teacher: Inference, student: Inference) -> Iterator[tuple[Axis,
         if key in teacher.groups or origin is None:
             continue
         for axis, positions in group.places.items():
-            if student.role(axis) != SHARE and positions != origin.places[axis]:
+            if student.role(axis) != Role.CONSUMES and positions != origin.places[axis]:
                 yield axis, origin.places[axis], positions
 
 
 def larger_heads(teacher: Inference, student: Inference) -> tuple[Inference, Inference]:
     """Where heads are as many in the student and larger, both inferred anew so that heads grow
     inside, if they can."""
-    inner = {
+    head_size_axes = {
         axis
         for axis, old, new in _other_sizes(teacher, student)
-        if new * len(teacher.labels(teacher.numbers[axis]))
-        == old * len(student.labels(student.numbers[axis]))
+        if new * len(teacher.ids(teacher.numbers[axis]))
+        == old * len(student.ids(student.numbers[axis]))
     }
     turned = [
-        replace(infer(one.traces, on_unknown="fix", inner=inner), valued=one.valued)
-        for one in ((teacher, student) if inner else ())
+        replace(
+            infer(one.traces, on_unknown="fix", head_size_axes=head_size_axes),
+            traced_with_values=one.traced_with_values,
+        )
+        for one in ((teacher, student) if head_size_axes else ())
     ]
-    if not turned or any(turned[0].groups[key].fixed for key in _on(turned[0], inner)):
+    if not turned or any(turned[0].groups[key].fixed for key in _on(turned[0], head_size_axes)):
         return teacher, student
     return turned[0], turned[1]
 
@@ -75,16 +78,16 @@ def check_bundles(teacher: Inference, student: Inference) -> None:
         )
 
 
-def check_uniform(teacher: Inference, student: Inference) -> None:
+def check_equal_copies(teacher: Inference, student: Inference) -> None:
     """What is averaged over grows by whole multiples."""
     for key, group in student.groups.items():
         origin = teacher.groups.get(key)
-        if origin is None or not group.uniform or group.size % origin.size == 0:
+        if origin is None or not group.equal_copies or group.size % origin.size == 0:
             continue
         axis = next(iter(group.places))
         raise TransferError(
-            f"the units of {axis} grow from {origin.size} to {group.size}, but {group.uniform}, "
-            "so they need a whole multiple. Choose a multiple, or pass exact=False."
+            f"the units of {axis} grow from {origin.size} to {group.size}, but "
+            f"{group.equal_copies}, so they need a whole multiple. Choose a multiple, or pass exact=False."
         )
 
 

@@ -18,11 +18,11 @@ from net2net.apply.apply import (
     with_tensors,
 )
 from net2net.errors import PlanError
-from net2net.infer.units import FOLLOW, MAKE, SHARE, Norm
-from net2net.plan.maps import METHODS
+from net2net.identity.fills import Fill
+from net2net.infer.units import Norm, Role
+from net2net.maps.methods import METHODS
 from net2net.plan.plan import Plan
-from net2net.trace.hollow import named_tensors
-from net2net.transfer.silence import Fill
+from net2net.trace.meta_copy import named_tensors
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class TransferPlan(Plan):
             sound = numeric and (one.name in data["teacher"] or one.fill is not None)
             for dim, role, number in one.axes:
                 limit = data["teacher"][one.name][dim]
-                sound = sound and role in {MAKE, FOLLOW, SHARE} and dim >= 0
+                sound = sound and role in {Role.PRODUCES, Role.ALIGNS, Role.CONSUMES} and dim >= 0
                 sound = sound and all(ABSENT <= x < limit for x in data["maps"][number])
             sizes = {dim: len(data["maps"][number]) for dim, _, number in one.axes}
             sound = sound and all(sizes.get(dim) == len(by) for dim, by in one.factors)

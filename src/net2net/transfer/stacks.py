@@ -14,7 +14,7 @@ from itertools import groupby
 from torch import nn
 
 from net2net.errors import TransferError
-from net2net.trace.hollow import named_tensors
+from net2net.trace.meta_copy import named_tensors
 
 Depth = str | Mapping[str, str | None]
 
@@ -45,10 +45,10 @@ class Stack:
 
 
 def align(
-    student: nn.Module, teacher: nn.Module, depth: Depth, does: tuple[Operations, Operations],
+    student: nn.Module, teacher: nn.Module, depth: Depth, ops_of: tuple[Operations, Operations],
     *, exact: bool,
 ) -> list[Stack]:  # fmt: skip
-    """All stacks that differ, the outer before the inner. ``does``: what modules of each do.
+    """All stacks that differ, the outer before the inner. ``ops_of``: what modules of each do.
 
     Raises:
         TransferError: a stack cannot be aligned, or ``depth`` makes no sense.
@@ -60,7 +60,7 @@ def align(
         )
     if not isinstance(depth, str):
         _check_blocks(depth, [path for path, _ in student.named_modules()])
-    found = list(_differing(student, teacher, "", "", depth, does, exact))
+    found = list(_differing(student, teacher, "", "", depth, ops_of, exact))
     if not isinstance(depth, str):
         _check_blocks(
             depth, [join(s.student, b) for s in found for b in [*dict(s.pairs), *s.added]]
@@ -84,7 +84,7 @@ def join(path: str, name: str) -> str:
 
 def _differing(
     student: nn.Module, teacher: nn.Module, at: str, of: str, depth: Depth,
-    does: tuple[Operations, Operations], exact: bool,
+    ops_of: tuple[Operations, Operations], exact: bool,
 ) -> Iterator[Stack]:  # fmt: skip
     new, old = dict(student.named_children()), dict(teacher.named_children())
     pairs = [(name, name) for name in new if name in old]
@@ -95,14 +95,14 @@ def _differing(
     if isinstance(student, STACKS) and isinstance(teacher, STACKS):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
         if len(new) != len(old) or named:
-            stack = _stack(new, old, at, of, depth, does, exact)
+            stack = _stack(new, old, at, of, depth, ops_of, exact)
             yield stack
             pairs = list(stack.pairs)
         else:
             pairs = list(zip(new, old, strict=True))
     for name, source in pairs:
         yield from _differing(
-            new[name], old[source], join(at, name), join(of, source), depth, does, exact
+            new[name], old[source], join(at, name), join(of, source), depth, ops_of, exact
         )
 
 
@@ -112,9 +112,9 @@ def _holds_stack(module: nn.Module) -> bool:
 
 def _stack(
     new: dict[str, nn.Module], old: dict[str, nn.Module], at: str, of: str, depth: Depth,
-    does: tuple[Operations, Operations], exact: bool,
+    ops_of: tuple[Operations, Operations], exact: bool,
 ) -> Stack:  # fmt: skip
-    ours, theirs = _kinds(new, at, does[0]), _kinds(old, of, does[1])
+    ours, theirs = _kinds(new, at, ops_of[0]), _kinds(old, of, ops_of[1])
     if not isinstance(depth, str):
         pairs = _explicit(list(new), list(old), at, of, depth)
     else:
@@ -150,13 +150,13 @@ def _like(index: int, kinds: Sequence[Kind], kept: list[int]) -> int | None:
     return max((i for i in same if i < index), default=min(same)) if same else None
 
 
-def _kinds(blocks: dict[str, nn.Module], at: str, does: Operations) -> list[Kind]:
+def _kinds(blocks: dict[str, nn.Module], at: str, ops_of: Operations) -> list[Kind]:
     """The kind of every block; the last number tells blocks of the same layers that do other things
     with them (every other one shifts its windows)."""
     variants: dict[Kind, list[object]] = {}
     result = []
     for name, block in blocks.items():
-        kind, done = _kind(block), does(join(at, name))
+        kind, done = _kind(block), ops_of(join(at, name))
         known = variants.setdefault(kind, [])
         if done not in known:
             known.append(done)
@@ -245,18 +245,18 @@ def _explicit(
     return pairs
 
 
-def cut(hollow: nn.Module, stacks: list[tuple[str, list[str], list[str]]]) -> dict[str, str]:
+def cut(meta: nn.Module, stacks: list[tuple[str, list[str], list[str]]]) -> dict[str, str]:
     """Leave only these blocks in stacks (path, blocks, their new names), in place.
 
     Returns:
         For every tensor that is left, its new name → its name before.
     """
-    before = {id(tensor): name for name, tensor in named_tensors(hollow)}
-    found = [(hollow.get_submodule(path), blocks, names) for path, blocks, names in stacks]
+    before = {id(tensor): name for name, tensor in named_tensors(meta)}
+    found = [(meta.get_submodule(path), blocks, names) for path, blocks, names in stacks]
     for container, blocks, names in found:
         parts = [container.get_submodule(block) for block in blocks]
         for name in list(container._modules):
             delattr(container, name)
         for name, part in zip(names, parts, strict=True):
             container.register_module(name, part)
-    return {name: before[id(tensor)] for name, tensor in named_tensors(hollow)}
+    return {name: before[id(tensor)] for name, tensor in named_tensors(meta)}

@@ -21,26 +21,26 @@ from net2net.errors import (
     VerificationError,
 )
 from net2net.growth import Growth, analyse, count_parameters
+from net2net.identity.fills import Fills, TracedBlock
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
-from net2net.infer.units import MAKE, Axis, Norm
-from net2net.plan.maps import PRESERVING, method_named
+from net2net.infer.units import Axis, Norm, Role
+from net2net.maps.methods import PRESERVING, method_named
 from net2net.plan.match import AxisMap, match
 from net2net.plan.plan import Maps
 from net2net.plan.rescale import factors
 from net2net.report import Report, Row
 from net2net.trace.flops import flops
-from net2net.trace.hollow import named_tensors, skeleton
+from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, check_model, trace
 from net2net.transfer.checks import (
     check_bundles,
+    check_equal_copies,
     check_operations,
-    check_uniform,
     larger_heads,
     other_numbers,
 )
 from net2net.transfer.plan import Source, TransferPlan
-from net2net.transfer.silence import Block, Fills
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut, join
 from net2net.verify import Parity
 from net2net.verify import verify as measure
@@ -89,8 +89,8 @@ def transfer(
     check_model(student)
     method_named(method)
     whole = _traced(_like(teacher, student), inputs, "student")
-    does = _operations(whole), _operations(_traced(skeleton(teacher), inputs, "teacher"))
-    stacks = align(student, teacher, depth, does, exact=exact)
+    ops_of = _operations(whole), _operations(_traced(meta_copy(teacher), inputs, "teacher"))
+    stacks = align(student, teacher, depth, ops_of, exact=exact)
     apart, of_tied = _untied(teacher, student)
     old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
     new, of_student = _without(
@@ -109,7 +109,7 @@ def transfer(
     known, found = larger_heads(known, found)
     if exact:
         check_bundles(known, found)
-        check_uniform(known, found)
+        check_equal_copies(known, found)
     maps, rescaled = _matched(known, found, method, balanced, seed, strict=exact)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
@@ -143,36 +143,36 @@ def _without(
     model: nn.Module, kept: list[tuple[str, list[str], Stack]]
 ) -> tuple[nn.Module, dict[str, str]]:
     """A skeleton with the corresponding blocks alone, and its names → the model's."""
-    hollow = skeleton(model)
-    return hollow, cut(hollow, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
+    meta = meta_copy(model)
+    return meta, cut(meta, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
 
 
 def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     """A skeleton of the teacher with parameters of their own where it has tied ones that the
     student has not; and the names of these → the teacher's parameter."""
-    hollow = skeleton(teacher)
-    first = {id(parameter): name for name, parameter in hollow.named_parameters()}
+    meta = meta_copy(teacher)
+    first = {id(parameter): name for name, parameter in meta.named_parameters()}
     theirs = {name for name, _ in student.named_parameters()}
     found = {}
-    for name, parameter in list(hollow.named_parameters(remove_duplicate=False)):
+    for name, parameter in list(meta.named_parameters(remove_duplicate=False)):
         tied = first[id(parameter)]
         if name != tied and name in theirs and tied in theirs:
             path, _, own = name.rpartition(".")
             alone = nn.Parameter(torch.empty_like(parameter), parameter.requires_grad)
-            setattr(hollow.get_submodule(path), own, alone)
+            setattr(meta.get_submodule(path), own, alone)
             found[name] = tied
-    return hollow, found
+    return meta, found
 
 
 def _like(teacher: nn.Module, student: nn.Module) -> nn.Module:
     """A skeleton of the student in the teacher's type: code converts, or not, accordingly."""
     types = (p.dtype for p in teacher.parameters() if p.is_floating_point())
-    return skeleton(student).to(next(types, None))
+    return meta_copy(student).to(next(types, None))
 
 
-def _traced(hollow: nn.Module, inputs: Inputs, which: str) -> Trace:
+def _traced(meta: nn.Module, inputs: Inputs, which: str) -> Trace:
     try:
-        return trace(hollow, inputs)
+        return trace(meta, inputs)
     except InputError as error:
         raise InputError(
             f"the {which}: {error} It runs without values here, so no code may branch on them.",
@@ -194,9 +194,9 @@ def _names(stack: Stack) -> list[str]:
     return [str(place) for place in range(len(blocks))] if digits else blocks
 
 
-def _student_traces(hollow: nn.Module, inputs: Inputs, count: int) -> list[Trace]:
+def _student_traces(meta: nn.Module, inputs: Inputs, count: int) -> list[Trace]:
     try:
-        return [trace(hollow, inputs, training=training) for training in (False, True)[:count]]
+        return [trace(meta, inputs, training=training) for training in (False, True)[:count]]
     except InputError as error:
         raise TransferError(
             f"the student does not run without its added blocks: {error.__cause__}. Check that it "
@@ -231,7 +231,7 @@ def _in_use(one: Trace) -> list[tuple[str, str, int]]:
     """Every parameter in order of first use: name, operation, number of axes."""
     found: dict[str, tuple[str, str, int]] = {}
     for op in one.ops:
-        for ref in op.reads:
+        for ref in op.inputs:
             name = one.names.get(ref.id)
             if name is not None and name not in found:
                 found[name] = (name, op.kind, len(one.shapes[ref.id]))
@@ -362,7 +362,7 @@ def _add(
 
 
 def _identity(path: str, whole: Trace, exact: bool, notes: list[str]) -> Fills:
-    block = Block(whole, path)
+    block = TracedBlock(whole, path)
     fills = block.fills()
     if fills is not None:
         return fills
@@ -376,7 +376,7 @@ def _identity(path: str, whole: Trace, exact: bool, notes: list[str]) -> Fills:
             "Keep the teacher's depth there, or pass exact=False."
         )
     notes.append(f"added block '{path}' is no exact identity: {why}")
-    return Block(whole, path, lenient=True).fills() or {}
+    return TracedBlock(whole, path, lenient=True).fills() or {}
 
 
 # -- for people ------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ def _width_rows(teacher: Inference, student: Inference) -> list[Row]:
     rows: dict[str, Row] = {}
     for key, group in student.groups.items():
         origin = teacher.groups.get(key)
-        made = [axis for axis in group.places if student.role(axis) == MAKE]
+        made = [axis for axis in group.places if student.role(axis) == Role.PRODUCES]
         if origin is None or origin.size == group.size or not made:
             continue
         axis = made[0]

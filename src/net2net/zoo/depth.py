@@ -7,9 +7,9 @@ from math import prod
 
 from torch import nn
 
-from net2net.deepen.blocks import LAYERS
 from net2net.deepen.deepen import deepen
 from net2net.errors import DepthError, UnknownModuleError
+from net2net.identity.blocks import LAYERS
 from net2net.trace.trace import Inputs, Trace
 
 ACTIVATIONS = frozenset({"relu", "relu6", "hardtanh"})

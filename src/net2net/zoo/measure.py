@@ -16,7 +16,7 @@ from net2net import growth
 from net2net.apply.apply import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
 from net2net.infer.spaces import Spaces
-from net2net.trace.hollow import named_tensors
+from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs, Trace, split_inputs, tensors_of
 from net2net.verify import verify
 from net2net.zoo.depth import deepened
@@ -150,7 +150,7 @@ def _check_function(
 def _reached(teacher: nn.Module, grown: growth.Growth, done: Trace) -> tuple[int, int]:
     """Parameters, before and after, that the model reads on these inputs: of a part that they do
     not reach (what sees images, where they are text) the graph says nothing."""
-    read = {done.names.get(ref.id) for op in done.ops for ref in op.reads}
+    read = {done.names.get(ref.id) for op in done.ops for ref in op.inputs}
     before, after = [
         sum(p.numel() for name, p in model.named_parameters() if name in read)
         for model in (teacher, grown.model)

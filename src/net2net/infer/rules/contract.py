@@ -4,42 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
-from net2net.infer.units import Labels
+from net2net.infer.units import UnitIds
 from net2net.infer.values import Part, Value
 
 
-def add_bias(site: Site, out: Value, bias: Value | None, axis: int) -> None:
+def add_bias(site: OpSite, out: Value, bias: Value | None, axis: int) -> None:
     """A bias has one element for each unit of the output."""
     if bias is not None and bias.parts:
         site.align([(out, range(out.ndim)), (bias, [out.dim(axis)])], out.shape)
 
 
-def count_sizes(site: Site, sizes: dict[str, Labels | None]) -> None:
+def count_sizes(site: OpSite, sizes: dict[str, UnitIds | None]) -> None:
     """Integers of a layer that repeat its weight's shape, also where that is computed."""
-    for name, labels in sizes.items():
-        if labels is not None:
-            site.count(name, labels)
+    for name, ids in sizes.items():
+        if ids is not None:
+            site.count(name, ids)
 
 
 @rule("linear")
-def linear(site: Site) -> Value:
+def linear(site: OpSite) -> Value:
     value, weight = site["input"], site["weight"]
     batch = list(range(value.ndim - 1))
     out = site.contract([value, weight], [[*batch, "in"], ["out", "in"]], [*batch, "out"])
     add_bias(site, out, site["bias"], -1)
-    count_sizes(site, {"out_features": weight.labels(0), "in_features": weight.labels(1)})
+    count_sizes(site, {"out_features": weight.ids(0), "in_features": weight.ids(1)})
     return out
 
 
 @rule("matmul", "mm", "bmm", "mv", "dot")
-def matmul(site: Site) -> Value:
+def matmul(site: OpSite) -> Value:
     a, b = (value for value in site.args.values() if isinstance(value, Value))
     return product(site, a, b)
 
 
-def product(site: Site, a: Value, b: Value) -> Value:
+def product(site: OpSite, a: Value, b: Value) -> Value:
     """``a @ b`` with matmul's broadcasting of leading axes."""
     batch = max(a.ndim, b.ndim) - 2
     names_a = [*range(batch - (a.ndim - 2), batch), "row", "sum"] if a.ndim > 1 else ["sum"]
@@ -53,13 +53,13 @@ def product(site: Site, a: Value, b: Value) -> Value:
 
 
 @rule("_grouped_mm")
-def grouped_product(site: Site) -> Value:
+def grouped_product(site: OpSite) -> Value:
     """Each row meets the matrix of its group, of which all groups' have the same rows and columns.
     Groups (experts) are told apart by number."""
     a, b = site["self"], site["mat2"]
     if b.ndim == 2:
         for part in (*a.parts, *b.parts):
-            site.fix(part.labels, "cuts it into groups at places that data tell")
+            site.fix(part.ids, "cuts it into groups at places that data tell")
         return Value(site.shape)
     if a.ndim == 3:
         return product(site, a, b)
@@ -68,14 +68,14 @@ def grouped_product(site: Site) -> Value:
 
 
 @rule("addmm", "baddbmm", "addmv", "addbmm")
-def addmm(site: Site) -> Value:
+def addmm(site: OpSite) -> Value:
     bias, a, b = (value for value in site.args.values() if isinstance(value, Value))
     out = product(site, a, b)
     return site.pointwise([out, bias], out.shape)
 
 
 @rule("einsum")
-def einsum(site: Site) -> Value:
+def einsum(site: OpSite) -> Value:
     """Letters of the equation are the subscripts; an ellipsis stands for numbered ones."""
     equation = site["equation"].replace(" ", "")
     left, _, right = equation.partition("->")
@@ -94,7 +94,7 @@ def einsum(site: Site) -> Value:
 
 
 @rule("bilinear")
-def bilinear(site: Site) -> Value:
+def bilinear(site: OpSite) -> Value:
     a, b, weight = site["input1"], site["input2"], site["weight"]
     batch = list(range(a.ndim - 1))
     out = site.contract(
@@ -107,26 +107,26 @@ def bilinear(site: Site) -> Value:
 
 
 @rule("embedding")
-def embedding(site: Site) -> Value:
+def embedding(site: OpSite) -> Value:
     weight, indices = site["weight"], site["indices"]
     site.pin(weight, 0, "looks rows up by index")
     site.make(weight, 1)
-    parts = tuple(Part((indices.ndim,), p.labels) for p in weight.parts if p.axes == (1,))
+    parts = tuple(Part((indices.ndim,), p.ids) for p in weight.parts if p.axes == (1,))
     return Value((*indices.shape, weight.shape[1]), parts)
 
 
 @rule("embedding_bag")
-def embedding_bag(site: Site) -> list[Value]:
+def embedding_bag(site: OpSite) -> list[Value]:
     """Rows looked up and reduced; four outputs, of which the first has features."""
     weight = site["weight"]
     site.pin(weight, 0, "looks rows up by index")
     site.make(weight, 1)
-    parts = tuple(Part((1,), p.labels) for p in weight.parts if p.axes == (1,))
+    parts = tuple(Part((1,), p.ids) for p in weight.parts if p.axes == (1,))
     return [Value(site.shape, parts), *(Value(shape) for shape in site.outputs[1:])]
 
 
 @rule("cdist")
-def distances(site: Site) -> Value:
+def distances(site: OpSite) -> Value:
     """Between all rows of two tensors: as in a product with a transpose, but of differences."""
     a, b = (site.confine(site[x], [-1], "measures distances over it") for x in ("x1", "x2"))
     swap = {b.ndim - 2: b.ndim - 1, b.ndim - 1: b.ndim - 2}
@@ -135,7 +135,7 @@ def distances(site: Site) -> Value:
 
 
 @rule("linalg_solve_triangular")
-def solve(site: Site) -> Value:
+def solve(site: OpSite) -> Value:
     """``a x = b`` (or ``x a = b``) for each of a batch: a product with the inverse of ``a``."""
     a, b = site["self"], site["B"]
     a = site.confine(a, [-2, -1], "solves equations over it")
@@ -150,19 +150,19 @@ def solve(site: Site) -> Value:
     "conv1d", "conv2d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
 )  # fmt: skip
-def convolution(site: Site) -> Value:
+def convolution(site: OpSite) -> Value:
     """Channels as in a linear layer, for every kernel position; groups side by side."""
     value, weight = site["input"], site["weight"]
     channel = value.ndim - (weight.ndim - 2) - 1
     for part in weight.parts:
         if max(part.axes) > 1:
-            site.fix(part.labels, "has a kernel of this size")
+            site.fix(part.ids, "has a kernel of this size")
     weight = Value(
         weight.shape,
         tuple(part for part in weight.parts if max(part.axes) < 2),
-        {axis: leaf for axis, leaf in weight.leaves.items() if axis < 2},
-        weight.uniform,
-        even=weight.even,
+        {axis: axis_numbers for axis, axis_numbers in weight.parameter_axes.items() if axis < 2},
+        weight.constant,
+        constant_axes=weight.constant_axes,
     )
     reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
     groups = site["groups"]
@@ -181,7 +181,7 @@ def convolution(site: Site) -> Value:
             ["out" if axis == channel else names[axis] for axis in range(value.ndim)],
         )
         parts = result.parts
-        sizes = {"out_channels": weight.labels(making), "in_channels": weight.labels(reading)}
+        sizes = {"out_channels": weight.ids(making), "in_channels": weight.ids(reading)}
         count_sizes(site, sizes)
     out = Value(site.shape, tuple(parts))
     add_bias(site, out, site["bias"], channel)
@@ -189,17 +189,17 @@ def convolution(site: Site) -> Value:
 
 
 def _grouped(
-    site: Site, value: Value, weight: Value, channel: int, groups: int, making: int
+    site: OpSite, value: Value, weight: Value, channel: int, groups: int, making: int
 ) -> tuple[Part, ...]:
     """Whole groups are the units: all channels that one reads, and all that it makes."""
-    rows = weight.labels(0)
+    rows = weight.ids(0)
     if rows is None:
         return _filtered(site, value, weight, channel, groups)
     rows = rows.reshape(groups, -1)
     site.units.bundle(rows, (1,))
-    if (inner := weight.labels(1)) is not None:
+    if (inner := weight.ids(1)) is not None:
         site.fix(inner, "has groups of this many channels")
-    read = value.labels(channel)
+    read = value.ids(channel)
     others = tuple(part for part in value.parts if channel not in part.axes)
     if read is None:  # a unit lies across several channels (a head), and keeps its others
         others = site.confine(value, [channel], "cuts it into groups").parts
@@ -210,17 +210,17 @@ def _grouped(
         site.tie(rows[:, :1], read[:, :1], f"grouped {site.name}")
     site.count("groups", rows[:, 0])
     site.make(weight, 0)
-    labels = rows.reshape(-1) if making == 0 else np.repeat(rows[:, 0], weight.shape[1])
-    count_sizes(site, {"out_channels": labels, "in_channels": read})
-    return (*others, Part((channel,), labels))
+    ids = rows.reshape(-1) if making == 0 else np.repeat(rows[:, 0], weight.shape[1])
+    count_sizes(site, {"out_channels": ids, "in_channels": read})
+    return (*others, Part((channel,), ids))
 
 
 def _filtered(
-    site: Site, value: Value, weight: Value, channel: int, groups: int
+    site: OpSite, value: Value, weight: Value, channel: int, groups: int
 ) -> tuple[Part, ...]:
     """Filters that are no parameters: one for all channels lets them grow."""
-    read = value.labels(channel)
-    alike = weight.uniform or 0 in weight.even
+    read = value.ids(channel)
+    alike = weight.constant or 0 in weight.constant_axes
     if read is not None and alike and groups == read.size == weight.shape[0]:
         site.count("groups", read)
         return value.parts
@@ -232,7 +232,7 @@ def _filtered(
 
 
 @rule("scaled_dot_product_attention")
-def attention(site: Site) -> Value:
+def attention(site: OpSite) -> Value:
     """softmax(q kᵀ · scale) v: heads are batch axes; a scale that is not given follows head_dim."""
     query, key, value = site["query"], site["key"], site["value"]
     batch = [f"b{axis}" for axis in range(query.ndim - 2)]

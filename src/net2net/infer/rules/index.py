@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Part, Value
 
@@ -17,17 +17,17 @@ def kept(value: Value, axes: list[int], to: dict[int, int], shape: tuple[int, ..
         if not set(part.axes) & set(axes) and all(
             axis in to and shape[to[axis]] == value.shape[axis] for axis in part.axes
         ):
-            parts.append(Part(tuple(to[axis] for axis in part.axes), part.labels))
+            parts.append(Part(tuple(to[axis] for axis in part.axes), part.ids))
     return Value(shape, tuple(parts))
 
 
-def pinned(site: Site, value: Value, axes: list[int]) -> None:
+def pinned(site: OpSite, value: Value, axes: list[int]) -> None:
     for axis in axes:
         site.pin(value, axis, "picks positions of it")
 
 
 @rule("index")
-def index(site: Site) -> Value:
+def index(site: OpSite) -> Value:
     """Advanced indexing: the axes that index tensors stand for become theirs, in place if they are
     neighbours, else in front."""
     value: Value = site["self"]
@@ -60,7 +60,7 @@ def _is_mask(one: Value, value: Value, axis: int) -> bool:
 
 
 @rule("gather", "take_along_dim", "index_select", "sort", "topk", "argsort", "msort", "kthvalue")
-def pick(site: Site) -> list[Value]:
+def pick(site: OpSite) -> list[Value]:
     value = next(x for x in site.args.values() if isinstance(x, Value))
     dim = site.args.get("dim")
     if site.name == "index_select" and dim is not None and 1 in site.constants:
@@ -75,7 +75,7 @@ def pick(site: Site) -> list[Value]:
 
 
 @rule("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill")
-def put(site: Site) -> Value:
+def put(site: OpSite) -> Value:
     value: Value = site["self"]
     source = site.args.get("src", site.args.get("source"))
     axis = value.dim(site["dim"])
@@ -93,7 +93,7 @@ def put(site: Site) -> Value:
 
 
 @rule("index_put")
-def index_put(site: Site) -> Value:
+def index_put(site: OpSite) -> Value:
     """Trailing axes that are not indexed meet those of the values."""
     value, values = site["self"], site["values"]
     used = [i for i, one in enumerate(site["indices"]) if one is not None]
@@ -110,25 +110,25 @@ def index_put(site: Site) -> Value:
     lean = Value(
         tuple(values.shape[a - value.ndim] for a in tail),
         tuple(
-            Part(tuple(a - values.ndim + len(tail) for a in p.axes), p.labels)
+            Part(tuple(a - values.ndim + len(tail) for a in p.axes), p.ids)
             for p in values.parts
             if all(a - values.ndim + value.ndim in tail for a in p.axes)
         ),
-        uniform=values.uniform,
+        constant=values.constant,
     )
     operands.append((lean, tail))
     return Value(shape, tuple(site.align(operands, shape)))
 
 
 @rule("masked_scatter")
-def put_by_mask(site: Site) -> Value:
+def put_by_mask(site: OpSite) -> Value:
     """Rows of the source go where the mask says. Along axes at the end over which one mask is
     spread, whole rows are put, so there features meet features."""
     value, mask, source = site["self"], site["mask"], site["source"]
     wide = 0
     for size, own in zip(reversed(value.shape), reversed(source.shape), strict=False):
         axis = mask.ndim - 1 - wide
-        if axis < 0 or size != own or not (mask.shape[axis] == 1 or axis in mask.even):
+        if axis < 0 or size != own or not (mask.shape[axis] == 1 or axis in mask.constant_axes):
             break
         wide += 1
     why = "orders it by its values"
@@ -145,40 +145,40 @@ def _behind(value: Value, wide: int) -> tuple[Part, ...]:
 
 
 @rule("masked_select", "nonzero", "unique", "_unique2", "histc", "bincount")
-def scramble(site: Site) -> list[Value]:
+def scramble(site: OpSite) -> list[Value]:
     """The output's order depends on values, so nothing can be said of its units."""
     for value in site.args.values():
         if isinstance(value, Value):
             for part in value.parts:
-                site.fix(part.labels, "orders it by its values")
+                site.fix(part.ids, "orders it by its values")
     return [Value(shape) for shape in site.outputs]
 
 
 @rule("where")
-def where(site: Site) -> object:
+def where(site: OpSite) -> object:
     """Of a condition alone: where it holds."""
     values = [value for value in site.args.values() if isinstance(value, Value)]
     return site.pointwise(values) if len(site.op.args) > 1 else scramble(site)
 
 
 @rule("isin")
-def among(site: Site) -> Value:
+def among(site: OpSite) -> Value:
     """Each element alone, but for those that it is looked for among."""
     value, others = site.args.get("elements"), site.args.get("test_elements")
     for part in others.parts if isinstance(others, Value) else ():
-        site.fix(part.labels, "looks for others among them")
+        site.fix(part.ids, "looks for others among them")
     return Value(site.shape, value.parts if isinstance(value, Value) else ())
 
 
 @rule("tril", "triu")
-def triangle(site: Site) -> Value:
+def triangle(site: OpSite) -> Value:
     value: Value = site["self"]
     pinned(site, value, [value.ndim - 2, value.ndim - 1])
     return value
 
 
 @rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
-def grid_sampler(site: Site) -> Value:
+def grid_sampler(site: OpSite) -> Value:
     """Channels pass through. Rows of the first axis, in which heads may be, meet those of the
     places; where in the map, and which of the places, stays."""
     why = "samples at these places"
@@ -190,7 +190,7 @@ def grid_sampler(site: Site) -> Value:
 
 
 @rule("view_as_complex")
-def view_as_complex(site: Site) -> Value:
+def view_as_complex(site: OpSite) -> Value:
     value: Value = site["self"]
     site.pin(value, -1, "makes complex numbers of it")
     parts = tuple(p for p in value.parts if p.axes != (value.ndim - 1,))
@@ -198,6 +198,6 @@ def view_as_complex(site: Site) -> Value:
 
 
 @rule("view_as_real")
-def view_as_real(site: Site) -> Value:
+def view_as_real(site: OpSite) -> Value:
     value: Value = site["self"]
     return value.moved(site.shape, lambda axis: axis)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Part, Value
 
 
-def follow(site: Site, value: Value, tensors: list[Value | None], axes: list[int]) -> Value:
+def follow(site: OpSite, value: Value, tensors: list[Value | None], axes: list[int]) -> Value:
     """Per-unit tensors (scale, shift, mean, variance) that lie along ``axes`` of ``value``."""
     operands = [(value, list(range(value.ndim)))]
     operands += [(tensor, axes) for tensor in tensors if tensor is not None]
@@ -15,33 +15,33 @@ def follow(site: Site, value: Value, tensors: list[Value | None], axes: list[int
 
 
 @rule("batch_norm", "instance_norm")
-def batch_norm(site: Site) -> Value:
+def batch_norm(site: OpSite) -> Value:
     names = ("weight", "bias", "running_mean", "running_var")
-    if (labels := site["input"].labels(1)) is not None:
-        site.count("num_features", labels)
+    if (ids := site["input"].ids(1)) is not None:
+        site.count("num_features", ids)
     return follow(site, site["input"], [site[name] for name in names], [1])
 
 
 @rule("group_norm")
-def group_norm(site: Site) -> Value:
+def group_norm(site: OpSite) -> Value:
     """Statistics are shared inside a group, so whole groups are the units."""
     value, groups = site["input"], site["num_groups"]
-    labels = value.labels(1)
-    if labels is not None:
-        site.count("num_channels", labels)
-    if labels is None:
+    ids = value.ids(1)
+    if ids is not None:
+        site.count("num_channels", ids)
+    if ids is None:
         site.pin(value, 1, "normalises over groups of it")
     elif groups == 1:
-        site.units.require_uniform(labels, f"{site.where} averages over it")
+        site.units.require_equal_copies(ids, f"{site.where} averages over it")
     else:
-        rows = labels.reshape(groups, -1)
+        rows = ids.reshape(groups, -1)
         site.units.bundle(rows, (1,))
         site.count("num_groups", rows[:, 0])
     return follow(site, value, [site["weight"], site["bias"]], [1])
 
 
 @rule("layer_norm", "rms_norm")
-def layer_norm(site: Site) -> Value:
+def layer_norm(site: OpSite) -> Value:
     """Means over the normalised axes: every unit needs the same number of copies."""
     value = site["input"]
     axes = list(range(value.ndim - len(site["normalized_shape"]), value.ndim))
@@ -51,7 +51,7 @@ def layer_norm(site: Site) -> Value:
 
 
 @rule("_weight_norm")
-def weight_norm(site: Site) -> Value:
+def weight_norm(site: OpSite) -> Value:
     """A weight of given direction and length: one length for each position on ``dim``."""
     direction: Value = site["v"]
     scale, dim = site["g"], site["dim"]
@@ -63,44 +63,44 @@ def weight_norm(site: Site) -> Value:
 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax")
-def softmax(site: Site) -> Value:
+def softmax(site: OpSite) -> Value:
     value: Value = site["self"]
     site.pin(value, site["dim"], "normalises over it")
     return Value(value.shape, value.parts)
 
 
 @rule("cumsum", "cumprod", "logcumsumexp")
-def scan(site: Site) -> Value:
+def scan(site: OpSite) -> Value:
     value: Value = site["self"]
     site.pin(value, site["dim"], "accumulates along it")
     return Value(value.shape, value.parts)
 
 
 @rule("local_response_norm")
-def local_response(site: Site) -> Value:
+def local_response(site: OpSite) -> Value:
     value: Value = site["input"]
     site.pin(value, 1, "mixes neighbouring channels")
     return value
 
 
 @rule("glu")
-def glu(site: Site) -> Value:
+def glu(site: OpSite) -> Value:
     """The first half, gated by the second."""
     value: Value = site["self"]
     axis = value.dim(site["dim"])
     half = value.shape[axis] // 2
-    if (labels := value.labels(axis)) is not None:
-        site.couple(labels, 2)
+    if (ids := value.ids(axis)) is not None:
+        site.split_by_position(ids, 2)
     first, second = value.take(axis, range(half)), value.take(axis, range(half, 2 * half))
     return site.pointwise([first, second])
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
-def channel_shuffle(site: Site) -> Value:
+def channel_shuffle(site: OpSite) -> Value:
     value, groups = site["self"], site["groups"]
-    labels = value.labels(1)
-    if labels is None:
+    ids = value.ids(1)
+    if ids is None:
         return Value(value.shape, value.parts)
     parts = tuple(part for part in value.parts if 1 not in part.axes)
-    site.couple(labels, groups)
-    return Value(value.shape, (*parts, Part((1,), labels.reshape(groups, -1).T.reshape(-1))))
+    site.split_by_position(ids, groups)
+    return Value(value.shape, (*parts, Part((1,), ids.reshape(groups, -1).T.reshape(-1))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
 
@@ -40,25 +40,25 @@ FACTORIES = """
 """Their outputs hold one value everywhere, so they fit any width."""
 
 
-def operands(site: Site) -> list[Value]:
+def operands(site: OpSite) -> list[Value]:
     """Every tensor among the arguments, in order."""
     return [value for value in site.args.values() if isinstance(value, Value)]
 
 
 @rule(*(UNARY + BINARY).split())
-def pointwise(site: Site) -> Value:
+def pointwise(site: OpSite) -> Value:
     values = operands(site)
     if site.name in {"to", "type_as", "contiguous", "fill", "zero"}:
         values = values[:1]  # the other operand gives its type or one number
     if site.name in SCALING:
         # of a product of parameters (weight × scale), one factor takes the shares
-        widest = max(values, key=lambda value: prod(value.shape) if value.leaves else 0)
-        values = [v if v is widest else replace(v, leaves={}) for v in values]
+        widest = max(values, key=lambda value: prod(value.shape) if value.parameter_axes else 0)
+        values = [v if v is widest else replace(v, parameter_axes={}) for v in values]
     return site.pointwise(values)
 
 
 @rule("max", "min")
-def extremum(site: Site) -> object:
+def extremum(site: OpSite) -> object:
     """Three operations bear this name: of two tensors, along an axis, over everything."""
     if isinstance(site.args.get("other"), Value):
         return site.pointwise(operands(site))
@@ -70,23 +70,23 @@ def extremum(site: Site) -> object:
 
 
 @rule("prelu")
-def prelu(site: Site) -> Value:
+def prelu(site: OpSite) -> Value:
     value, weight = site["self"], site["weight"]
     if weight.shape[0] > 1:
         return site.pointwise([value, (weight, [1 if value.ndim > 1 else 0])])
-    site.fix(weight.labels(0), "has one slope for all channels")
+    site.fix(weight.ids(0), "has one slope for all channels")
     return Value(value.shape, value.parts)
 
 
 @rule(*FACTORIES.split())
-def factory(site: Site) -> Value:
+def factory(site: OpSite) -> Value:
     """``zeros_like`` has the units of what it is like; other sizes come from elsewhere."""
     like = site["self"] if site.name.endswith("_like") else Value(site.shape)
-    return Value(site.shape, like.parts, uniform=True)
+    return Value(site.shape, like.parts, constant=True)
 
 
 @rule(*"rand_like randn_like randint_like new_tensor".split())
-def unrelated(site: Site) -> Value:
+def unrelated(site: OpSite) -> Value:
     """Made to the shape of a tensor, not of its values: noise that differs by unit."""
     value = next(iter(operands(site)))
     return Value(site.shape, value.parts)

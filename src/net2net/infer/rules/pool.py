@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
-from net2net.infer.units import NONE
+from net2net.infer.units import NO_UNIT
 from net2net.infer.values import Part, Value
 
 POOLS = """
@@ -21,7 +21,7 @@ POOLS = """
 
 
 @rule(*POOLS.split())
-def pool(site: Site) -> list[Value]:
+def pool(site: OpSite) -> list[Value]:
     """Channels pass through, and axes along which the window is 1; pixels are pooled."""
     value = next(x for x in site.args.values() if isinstance(x, Value))
     spatial = int(next(digit for digit in site.name if digit.isdigit()))
@@ -37,7 +37,7 @@ def pool(site: Site) -> list[Value]:
 
 
 @rule("fractional_max_pool2d", "fractional_max_pool3d")
-def fractional_pool(site: Site) -> list[Value]:
+def fractional_pool(site: OpSite) -> list[Value]:
     """Every channel has random regions of its own: stored ones follow it, drawn ones fix it."""
     value, samples = site["self"], site["random_samples"]
     results: list[Value] = pool(site)
@@ -50,43 +50,43 @@ def fractional_pool(site: Site) -> list[Value]:
 
 
 @rule("max_unpool2d", "max_unpool3d")
-def unpool(site: Site) -> Value:
+def unpool(site: OpSite) -> Value:
     value = site.pointwise([site["self"], site["indices"]], site["self"].shape)
     pixels = range(value.ndim - int(site.name[-2]), value.ndim)
     return Value(site.shape, site.confine(value, pixels, "unpools over it").parts)
 
 
 @rule("pixel_shuffle")
-def pixel_shuffle(site: Site) -> Value:
+def pixel_shuffle(site: OpSite) -> Value:
     """r² channels become the pixels of one: they are its bundle."""
     value, factor = site["self"], site["upscale_factor"]
     channel = value.ndim - 3
     value = site.confine(value, (-2, -1), "moves pixels in it")
-    labels = value.labels(channel)
-    if labels is None:
+    ids = value.ids(channel)
+    if ids is None:
         site.pin(value, channel, "turns it into pixels")
         return Value(site.shape)
-    rows = labels.reshape(-1, factor * factor)
+    rows = ids.reshape(-1, factor * factor)
     site.units.bundle(rows, (1,))
     return Value(site.shape, (Part((channel,), np.ascontiguousarray(rows[:, 0])),))
 
 
 @rule("pixel_unshuffle")
-def pixel_unshuffle(site: Site) -> Value:
+def pixel_unshuffle(site: OpSite) -> Value:
     value, factor = site["self"], site["downscale_factor"]
     channel = value.ndim - 3
     value = site.confine(value, (-2, -1), "moves pixels in it")
-    labels = value.labels(channel)
-    if labels is None:
+    ids = value.ids(channel)
+    if ids is None:
         return Value(site.shape)
-    return Value(site.shape, (Part((channel,), np.repeat(labels, factor * factor)),))
+    return Value(site.shape, (Part((channel,), np.repeat(ids, factor * factor)),))
 
 
 @rule(
     "aten::pad", "aten::constant_pad_nd",
     *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip
-def pad(site: Site) -> Value:
+def pad(site: OpSite) -> Value:
     """Padding lists (before, after) from the last axis backwards; padded channels are no units."""
     value: Value = site["self"]
     amounts: list[int] = site["pad"] if "pad" in site.args else site["padding"]
@@ -95,6 +95,6 @@ def pad(site: Site) -> Value:
     ):
         size = value.shape[axis]
         kept = range(max(-before, 0), size - max(-after, 0))
-        index = [NONE] * max(before, 0) + list(kept) + [NONE] * max(after, 0)
+        index = [NO_UNIT] * max(before, 0) + list(kept) + [NO_UNIT] * max(after, 0)
         value = value.take(axis, index)
     return value

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.rules.contract import add_bias
-from net2net.infer.units import NONE, Labels
+from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.infer.values import Part, Value
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -33,18 +33,18 @@ class _Weights:
     """LSTM: projects the hidden state to a smaller one."""
 
     @property
-    def hidden(self) -> Labels:
+    def hidden(self) -> UnitIds:
         """The units of the hidden state: the columns that read it."""
         return _along(self.hh, 1)
 
-    def gates(self, gates: int) -> Labels:
+    def gates(self, gates: int) -> UnitIds:
         """The rows that make each unit: ``[gates, units]``."""
         return _along(self.hh, 0).reshape(gates, -1)
 
 
-def _along(value: Value, axis: int) -> Labels:
-    labels = value.labels(axis)
-    return np.full(value.shape[axis], NONE) if labels is None else labels
+def _along(value: Value, axis: int) -> UnitIds:
+    ids = value.ids(axis)
+    return np.full(value.shape[axis], NO_UNIT) if ids is None else ids
 
 
 def _weights(params: Sequence[Value], cells: int, has_biases: bool) -> list[_Weights]:
@@ -57,7 +57,7 @@ def _weights(params: Sequence[Value], cells: int, has_biases: bool) -> list[_Wei
     ]
 
 
-def _step(site: Site, value: Value, weights: _Weights, gates: int) -> None:
+def _step(site: OpSite, value: Value, weights: _Weights, gates: int) -> None:
     """The gates of one direction read the input and the hidden state, and make the next one."""
     read = _read(site, value, weights.ih)
     recurrent = _read(site, _state(weights.hidden), weights.hh)
@@ -76,35 +76,35 @@ def _step(site: Site, value: Value, weights: _Weights, gates: int) -> None:
         site.tie(_along(made, -1), weights.hidden)
 
 
-def _read(site: Site, value: Value, weight: Value) -> Value:
+def _read(site: OpSite, value: Value, weight: Value) -> Value:
     batch = list(range(value.ndim - 1))
     return site.contract([value, weight], [[*batch, "in"], ["out", "in"]], [*batch, "out"])
 
 
-def _state(labels: Labels) -> Value:
-    return Value((1, len(labels)), (Part((1,), labels),))
+def _state(ids: UnitIds) -> Value:
+    return Value((1, len(ids)), (Part((1,), ids),))
 
 
-def _start(site: Site, given: Value, units: Labels) -> None:
+def _start(site: OpSite, given: Value, units: UnitIds) -> None:
     """An initial state meets the units that it stands for; where it is an input of the model, they
     stay as they are. Zeros fit any width."""
     given = site.confine(given, range(given.ndim - 1), "starts from it")
-    labels = given.labels(-1)
-    if labels is not None:
-        site.tie(labels, units)
-    elif not given.uniform:
+    ids = given.ids(-1)
+    if ids is not None:
+        site.tie(ids, units)
+    elif not given.constant:
         site.fix(units, "starts from the model's input or a constant")
 
 
-def _of_cell(site: Site, given: Value, cell: int) -> Value:
+def _of_cell(site: OpSite, given: Value, cell: int) -> Value:
     """The initial state of one layer and direction, out of the stack of all."""
-    if given.labels(0) is not None:
+    if given.ids(0) is not None:
         site.pin(given, 0, "has layers along it")
     return given.take(0, [cell]).without([0])
 
 
 @rule(*_GATES)
-def sequence(site: Site) -> list[Value]:
+def sequence(site: OpSite) -> list[Value]:
     """All steps of all layers: the outputs of the last one, and the final states of each."""
     gates = _GATES[site.name]
     value: Value = site["data"] if "data" in site.args else site["input"]
@@ -120,8 +120,8 @@ def sequence(site: Site) -> list[Value]:
         layers = cells[layer * directions : (layer + 1) * directions]
         for cell in layers:
             _step(site, value, cell, gates)
-        labels = np.concatenate([cell.hidden for cell in layers])
-        value = Value((*value.shape[:-1], len(labels)), (Part((value.ndim - 1,), labels),))
+        ids = np.concatenate([cell.hidden for cell in layers])
+        value = Value((*value.shape[:-1], len(ids)), (Part((value.ndim - 1,), ids),))
     for start, units in zip(starts, states, strict=True):
         site.units.bundle(units, (0,))
         for number, own in enumerate(units):
@@ -133,13 +133,13 @@ def sequence(site: Site) -> list[Value]:
     return [value, *finals]
 
 
-def _stacked(units: Labels, ndim: int) -> Part:
+def _stacked(units: UnitIds, ndim: int) -> Part:
     """Final states: layers in front, units at the end."""
     return Part((ndim - 1,), units[0]) if len(units) == 1 else Part((0, ndim - 1), units)
 
 
 @rule(*(f"{name}_cell" for name in _GATES))
-def cell(site: Site) -> list[Value]:
+def cell(site: OpSite) -> list[Value]:
     """One step: from the last states to the next."""
     gates = _GATES[site.name.removesuffix("_cell")]
     biases = tuple(b for b in (site["b_ih"], site["b_hh"]) if b is not None)
@@ -158,7 +158,7 @@ def cell(site: Site) -> list[Value]:
 
 
 @rule("_pack_padded_sequence")
-def pack(site: Site) -> list[Value]:
+def pack(site: OpSite) -> list[Value]:
     """``[time, batch, …]`` becomes ``[steps, …]``."""
     value: Value = site["input"]
     inner = site.confine(value, range(2), "packs it")
@@ -169,7 +169,7 @@ def pack(site: Site) -> list[Value]:
 
 
 @rule("_pad_packed_sequence")
-def pad(site: Site) -> list[Value]:
+def pad(site: OpSite) -> list[Value]:
     """``[steps, …]`` becomes ``[time, batch, …]``."""
     value: Value = site["data"]
     inner = site.confine(value, range(1), "pads it")

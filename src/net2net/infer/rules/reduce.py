@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
 
@@ -20,7 +20,7 @@ KINDS = {
 
 
 @rule(*KINDS)
-def reduction(site: Site) -> list[Value]:
+def reduction(site: OpSite) -> list[Value]:
     value = next(x for x in site.args.values() if isinstance(x, Value))
     dims = site.args.get("dim")
     if dims is None or dims == []:
@@ -33,7 +33,7 @@ def reduction(site: Site) -> list[Value]:
 
 
 @rule("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-def loss(site: Site) -> Value:
+def loss(site: OpSite) -> Value:
     """Element by element, then their mean (1) or sum (2), if that is asked for."""
     value = site.pointwise([site["self"], site["target"]], _broadcast(site))
     if site["reduction"] == 0:
@@ -41,14 +41,14 @@ def loss(site: Site) -> Value:
     return site.reduce(value, range(value.ndim), False, ("mean", "sum")[site["reduction"] - 1])
 
 
-def _broadcast(site: Site) -> tuple[int, ...]:
+def _broadcast(site: OpSite) -> tuple[int, ...]:
     return tuple(np.broadcast_shapes(site["self"].shape, site["target"].shape))
 
 
 @rule(*(f"fft_{name}" for name in
         "fft ifft rfft irfft hfft ihfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn".split()),
       "_fft_c2c", "_fft_r2c", "_fft_c2r")  # fmt: skip
-def fourier(site: Site) -> Value:
+def fourier(site: OpSite) -> Value:
     """Every output position is a sum over all input positions of the axes that are transformed."""
     value: Value = site["self"]
     dims = site.args.get("dim")

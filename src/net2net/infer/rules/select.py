@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
-from net2net.infer.units import NONE
+from net2net.infer.units import NO_UNIT
 from net2net.infer.values import Part, Value
 
 
-def pieces(site: Site, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
+def pieces(site: OpSite, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
     """Consecutive pieces of an axis."""
     ends = np.cumsum(sizes).tolist()
     return [value.take(axis, range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
 
 @rule("slice", "narrow")
-def slice_(site: Site) -> Value:
+def slice_(site: OpSite) -> Value:
     value: Value = site["self"]
     size = value.shape[site["dim"]]
     if isinstance(site.args.get("start"), Value):
@@ -32,50 +32,50 @@ def slice_(site: Site) -> Value:
 
 
 @rule("select")
-def select(site: Site) -> Value:
+def select(site: OpSite) -> Value:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
-    value = _told_apart(site, value, axis, "takes one position of it")
+    value = _fixed_size(site, value, axis, "takes one position of it")
     return value.take(axis, [site["index"] % value.shape[axis]]).without([axis])
 
 
 @rule("split", "split_with_sizes", "chunk", "tensor_split")
-def split(site: Site) -> list[Value]:
+def split(site: OpSite) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
-    if site.name in {"chunk", "tensor_split"} and (labels := value.labels(axis)) is not None:
-        site.couple(labels, len(site.outputs))
+    if site.name in {"chunk", "tensor_split"} and (ids := value.ids(axis)) is not None:
+        site.split_by_position(ids, len(site.outputs))
     return pieces(site, value, axis, [shape[axis] for shape in site.outputs])
 
 
 @rule("unbind")
-def unbind(site: Site) -> list[Value]:
+def unbind(site: OpSite) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
-    value = _told_apart(site, value, axis, "takes single positions of it")
+    value = _fixed_size(site, value, axis, "takes single positions of it")
     return [value.take(axis, [i]).without([axis]) for i in range(value.shape[axis])]
 
 
-def _told_apart(site: Site, value: Value, axis: int, why: str) -> Value:
+def _fixed_size(site: OpSite, value: Value, axis: int, why: str) -> Value:
     """Positions along the axis are known by number: it does not grow, whatever it is made of."""
     part = value.part(axis)
     if part is None:
         return value
     if len(part.axes) > 1:
-        site.units.tell_apart(part.labels, part.axes.index(axis))
+        site.units.fix_size(part.ids, part.axes.index(axis))
         return value
     site.pin(value, axis, why)
     return replace(value, parts=tuple(p for p in value.parts if axis not in p.axes))
 
 
 @rule("cat", "concat", "concatenate")
-def cat(site: Site) -> Value:
+def cat(site: OpSite) -> Value:
     """Units follow each other along the joined axis, and meet along all others."""
     values = [value for value in site["tensors"] if value.shape != (0,)]
     return joined(site, values, site["dim"])
 
 
-def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
+def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
     axis = values[0].dim(dim)
     empty = [value for value in values if not value.shape[axis]]  # they only meet along the rest
     values = [value for value in values if value.shape[axis]] or empty[:1]
@@ -85,41 +85,43 @@ def joined(site: Site, values: Sequence[Value], dim: int) -> Value:
     ):
         for value in values:
             if (part := value.part(axis)) is not None:
-                site.units.bundle(part.labels, tuple(range(part.labels.ndim)))
-                site.fix(part.labels, "joins blocks of different make")
+                site.units.bundle(part.ids, tuple(range(part.ids.ndim)))
+                site.fix(part.ids, "joins blocks of different make")
         values = [Value(v.shape, tuple(p for p in v.parts if axis not in p.axes)) for v in values]
         blocks = set()
     parts: list[Part] = []
     if blocks:
         axes = next(iter(blocks))
-        labels = [part.labels for v in values if (part := v.part(axis)) is not None]
-        parts.append(Part(axes, np.concatenate(labels, axis=axes.index(axis))))
+        ids = [part.ids for v in values if (part := v.part(axis)) is not None]
+        parts.append(Part(axes, np.concatenate(ids, axis=axes.index(axis))))
     elif any(value.part(axis) for value in values):
         runs = []
         for value in values:
-            found = value.labels(axis)
-            runs.append(np.full(value.shape[axis], NONE) if found is None else found)
+            found = value.ids(axis)
+            runs.append(np.full(value.shape[axis], NO_UNIT) if found is None else found)
         parts.append(Part((axis,), np.concatenate(runs)))
     rest = [
         Value(
             tuple(1 if a == axis else n for a, n in enumerate(value.shape)),
             tuple(part for part in value.parts if axis not in part.axes),
-            uniform=value.uniform or not value.shape[axis],
+            constant=value.constant or not value.shape[axis],
         )
         for value in [*values, *empty]
     ]
     parts += site.align([(value, range(value.ndim)) for value in rest], rest[0].shape)
-    leaves: dict[int, frozenset[int]] = {}
+    parameter_axes: dict[int, frozenset[int]] = {}
     for value in values:
-        for at, leaf in value.leaves.items():
-            leaves[at] = leaves.get(at, frozenset()) | leaf
+        for at, axis_numbers in value.parameter_axes.items():
+            parameter_axes[at] = parameter_axes.get(at, frozenset()) | axis_numbers
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
-    return Value(tuple(shape), tuple(parts), leaves, all(value.uniform for value in values))
+    return Value(
+        tuple(shape), tuple(parts), parameter_axes, all(value.constant for value in values)
+    )
 
 
 @rule("stack", "hstack", "vstack")
-def stack(site: Site) -> Value:
+def stack(site: OpSite) -> Value:
     """A new axis; the stacked tensors' units meet."""
     values = site["tensors"]
     if site.name != "stack":

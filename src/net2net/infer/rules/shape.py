@@ -7,27 +7,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from net2net.infer.algebra import Site
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
-from net2net.infer.units import NONE, Labels
+from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.infer.values import Part, Value, kept_ones, reshape, simplify
 
 
 @rule(*"view reshape flatten unflatten view_as reshape_as _unsafe_view".split())
-def view(site: Site) -> Value:
-    def pin(labels: Labels) -> None:
-        site.fix(labels, "merges it with another hidden axis")
+def view(site: OpSite) -> Value:
+    def pin(ids: UnitIds) -> None:
+        site.fix(ids, "merges it with another hidden axis")
 
     result = reshape(site["self"], site.shape, pin)
     for axis in _counted(site):
         result = _with_outer(result, axis)
     for part in result.parts:
         if len(part.axes) > 1:
-            site.couple(part.labels, len(part.labels))
+            site.split_by_position(part.ids, len(part.ids))
     return result
 
 
-def _counted(site: Site) -> list[int]:
+def _counted(site: OpSite) -> list[int]:
     """New axes of size 1 whose size the code does not write out: one head, of maybe more."""
     value: Value = site["self"]
     first = {"size": 0, "shape": 0, "sizes": value.dim(site.args.get("dim", 0))}
@@ -35,7 +35,7 @@ def _counted(site: Site) -> list[int]:
         begin + index
         for name, begin in first.items()
         for index, size in enumerate(site.args.get(name, []))
-        if size == -1 or (name, index) in site.op.named
+        if size == -1 or (name, index) in site.op.traced_ints
     ]
     kept = kept_ones(value.shape, site.shape).values()
     return [axis for axis in axes if site.shape[axis] == 1 and axis not in kept]
@@ -49,7 +49,7 @@ def _with_outer(value: Value, axis: int) -> Value:
         if following in part.axes:
             dim = part.axes.index(following)
             axes = (*part.axes[:dim], axis, *part.axes[dim:])
-            part = Part(axes, np.expand_dims(part.labels, dim))
+            part = Part(axes, np.expand_dims(part.ids, dim))
         parts.append(part)
     return replace(value, parts=tuple(parts))
 
@@ -61,12 +61,12 @@ def permuted(value: Value, order: list[int]) -> Value:
 
 
 @rule("permute")
-def permute(site: Site) -> Value:
+def permute(site: OpSite) -> Value:
     return permuted(site["self"], list(site["dims"]))
 
 
 @rule("transpose", "swapaxes", "swapdims")
-def transpose(site: Site) -> Value:
+def transpose(site: OpSite) -> Value:
     value: Value = site["self"]
     a, b = (value.dim(x) for key, x in site.args.items() if key != "self")
     order = list(range(value.ndim))
@@ -75,7 +75,7 @@ def transpose(site: Site) -> Value:
 
 
 @rule("t", "numpy_T", "mT", "matrix_H")
-def t(site: Site) -> Value:
+def t(site: OpSite) -> Value:
     value: Value = site["self"]
     if site.name == "mT":
         return permuted(value, [*range(value.ndim - 2), value.ndim - 1, value.ndim - 2])
@@ -83,7 +83,7 @@ def t(site: Site) -> Value:
 
 
 @rule("movedim", "moveaxis")
-def movedim(site: Site) -> Value:
+def movedim(site: OpSite) -> Value:
     value: Value = site["self"]
     listed = [x if isinstance(x, list) else [x] for x in (site["source"], site["destination"])]
     source, target = ([value.dim(axis) for axis in axes] for axes in listed)
@@ -95,14 +95,14 @@ def movedim(site: Site) -> Value:
 
 
 @rule("unsqueeze")
-def unsqueeze(site: Site) -> Value:
+def unsqueeze(site: OpSite) -> Value:
     value: Value = site["self"]
     at = site["dim"] % (value.ndim + 1)
     return value.moved(site.shape, lambda axis: axis + (axis >= at))
 
 
 @rule("squeeze")
-def squeeze(site: Site) -> Value:
+def squeeze(site: OpSite) -> Value:
     value: Value = site["self"]
     dims = site.args.get("dim")
     if dims is None:
@@ -115,42 +115,44 @@ def squeeze(site: Site) -> Value:
 
 
 @rule("expand", "expand_as", "broadcast_to")
-def expand(site: Site) -> Value:
+def expand(site: OpSite) -> Value:
     return _expanded(site, site["self"])
 
 
 @rule("broadcast_tensors")
-def broadcast(site: Site) -> list[Value]:
+def broadcast(site: OpSite) -> list[Value]:
     """Each gets the shape of all; they do not meet."""
     return [_expanded(site, value) for value in site["tensors"]]
 
 
-def _expanded(site: Site, value: Value) -> Value:
+def _expanded(site: OpSite, value: Value) -> Value:
     new = len(site.shape) - value.ndim
     longer = (axis for axis in range(value.ndim) if value.shape[axis] < site.shape[axis + new])
-    even = frozenset([*range(new), *(axis + new for axis in longer)])
-    return replace(site.pointwise([value], site.shape), even=even)
+    constant_axes = frozenset([*range(new), *(axis + new for axis in longer)])
+    return replace(site.pointwise([value], site.shape), constant_axes=constant_axes)
 
 
 @rule("repeat", "tile")
-def repeat(site: Site) -> Value:
+def repeat(site: OpSite) -> Value:
     """Repeated axes show each unit several times."""
     value: Value = site["self"]
     shape = site.shape
     new = len(shape) - value.ndim
     value = value.moved([1] * new + list(value.shape), lambda axis: axis + new)
-    even = frozenset(axis for axis, size in enumerate(value.shape) if size == 1 < shape[axis])
+    constant_axes = frozenset(
+        axis for axis, size in enumerate(value.shape) if size == 1 < shape[axis]
+    )
     for axis, size in enumerate(shape):
         if value.shape[axis] == 1 < size:
             value = site.pointwise([value], [*value.shape[:axis], size, *value.shape[axis + 1 :]])
         elif size != value.shape[axis]:
             index = np.tile(np.arange(value.shape[axis]), size // value.shape[axis])
             value = value.take(axis, index)
-    return replace(value, even=even)
+    return replace(value, constant_axes=constant_axes)
 
 
 @rule("repeat_interleave")
-def repeat_interleave(site: Site) -> Value:
+def repeat_interleave(site: OpSite) -> Value:
     value: Value = site["self"]
     if isinstance(site["repeats"], Value) or site["dim"] is None:
         for axis in range(value.ndim):
@@ -161,7 +163,7 @@ def repeat_interleave(site: Site) -> Value:
 
 
 @rule("flip")
-def flip(site: Site) -> Value:
+def flip(site: OpSite) -> Value:
     value: Value = site["self"]
     for axis in site["dims"]:
         value = value.take(axis, np.arange(value.shape[axis])[::-1])
@@ -169,7 +171,7 @@ def flip(site: Site) -> Value:
 
 
 @rule("roll")
-def roll(site: Site) -> Value:
+def roll(site: OpSite) -> Value:
     value: Value = site["self"]
     if not site["dims"]:
         for axis in range(value.ndim):
@@ -181,7 +183,7 @@ def roll(site: Site) -> Value:
 
 
 @rule("unfold")
-def unfold(site: Site) -> Value:
+def unfold(site: OpSite) -> Value:
     """Windows along an axis, on a new last axis."""
     value: Value = site["self"]
     axis = site["dimension"]
@@ -192,7 +194,7 @@ def unfold(site: Site) -> Value:
 
 
 @rule("as_strided")
-def as_strided(site: Site) -> Value:
+def as_strided(site: OpSite) -> Value:
     """Any look at the memory of a tensor, such as windows that overlap. Units that are looked at
     whole, and nothing else with them, stay what they are."""
     value: Value = site["self"]
@@ -201,19 +203,19 @@ def as_strided(site: Site) -> Value:
     size = 1 + max(_last(value.shape, strides, first), _last(site.shape, site["stride"], begin))
     parts = []
     for part in value.parts:
-        memory = np.full(size, NONE)
+        memory = np.full(size, NO_UNIT)
         order = np.argsort(part.axes)
-        labels = np.transpose(part.labels, order)
+        ids = np.transpose(part.ids, order)
         sizes = [n if axis in part.axes else 1 for axis, n in enumerate(value.shape)]
-        _look(memory, value.shape, strides, first)[...] = labels.reshape(sizes)
+        _look(memory, value.shape, strides, first)[...] = ids.reshape(sizes)
         axes = tuple(axis for axis, n in enumerate(site.shape) if n != 1)
         seen = _look(memory, site.shape, site["stride"], begin)
         found = simplify(Part(axes, seen.reshape([site.shape[axis] for axis in axes])))
-        if found and np.array_equal(found[0].labels, labels):
+        if found and np.array_equal(found[0].ids, ids):
             place = dict(zip(order.tolist(), found[0].axes, strict=True))
-            parts.append(Part(tuple(place[dim] for dim in range(len(order))), part.labels))
+            parts.append(Part(tuple(place[dim] for dim in range(len(order))), part.ids))
         else:
-            site.fix(part.labels, "takes windows of it")
+            site.fix(part.ids, "takes windows of it")
     return Value(site.shape, tuple(parts))
 
 
@@ -222,29 +224,29 @@ def _last(shape: Sequence[int], strides: Sequence[int], first: int) -> int:
     return first + sum(max(n - 1, 0) * step for n, step in zip(shape, strides, strict=True))
 
 
-def _look(memory: Labels, shape: Sequence[int], strides: Sequence[int], first: int) -> Labels:
+def _look(memory: UnitIds, shape: Sequence[int], strides: Sequence[int], first: int) -> UnitIds:
     """What a tensor that lies so in memory holds."""
     steps = [stride * memory.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(memory[first:], shape, steps)
 
 
 @rule("im2col")
-def im2col(site: Site) -> Value:
+def im2col(site: OpSite) -> Value:
     """Patches: ``[batch, channels × kernel, positions]``."""
     value: Value = site["self"]
-    labels = value.labels(value.ndim - 3)
-    if labels is None:
+    ids = value.ids(value.ndim - 3)
+    if ids is None:
         return Value(site.shape)
     kernel = site["kernel_size"][0] * site["kernel_size"][1]
-    return Value(site.shape, (Part((value.ndim - 3,), np.repeat(labels, kernel)),))
+    return Value(site.shape, (Part((value.ndim - 3,), np.repeat(ids, kernel)),))
 
 
 @rule("col2im")
-def col2im(site: Site) -> Value:
+def col2im(site: OpSite) -> Value:
     value: Value = site["self"]
-    labels = value.labels(value.ndim - 2)
-    if labels is None:
+    ids = value.ids(value.ndim - 2)
+    if ids is None:
         return Value(site.shape)
-    rows = labels.reshape(-1, site["kernel_size"][0] * site["kernel_size"][1])
+    rows = ids.reshape(-1, site["kernel_size"][0] * site["kernel_size"][1])
     site.units.bundle(rows, (1,))
     return Value(site.shape, (Part((value.ndim - 2,), np.ascontiguousarray(rows[:, 0])),))

@@ -1,6 +1,6 @@
 """The relations that operations are made of: aligned products, sums over axes, pins.
 
-A rule sees its operation as a ``Site``. Pointwise operations align their operands; contractions
+A rule sees its operation as a ``OpSite``. Pointwise operations align their operands; contractions
 (linear, convolution, einsum, matmul) are an aligned product followed by a sum. Nothing here knows
 any particular operation.
 """
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from net2net.infer.units import NONE, Labels, Norm, Units, distinct
+from net2net.infer.units import NO_UNIT, Norm, Role, UnitIds, Units, distinct
 from net2net.infer.values import Part, Value
-from net2net.trace.provenance import Named
 from net2net.trace.trace import Op
+from net2net.trace.traced_ints import TracedInt
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Count:
 
     path: str
     argument: str
-    labels: Labels
-    size: Named | None = None
+    ids: UnitIds
+    size: TracedInt | None = None
 
 
 @dataclass
-class Site:
+class OpSite:
     """One operation, as a rule sees it: arguments by schema name, and what may be said of them."""
 
     op: Op
@@ -47,7 +47,7 @@ class Site:
     """Parameter axes that take the shares in this operation."""
     made: set[int] = field(default_factory=set)
     """Parameter axes that make its output units."""
-    inside: list[Labels] = field(default_factory=list)
+    head_products: list[UnitIds] = field(default_factory=list)
     """Blocks of heads and features over whose features it sums a product of activations."""
 
     def __getitem__(self, argument: str) -> Any:
@@ -66,7 +66,7 @@ class Site:
         """Shape of the first output."""
         return self.outputs[0]
 
-    def tie(self, a: Labels, b: Labels, what: str = "") -> None:
+    def tie(self, a: UnitIds, b: UnitIds, what: str = "") -> None:
         """The same units, position by position."""
         self.units.tie(
             a,
@@ -76,14 +76,14 @@ class Site:
             f"{self.where} combines it with the model's input or a constant",
         )
 
-    def fix(self, labels: Labels, why: str, *, idle_too: bool = False) -> None:
+    def fix(self, ids: UnitIds, why: str, *, idle_too: bool = False) -> None:
         """These units stay as they are."""
-        self.units.fix(labels, f"{self.where} {why}", idle_too=idle_too)
+        self.units.fix(ids, f"{self.where} {why}", idle_too=idle_too)
 
-    def couple(self, labels: Labels, rows: int) -> None:
+    def split_by_position(self, ids: UnitIds, rows: int) -> None:
         """The code cuts this axis into ``rows`` equal pieces (halves, shuffled groups)."""
-        if labels.size % rows == 0:
-            self.units.couple(labels.reshape(rows, -1), self.name, self.op.path)
+        if ids.size % rows == 0:
+            self.units.split_by_position(ids.reshape(rows, -1), self.name, self.op.path)
 
     def pin(self, value: Value, axis: int, why: str) -> None:
         """Positions along this axis differ in meaning: inside a block they stay inside their unit,
@@ -92,9 +92,9 @@ class Site:
         if part is None:
             return
         if len(part.axes) == 1:
-            self.fix(part.labels, why)
+            self.fix(part.ids, why)
         else:
-            self.units.bundle(part.labels, (part.axes.index(value.dim(axis)),))
+            self.units.bundle(part.ids, (part.axes.index(value.dim(axis)),))
 
     def confine(self, value: Value, axes: Iterable[int], why: str) -> Value:
         """Pin axes along which the operation works (pixels), and leave them out of the parts."""
@@ -112,22 +112,28 @@ class Site:
 
     def share(self, value: Value, axis: int) -> None:
         """The parameter reads these units: its columns are divided among their copies."""
-        self.shared |= value.leaves.get(value.dim(axis), frozenset())
+        self.shared |= value.parameter_axes.get(value.dim(axis), frozenset())
 
     def make(self, value: Value, axis: int) -> None:
         """The parameter makes these units."""
-        self.made |= value.leaves.get(value.dim(axis), frozenset())
+        self.made |= value.parameter_axes.get(value.dim(axis), frozenset())
+
+    def role(self, number: int) -> Role:
+        """What the parameter axis with this number does here."""
+        if number in self.shared:
+            return Role.CONSUMES
+        return Role.PRODUCES if number in self.made else Role.ALIGNS
 
     def gate(self, value: Value, axis: int, gates: int) -> None:
         """This many rows of the parameter make one unit."""
-        for leaf in value.leaves.get(value.dim(axis), frozenset()):
-            self.units.gates[leaf] = gates
+        for axis_numbers in value.parameter_axes.get(value.dim(axis), frozenset()):
+            self.units.gates[axis_numbers] = gates
 
-    def count(self, argument: str, labels: Labels) -> None:
+    def count(self, argument: str, ids: UnitIds) -> None:
         """An integer of the code counts these units."""
-        if (labels != NONE).all():
-            size = self.op.named.get((argument, -1))
-            self.counts.append(Count(self.op.path, argument, labels.reshape(-1), size))
+        if (ids != NO_UNIT).all():
+            size = self.op.traced_ints.get((argument, -1))
+            self.counts.append(Count(self.op.path, argument, ids.reshape(-1), size))
 
     def divide_by_norm(self, direction: str, scale: str, dim: int) -> None:
         """The weight is ``scale · direction / ‖direction‖`` (see ``Norm``), both arguments: its
@@ -138,8 +144,8 @@ class Site:
             return
         value = self.args[direction]
         for axis in range(value.ndim):
-            if axis != dim and (labels := value.labels(axis)) is not None:
-                self.fix(labels, "divides by a norm over it")
+            if axis != dim and (ids := value.ids(axis)) is not None:
+                self.fix(ids, "divides by a norm over it")
 
     # -- products -------------------------------------------------------------------------------
 
@@ -156,17 +162,17 @@ class Site:
         for value, to in operands:
             for part in value.parts:
                 stretched = [a for a in part.axes if value.shape[a] == 1 and shape[to[a]] > 1]
-                if stretched and part.labels.size == 1:
-                    self.fix(part.labels, "broadcasts it over a longer axis")
+                if stretched and part.ids.size == 1:
+                    self.fix(part.ids, "broadcasts it over a longer axis")
                     continue
                 dims = [dim for dim, axis in enumerate(part.axes) if axis in stretched]
                 parts.append(_first_along(part, dims).moved(to.__getitem__))
-            if not value.uniform:
+            if not value.constant:
                 known = {axis for part in value.parts for axis in part.axes}
                 pinned |= {
                     to[a]
                     for a in range(value.ndim)
-                    if value.shape[a] > 1 and a not in known and a not in value.even
+                    if value.shape[a] > 1 and a not in known and a not in value.constant_axes
                 }
         result = []
         for group in map(self._uncrossed, _overlapping(parts)):
@@ -176,13 +182,13 @@ class Site:
                     self._tie_parts(whole, part)
             constant = "combines it with the model's input or a constant"
             if set(whole.axes) <= pinned:  # nothing is left along which the block could grow
-                self.fix(whole.labels, constant, idle_too=True)
+                self.fix(whole.ids, constant, idle_too=True)
                 continue  # to what follows it is as constant as what it met
             for axis in sorted(pinned & set(whole.axes)):
                 self.pin(Value(tuple(shape), (whole,)), axis, constant)
-            alike = [p.labels for p in group if p is not whole and p.axes == whole.axes]
-            if alike and len(distinct(whole.labels)[0]) < whole.labels.size:
-                whole = Part(whole.axes, self.units.renamed(whole.labels, *alike))
+            alike = [p.ids for p in group if p is not whole and p.axes == whole.axes]
+            if alike and len(distinct(whole.ids)[0]) < whole.ids.size:
+                whole = Part(whole.axes, self.units.derived(whole.ids, *alike))
             result.append(whole)
         return result
 
@@ -203,44 +209,42 @@ class Site:
     def _product(self, a: Part, b: Part, outer: int) -> Part:
         """One unit for every pair of units of two blocks that share their ``outer`` first axes."""
         for part in (a, b):
-            self.units.bundle(part.labels, tuple(range(outer, part.labels.ndim)))
-        firsts = [part.labels.reshape(*part.labels.shape[:outer], -1)[..., 0] for part in (a, b)]
+            self.units.bundle(part.ids, tuple(range(outer, part.ids.ndim)))
+        firsts = [part.ids.reshape(*part.ids.shape[:outer], -1)[..., 0] for part in (a, b)]
         self.units.bundle(np.stack(firsts, axis=-1), (outer,))
-        inner = [part.labels.ndim - outer for part in (a, b)]
-        left = a.labels.reshape(*a.labels.shape, *[1] * inner[1])
+        inner = [part.ids.ndim - outer for part in (a, b)]
+        left = a.ids.reshape(*a.ids.shape, *[1] * inner[1])
         middle = tuple(range(outer, outer + inner[0]))
-        pairs = np.broadcast_arrays(left, np.expand_dims(b.labels, middle))
-        return Part((*a.axes, *b.axes[outer:]), self.units.renamed(*pairs))
+        pairs = np.broadcast_arrays(left, np.expand_dims(b.ids, middle))
+        return Part((*a.axes, *b.axes[outer:]), self.units.derived(*pairs))
 
     def _tie_parts(self, whole: Part, part: Part) -> None:
         """Tie a part to the block that covers its axes."""
         if not set(part.axes) <= set(whole.axes):
-            self.fix(whole.labels, "crosses two blocks of units")
-            self.fix(part.labels, "crosses two blocks of units")
+            self.fix(whole.ids, "crosses two blocks of units")
+            self.fix(part.ids, "crosses two blocks of units")
             return
         if part.axes == whole.axes:
-            self.tie(whole.labels, part.labels)
+            self.tie(whole.ids, part.ids)
             return
         dims = [whole.axes.index(axis) for axis in part.axes]
-        outer_held = all(self.units.holds(whole.labels, dim) for dim in range(min(dims)))
+        outer_held = all(self.units.has_fixed_size(whole.ids, dim) for dim in range(min(dims)))
         if 0 not in dims and not outer_held:
             # Per-feature values inside each unit (a scale over head_dim, shared by all heads):
             # the outer units can grow, what lies inside stays.
-            self.fix(part.labels, "repeats it inside every unit of a block")
-            self.units.bundle(whole.labels, tuple(dims))
+            self.fix(part.ids, "repeats it inside every unit of a block")
+            self.units.bundle(whole.ids, tuple(dims))
             return
-        labels = np.transpose(part.labels, np.argsort(dims))
-        labels = labels.reshape(
-            [size if dim in dims else 1 for dim, size in enumerate(whole.labels.shape)]
-        )
-        rest = tuple(dim for dim in range(whole.labels.ndim) if dim not in dims)
-        if rest and self.units.grows_inside(whole.labels):
-            self.fix(part.labels, "keeps their number: what lies inside them grows")
-            self.units.bundle(whole.labels, tuple(dims))
+        ids = np.transpose(part.ids, np.argsort(dims))
+        ids = ids.reshape([size if dim in dims else 1 for dim, size in enumerate(whole.ids.shape)])
+        rest = tuple(dim for dim in range(whole.ids.ndim) if dim not in dims)
+        if rest and self.units.grows_head_size(whole.ids):
+            self.fix(part.ids, "keeps their number: what lies inside them grows")
+            self.units.bundle(whole.ids, tuple(dims))
             return
         if rest:  # one value for all that lies inside a unit
-            self.units.bundle(whole.labels, rest)
-        self.tie(_first_along(whole, rest).labels, labels.squeeze(rest))
+            self.units.bundle(whole.ids, rest)
+        self.tie(_first_along(whole, rest).ids, ids.squeeze(rest))
 
     def pointwise(
         self,
@@ -259,11 +263,13 @@ class Site:
         if len(operands) == 1 and operands[0][0].shape == shape:
             return operands[0][0]
         parts = self.align(operands, shape)
-        leaves: dict[int, frozenset[int]] = {}
+        parameter_axes: dict[int, frozenset[int]] = {}
         for value, to in operands:
-            for axis, leaf in value.leaves.items():
-                leaves[to[axis]] = leaves.get(to[axis], frozenset()) | leaf
-        return Value(shape, tuple(parts), leaves, all(value.uniform for value, _ in operands))
+            for axis, axis_numbers in value.parameter_axes.items():
+                parameter_axes[to[axis]] = parameter_axes.get(to[axis], frozenset()) | axis_numbers
+        return Value(
+            shape, tuple(parts), parameter_axes, all(value.constant for value, _ in operands)
+        )
 
     # -- sums -----------------------------------------------------------------------------------
 
@@ -293,29 +299,31 @@ class Site:
             [sizes[letter] for letter in letters],
         )
         summed = {index for index, letter in enumerate(letters) if letter not in out}
-        leaves: dict[int, frozenset[int]] = {}
+        parameter_axes: dict[int, frozenset[int]] = {}
         for value, names in zip(operands, subscripts, strict=True):
             for axis, name in enumerate(names):
-                if name in out and axis in value.leaves:
+                if name in out and axis in value.parameter_axes:
                     place = list(out).index(name)
-                    leaves[place] = leaves.get(place, frozenset()) | value.leaves[axis]
+                    parameter_axes[place] = (
+                        parameter_axes.get(place, frozenset()) | value.parameter_axes[axis]
+                    )
                     self.make(value, axis)
         kept = []
         for part in parts:
             gone = tuple(dim for dim, axis in enumerate(part.axes) if axis in summed)
             if gone and len(gone) == len(part.axes):
                 self._sum_whole(part, operands, subscripts, letters)
-            elif gone and self.units.grows_inside(part.labels):
-                self._sum_inside(part, gone)
+            elif gone and self.units.grows_head_size(part.ids):
+                self._sum_head_features(part, gone)
             else:
                 if gone:
-                    self.units.bundle(part.labels, gone)
+                    self.units.bundle(part.ids, gone)
                 kept.append(_first_along(part, gone))
         place_of = {letters.index(letter): place for place, letter in enumerate(out)}
         return Value(
             tuple(sizes[letter] for letter in out),
             tuple(part.moved(place_of.__getitem__) for part in kept),
-            leaves,
+            parameter_axes,
         )
 
     def _sum_whole(
@@ -328,23 +336,23 @@ class Site:
         """A sum over all units of a part: exact if a parameter can take the shares."""
         for value, names in reversed(list(zip(operands, subscripts, strict=True))):
             along = [axis for axis, name in enumerate(names) if letters.index(name) in part.axes]
-            if along and all(value.leaves.get(axis) for axis in along):
+            if along and all(value.parameter_axes.get(axis) for axis in along):
                 self.share(value, along[0])
                 return
-        self.fix(part.labels, "sums the product of two activations over it")
+        self.fix(part.ids, "sums the product of two activations over it")
 
-    def _sum_inside(self, part: Part, gone: tuple[int, ...]) -> None:
+    def _sum_head_features(self, part: Part, gone: tuple[int, ...]) -> None:
         """A sum over the features inside heads, of which there are to be more: exact if what made
         one of the operands can take the shares (``inside.py``)."""
-        self.units.bundle(part.labels, tuple(d for d in range(part.labels.ndim) if d not in gone))
-        if any(self.units.holds(part.labels, dim) for dim in gone):
+        self.units.bundle(part.ids, tuple(d for d in range(part.ids.ndim) if d not in gone))
+        if any(self.units.has_fixed_size(part.ids, dim) for dim in gone):
             self.fix(
-                part.labels,
+                part.ids,
                 "sums over features of heads, whose number an operation before it keeps (a "
                 "rotation by position, a norm over them)",
             )
         else:
-            self.inside.append(part.labels)
+            self.head_products.append(part.ids)
 
     def reduce(self, value: Value, dims: Sequence[int], keepdim: bool, kind: str) -> Value:
         """Reduce axes. Part of a block: the block's units stay whole. All of it: a maximum takes
@@ -356,14 +364,14 @@ class Site:
             if not gone:
                 parts.append(part)
             elif len(gone) < len(part.axes):
-                self.units.bundle(part.labels, gone)
+                self.units.bundle(part.ids, gone)
                 parts.append(_first_along(part, gone))
             elif kind == "mean":
-                self.units.require_uniform(part.labels, f"{self.where} averages over it")
+                self.units.require_equal_copies(part.ids, f"{self.where} averages over it")
             elif kind == "max":
-                self.units.read.append(part.labels.reshape(-1))
+                self.units.read.append(part.ids.reshape(-1))
             else:
-                self.fix(part.labels, f"reduces it ({kind})")
+                self.fix(part.ids, f"reduces it ({kind})")
         shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
         result = Value(shape, tuple(parts))
         return result if keepdim else result.without(dims)
@@ -373,9 +381,9 @@ def _first_along(part: Part, dims: Sequence[int]) -> Part:
     """One representative for everything along ``dims`` (which are bundled)."""
     if not dims:
         return part
-    index = tuple(0 if dim in dims else slice(None) for dim in range(part.labels.ndim))
+    index = tuple(0 if dim in dims else slice(None) for dim in range(part.ids.ndim))
     axes = tuple(axis for dim, axis in enumerate(part.axes) if dim not in dims)
-    return Part(axes, part.labels[index])
+    return Part(axes, part.ids[index])
 
 
 def _overlapping(parts: Sequence[Part]) -> list[list[Part]]:

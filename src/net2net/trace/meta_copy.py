@@ -19,7 +19,7 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None) -> nn.Module:
+def meta_copy(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None) -> nn.Module:
     """A copy of the same class whose tensors are on ``meta``, with other shapes where given."""
     shapes = shapes or {}
     memo: dict[int, Any] = {}
@@ -28,11 +28,11 @@ def skeleton(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None
         if name not in shapes and _is_index(tensor):
             memo[id(tensor)] = tensor.detach().to("cpu", copy=True)
             continue
-        hollow = torch.empty(tuple(shape), dtype=tensor.dtype, device="meta")
+        meta = torch.empty(tuple(shape), dtype=tensor.dtype, device="meta")
         if isinstance(tensor, nn.Parameter):
-            memo[id(tensor)] = nn.Parameter(hollow, requires_grad=tensor.requires_grad)
+            memo[id(tensor)] = nn.Parameter(meta, requires_grad=tensor.requires_grad)
         else:
-            memo[id(tensor)] = hollow
+            memo[id(tensor)] = meta
     return copied(model, memo)
 
 
@@ -59,7 +59,7 @@ def _is_index(tensor: Tensor) -> bool:
 META = torch.device("meta")
 
 
-class Runner:
+class MetaInterpreter:
     """Runs operations on any mix of hollow (``meta``) and real tensors.
 
     One hollow operand makes the result hollow, except where it gives no more than a shape or a
@@ -78,10 +78,10 @@ class Runner:
         if name in {"aten::to", "aten::type_as"} and len(args) > 1 and isinstance(args[1], Tensor):
             args = (args[0], torch.empty(0, dtype=args[1].dtype, device=args[0].device), *args[2:])
         tensors = tensors_in((args, kwargs))
-        hollow = [tensor for tensor in tensors if tensor.device == META]
-        if not hollow or _shape_only(name):
+        meta = [tensor for tensor in tensors if tensor.device == META]
+        if not meta or _shape_only(name):
             args, kwargs = _mapped(_here, (args, kwargs))
-            if hollow:
+            if meta:
                 kwargs = {**kwargs, "device": torch.device("cpu")}
             return func(*args, **kwargs)
         args, kwargs = _mapped(_there, (args, kwargs))
@@ -90,8 +90,8 @@ class Runner:
             arguments = {key: item for key, item in kwargs.items() if isinstance(item, Tensor)}
             shape = _SHAPES[name](*args, **arguments)
             return tensors[0].new_empty(shape, dtype=type_asked, device=META)
-        if len(hollow) == len(tensors):
-            return self._hollow(func, args, kwargs, hollow)
+        if len(meta) == len(tensors):
+            return self._on_meta(func, args, kwargs, meta)
         try:
             result = func(*_mapped(_emptied, args), **_mapped(_emptied, kwargs))
         except (RuntimeError, NotImplementedError):
@@ -102,19 +102,19 @@ class Runner:
             return args[0]
         return result
 
-    def _hollow(
+    def _on_meta(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
     ) -> Any:
         """Run on hollow tensors alone, or give what came out of alike ones."""
         if not _makes_anew(func) or any(tensor.layout != torch.strided for tensor in tensors):
             return func(*args, **kwargs)
-        call = (func, _described(args), _described(tuple(kwargs.items())))
+        call = (func, _call_key(args), _call_key(tuple(kwargs.items())))
         if call not in self._known:
             result = func(*args, **kwargs)
             made = result if isinstance(result, (tuple, list)) else [result]
             if not all(_is_new(x, tensors) for x in made):
                 return result
-            self._known[call] = (type(result), [_described(x) for x in made])
+            self._known[call] = (type(result), [_call_key(x) for x in made])
             return result
         kind, made = self._known[call]
         results = [torch.empty_strided(*form, dtype=dtype, device=META) for *form, dtype in made]
@@ -133,12 +133,12 @@ def _is_new(item: Any, given: list[Tensor]) -> bool:
     return plain and all(item is not tensor for tensor in given)
 
 
-def _described(item: Any) -> Any:
+def _call_key(item: Any) -> Any:
     """All that a hollow result depends on. The type tells 1, 1.0 and True apart."""
     if isinstance(item, Tensor):
         return (tuple(item.shape), item.stride(), item.dtype)
     if isinstance(item, (list, tuple)):
-        return tuple(map(_described, item))
+        return tuple(map(_call_key, item))
     return (type(item), item)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from net2net.infer.units import NONE, Axis, Labels, Units, joined
+from net2net.infer.units import NO_UNIT, Axis, UnitIds, Units, joined
 from net2net.infer.values import Value
 from net2net.trace.flow import PASS, Flow
 from net2net.trace.trace import Op, Ref, Trace, refs
@@ -30,11 +30,11 @@ class Product:
 
     trace: int
     op: Op
-    labels: Labels
+    ids: UnitIds
 
 
 @dataclass(frozen=True)
-class Taking:
+class ShareAbsorber:
     """What takes the shares of one product: positions on axes of parameters. ``scale``: what the
     code multiplies the product by; ``numbers``: the operations (by position) that it does so in."""
 
@@ -45,14 +45,14 @@ class Taking:
 
 
 @dataclass
-class Chain:
+class OperandPath:
     """What happens to features between where they are made and where they meet."""
 
     flow: Flow
     trace: Trace
     values: Mapping[int, Value]
     units: Units
-    wanted: Labels
+    wanted: UnitIds
     """What the features were made from first."""
     scale: float = 1.0
     numbers: list[Op] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Chain:
     def before(self, tensor: int, reader: Op) -> bool:
         """Follow an operand back to the weight that made it; whether it can take the shares."""
         while True:
-            if not self._alone(tensor, reader) or (op := self.flow.made.get(tensor)) is None:
+            if not self._alone(tensor, reader) or (op := self.flow.producer.get(tensor)) is None:
                 return False
             kind = op.kind
             if kind in ROWS:
@@ -96,8 +96,8 @@ class Chain:
             self.scale *= op.args["alpha"]
             self.numbers.append(op)
             return
-        tensor = op.makes[0].id
-        while len(readers := self.flow.read[tensor]) == 1:
+        tensor = op.outputs[0].id
+        while len(readers := self.flow.users[tensor]) == 1:
             (op,) = readers
             kind = op.kind
             if kind in {"mul", "div"} and not op.name.endswith("_"):
@@ -105,7 +105,7 @@ class Chain:
                     return
             elif kind not in PASS:
                 return
-            tensor = op.makes[0].id
+            tensor = op.outputs[0].id
 
     def _multiply(self, op: Op, data: int) -> bool:
         """Note the number that an operation multiplies or divides ``data`` by."""
@@ -115,9 +115,9 @@ class Chain:
         if own != Ref(data) or (op.kind == "div" and op.args["self"] != own):
             return False
         if isinstance(other, Ref):
-            made = self.flow.made.get(other.id)
-            while made is not None and made.kind in PASS and made.reads:
-                made = self.flow.made.get(made.reads[0].id)
+            made = self.flow.producer.get(other.id)
+            while made is not None and made.kind in PASS and made.inputs:
+                made = self.flow.producer.get(made.inputs[0].id)
             if made is None or made.kind != "full" or self.trace.shapes[other.id]:
                 return False
             self.numbers.append(made)
@@ -132,19 +132,19 @@ class Chain:
         """Whether nothing but ``reader`` gets the wanted features of a tensor."""
         if tensor in self.trace.outputs.values():
             return False
-        others = [op for op in self.flow.read[tensor] if op is not reader]
+        others = [op for op in self.flow.users[tensor] if op is not reader]
         return all(
-            op.kind in PASS | CUTS and not any(self._has_wanted(out.id) for out in op.makes)
+            op.kind in PASS | CUTS and not any(self._has_wanted(out.id) for out in op.outputs)
             for op in others
         )
 
     def _has_wanted(self, tensor: int) -> bool:
         value = self.values.get(tensor)
-        labels = joined([part.labels.reshape(-1) for part in value.parts] if value else [])
-        return bool(np.isin(self._origins(labels), self.wanted).any())
+        ids = joined([part.ids.reshape(-1) for part in value.parts] if value else [])
+        return bool(np.isin(self._origins(ids), self.wanted).any())
 
-    def _origins(self, labels: Labels) -> Labels:
-        return np.where(labels < 0, labels, self.units.origins()[labels])
+    def _origins(self, ids: UnitIds) -> UnitIds:
+        return np.where(ids < 0, ids, self.units.origins()[ids])
 
     def _take_bias(self, op: Op, item: object) -> bool:
         return item is None or self._take(op, item, 0)
@@ -152,39 +152,39 @@ class Chain:
     def _take(self, op: Op, item: object, dim: int) -> bool:
         """Note the positions of a parameter that are factors or terms of the wanted features."""
         name = self.trace.names.get(item.id) if isinstance(item, Ref) else None
-        if not isinstance(item, Ref) or name is None or self.flow.read[item.id] != [op]:
+        if not isinstance(item, Ref) or name is None or self.flow.users[item.id] != [op]:
             return False
         size = self.trace.shapes[item.id][dim]
-        for part in self.values[op.makes[0].id].parts:
-            there = np.isin(self._origins(part.labels.reshape(-1)), self.wanted)
-            if len(part.axes) == 1 and part.labels.size == size and there.any():
+        for part in self.values[op.outputs[0].id].parts:
+            there = np.isin(self._origins(part.ids.reshape(-1)), self.wanted)
+            if len(part.axes) == 1 and part.ids.size == size and there.any():
                 self.rows.append((Axis(name, dim), tuple(np.flatnonzero(there).tolist())))
                 return True
         return False
 
 
-def takers(
+def absorbers(
     products: Sequence[Product], traces: Sequence[Trace], values: Sequence[Mapping[int, Value]],
     units: Units,
-) -> Iterator[Taking | None]:  # fmt: skip
+) -> Iterator[ShareAbsorber | None]:  # fmt: skip
     """For every product what takes its shares, or None."""
     flows = [Flow(trace) for trace in traces]
     tied = units.components() if products else joined([])
     for product in products:
         known = values[product.trace]
-        summed = np.unique(tied[product.labels])
+        summed = np.unique(tied[product.ids])
         flow, trace = flows[product.trace], traces[product.trace]
         chains = {}
-        for ref in product.op.reads:
-            own = [part.labels[part.labels != NONE] for part in known[ref.id].parts]
+        for ref in product.op.inputs:
+            own = [part.ids[part.ids != NO_UNIT] for part in known[ref.id].parts]
             features = joined([x for x in own if np.isin(tied[x], summed).any()])
             if features.size:
                 made = np.unique(units.origins()[features])
-                chains[ref.id] = Chain(flow, trace, known, units, made)
-        yield _taking(product, chains)
+                chains[ref.id] = OperandPath(flow, trace, known, units, made)
+        yield _absorber(product, chains)
 
 
-def _taking(product: Product, chains: Mapping[int, Chain]) -> Taking | None:
+def _absorber(product: Product, chains: Mapping[int, OperandPath]) -> ShareAbsorber | None:
     """What takes the shares: what made one of the operands. Numbers on the way of the other count
     as well. ``chains``: operand → what happens to its features."""
     able = [chain for operand, chain in chains.items() if chain.before(operand, product.op)]
@@ -193,7 +193,7 @@ def _taking(product: Product, chains: Mapping[int, Chain]) -> Taking | None:
     taken = able[0]
     taken.after(product.op)
     places = {id(op): place for place, op in enumerate(taken.trace.ops)}
-    return Taking(
+    return ShareAbsorber(
         product.trace,
         tuple(taken.rows),
         math.prod(chain.scale for chain in chains.values()),

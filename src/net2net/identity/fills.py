@@ -48,7 +48,7 @@ class Node:
         return found
 
 
-class Block:
+class TracedBlock:
     """One block of a traced model."""
 
     def __init__(self, trace: Trace, path: str, *, lenient: bool = False) -> None:
@@ -212,7 +212,7 @@ def _ends(
         structural = node.kind in {"t", "numpy_T", "transpose", "permute", "view", "to", "_to_copy"}
         if structural and node.inputs and node.inputs[0].name:
             node = node.inputs[0]
-        for ref in op.makes:
+        for ref in op.outputs:
             held[ref.id] = node
     return start, held.get(outputs[0])
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from net2net.deepen.blocks import ACTIVATIONS, LAYERS, NORMS, built
 from net2net.errors import PlanError
+from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec
 from net2net.plan.plan import Plan
-from net2net.trace.hollow import copied
+from net2net.trace.meta_copy import copied
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
     for own, old in ((new.weight, weight), (new.bias, layer.bias)):
         if own is not None and old is not None:
             own.requires_grad_(old.requires_grad)
-    built: nn.Module = new
-    return built
+    block_from_spec: nn.Module = new
+    return block_from_spec
 
 
 def _repeat(layer: Any, rows: Sequence[int]) -> None:
@@ -214,7 +214,7 @@ def new_block(insertion: Insertion, like: Tensor) -> nn.Module:
         ValueError: one of its layers cannot be an identity.
     """
     with torch.device("meta"):  # draws no random numbers
-        block = built(insertion.new).to(like.dtype)
+        block = block_from_spec(insertion.new).to(like.dtype)
     block.to_empty(device=like.device)
     for part in block.modules():
         if isinstance(part, LAYERS):

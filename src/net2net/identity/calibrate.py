@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from net2net.deepen.identity import Insertion, activation_module
 from net2net.errors import InputError
-from net2net.trace.hollow import copied
+from net2net.identity.insertion import Insertion, activation_module
+from net2net.trace.meta_copy import copied
 from net2net.trace.trace import Inputs, split_inputs
 
 

@@ -30,7 +30,7 @@ KINDS: dict[str, type[nn.Module]] = {
 """What a block may be made of, besides ``Sequential``."""
 
 
-def described(part: nn.Module, where: str) -> dict[str, Any]:
+def block_spec(part: nn.Module, where: str) -> dict[str, Any]:
     """A block as data: kinds and options, no values.
 
     Raises:
@@ -39,7 +39,7 @@ def described(part: nn.Module, where: str) -> dict[str, Any]:
     kind = type(part)
     if isinstance(part, nn.Sequential) and kind.forward is nn.Sequential.forward:
         # not named_children, which leaves out a module that stands there twice
-        rows = {name: described(one, where) for name, one in zip(part._modules, part, strict=True)}
+        rows = {name: block_spec(one, where) for name, one in zip(part._modules, part, strict=True)}
         return {"kind": "Sequential", "parts": rows}
     if KINDS.get(kind.__name__) is not kind:
         raise DepthError(
@@ -54,11 +54,11 @@ def described(part: nn.Module, where: str) -> dict[str, Any]:
     return {"kind": kind.__name__, "options": options}
 
 
-def built(data: dict[str, Any]) -> nn.Module:
-    """The block that ``described`` describes, with values of its own."""
+def block_from_spec(data: dict[str, Any]) -> nn.Module:
+    """The block that ``block_spec`` describes, with values of its own."""
     if data["kind"] != "Sequential":
         return KINDS[data["kind"]](**data["options"])
     block = nn.Sequential()
     for name, inner in data["parts"].items():
-        block.add_module(name, built(inner))
+        block.add_module(name, block_from_spec(inner))
     return block

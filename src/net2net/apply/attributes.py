@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from net2net.errors import PlanError
-from net2net.trace.hollow import named_tensors
+from net2net.trace.meta_copy import named_tensors
 
 Edit = tuple[str, str, Any]
 """Module path, attribute, new value."""

@@ -29,8 +29,8 @@ from torch.fx.node import map_aggregate
 from torch.utils._pytree import tree_leaves, tree_map
 
 from net2net.errors import PlanError, UnsupportedModelError
-from net2net.trace.blank import blank
-from net2net.trace.hollow import copied, named_tensors
+from net2net.trace.input_spec import from_spec
+from net2net.trace.meta_copy import copied, named_tensors
 from net2net.trace.trace import quiet, split_inputs
 
 
@@ -65,7 +65,7 @@ def graph_of(model: nn.Module, inputs: Any) -> GraphModel:
     """The graph of a model, which shares its tensors.
 
     Args:
-        inputs: what the model runs on, as ``described``. All sizes that the code leaves open stay
+        inputs: what the model runs on, as ``spec_of``. All sizes that the code leaves open stay
             open, and so does a batch of one.
 
     Raises:
@@ -80,7 +80,7 @@ def graph_of(model: nn.Module, inputs: Any) -> GraphModel:
     result.graph = graph
     for part in result.modules():
         if isinstance(part, fx.GraphModule):
-            _plant(part)
+            _make_attributes(part)
     return result
 
 
@@ -99,7 +99,7 @@ def _captured(model: nn.Module, inputs: Any, *, training: bool) -> tuple[fx.Grap
 
 @dataclass(frozen=True)
 class Exported:
-    """How to make the graph of a model again: what the model runs on, as ``described``, and the
+    """How to make the graph of a model again: what the model runs on, as ``spec_of``, and the
     graph's checksum."""
 
     inputs: Any
@@ -136,7 +136,7 @@ def _shared(model: nn.Module) -> dict[int, Any]:
 def _exported(model: nn.Module, inputs: Any, training: bool) -> torch.export.ExportedProgram:
     double = copied(model, _shared(model)).train(training)
     device = next((tensor.device for _, tensor in named_tensors(model)), torch.device("cpu"))
-    given = blank(inputs, device)
+    given = from_spec(inputs, device)
     reasons = []
     for one in _roomy(given):
         args, kwargs = split_inputs(one)
@@ -337,7 +337,7 @@ def _put(node: fx.Node, place: int, new: fx.Node) -> None:
 # -- integers --------------------------------------------------------------------------------------
 
 
-def _plant(part: fx.GraphModule) -> None:
+def _make_attributes(part: fx.GraphModule) -> None:
     """Make the integers of a graph attributes of its module, named by node and place in it."""
     graph = part.graph
     for node in list(graph.nodes):

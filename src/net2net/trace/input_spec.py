@@ -11,7 +11,7 @@ from torch import Tensor
 from net2net.errors import InputError
 
 
-def described(item: Any) -> Any:
+def spec_of(item: Any) -> Any:
     """JSON types for tensors, numbers and strings in tuples, lists and dicts.
 
     Raises:
@@ -20,9 +20,9 @@ def described(item: Any) -> Any:
     if isinstance(item, Tensor):
         return {"tensor": list(item.shape), "type": str(item.dtype).removeprefix("torch.")}
     if isinstance(item, Mapping) and all(isinstance(key, str) for key in item):
-        return {"dict": {key: described(value) for key, value in item.items()}}
+        return {"dict": {key: spec_of(value) for key, value in item.items()}}
     if type(item) in (list, tuple):
-        return {type(item).__name__: [described(x) for x in item]}
+        return {type(item).__name__: [spec_of(x) for x in item]}
     if item is None or isinstance(item, (bool, int, float, str)):
         return item
     raise InputError(
@@ -31,7 +31,7 @@ def described(item: Any) -> Any:
     )
 
 
-def blank(data: Any, device: torch.device) -> Any:
+def from_spec(data: Any, device: torch.device) -> Any:
     """Inputs of the shapes and types that were described; all tensors hold zeros."""
     if not isinstance(data, dict):
         return data
@@ -39,5 +39,5 @@ def blank(data: Any, device: torch.device) -> Any:
     if kind == "tensor":
         return torch.zeros(content, dtype=getattr(torch, data["type"]), device=device)
     if kind == "dict":
-        return {key: blank(value, device) for key, value in content.items()}
-    return {"list": list, "tuple": tuple}[kind](blank(x, device) for x in content)
+        return {key: from_spec(value, device) for key, value in content.items()}
+    return {"list": list, "tuple": tuple}[kind](from_spec(x, device) for x in content)

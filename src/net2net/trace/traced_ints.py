@@ -33,7 +33,7 @@ Monomial = tuple[tuple[Origin, int], ...]
 """A product of attributes, each with its exponent (−1: divided by it)."""
 
 
-class Named(int):
+class TracedInt(int):
     """An integer that remembers how code made it of attributes: the sum of ``terms``, which are
     products of attributes, each with its coefficient. ``values``: what these attributes are."""
 
@@ -42,7 +42,7 @@ class Named(int):
 
     def __new__(
         cls, value: int, terms: dict[Monomial, Fraction], values: dict[Origin, int]
-    ) -> Named:
+    ) -> TracedInt:
         self = super().__new__(cls, value)
         self.terms = {monomial: factor for monomial, factor in terms.items() if factor}
         left = {origin for monomial in self.terms for origin, _ in monomial}
@@ -55,7 +55,7 @@ class Named(int):
         return cls(value, {((origin, 1),): Fraction(1)}, {origin: value})
 
     @property
-    def measured(self) -> bool:
+    def of_sizes_only(self) -> bool:
         """Whether it is made of sizes of tensors, and of no attribute."""
         return all(axis_of(origin) for origin in self.values)
 
@@ -83,7 +83,7 @@ class Named(int):
         terms = dict(self.terms)
         for monomial, factor in terms_of(other).items():
             terms[monomial] = terms.get(monomial, Fraction(0)) + factor
-        return Named(total, terms, {**self.values, **_values(other)})
+        return TracedInt(total, terms, {**self.values, **_values(other)})
 
     __radd__ = __add__
 
@@ -105,7 +105,7 @@ class Named(int):
             for theirs, b in terms_of(other).items():
                 monomial = _times(ours, theirs)
                 terms[monomial] = terms.get(monomial, Fraction(0)) + a * b
-        return Named(product, terms, {**self.values, **_values(other)})
+        return TracedInt(product, terms, {**self.values, **_values(other)})
 
     __rmul__ = __mul__
 
@@ -117,20 +117,20 @@ class Named(int):
         ((monomial, factor),) = divisor.items()
         inverse = tuple((origin, -exponent) for origin, exponent in monomial)
         terms = {_times(ours, inverse): a / factor for ours, a in self.terms.items()}
-        return Named(quotient, terms, {**self.values, **_values(other)})
+        return TracedInt(quotient, terms, {**self.values, **_values(other)})
 
-    def __deepcopy__(self, memo: Any) -> Named:
+    def __deepcopy__(self, memo: Any) -> TracedInt:
         return self
 
 
-class Size(Named):
+class Size(TracedInt):
     """The size of a tensor's axis, as code asked for it: it notes what it is found equal to."""
 
-    note: Callable[[Named], None]
+    note: Callable[[TracedInt], None]
 
     def __eq__(self, other: Any) -> bool:
         same = int.__eq__(self, other)
-        if same and isinstance(other, Named) and not other.measured:
+        if same and isinstance(other, TracedInt) and not other.of_sizes_only:
             self.note(other)
         return same
 
@@ -142,11 +142,11 @@ class Size(Named):
 
 def terms_of(number: int) -> dict[Monomial, Fraction]:
     """The terms of any integer."""
-    return number.terms if isinstance(number, Named) else {(): Fraction(number)}
+    return number.terms if isinstance(number, TracedInt) else {(): Fraction(number)}
 
 
 def _values(number: int) -> dict[Origin, int]:
-    return number.values if isinstance(number, Named) else {}
+    return number.values if isinstance(number, TracedInt) else {}
 
 
 def _times(a: Monomial, b: Monomial) -> Monomial:
@@ -156,7 +156,7 @@ def _times(a: Monomial, b: Monomial) -> Monomial:
     return tuple(sorted((origin, exponent) for origin, exponent in exponents.items() if exponent))
 
 
-def plant(model: nn.Module) -> None:
+def tag_sizes(model: nn.Module) -> None:
     """Name the integers of a model's modules and of their configurations."""
     seen: set[int] = set()
     for path, part in model.named_modules():
@@ -171,10 +171,10 @@ def _name_attributes(holder: Any, path: str, prefix: str, seen: set[int]) -> Non
     for key, value in list(attributes.items()):
         name = prefix + key
         if type(value) is int and value > 0:
-            attributes[key] = Named.attribute(value, (path, name))
+            attributes[key] = TracedInt.attribute(value, (path, name))
         elif type(value) in (list, tuple) and any(type(x) is int and x > 0 for x in value):
             attributes[key] = type(value)(
-                Named.attribute(x, (path, f"{name}.{i}")) if type(x) is int and x > 0 else x
+                TracedInt.attribute(x, (path, f"{name}.{i}")) if type(x) is int and x > 0 else x
                 for i, x in enumerate(value)
             )
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
@@ -195,19 +195,19 @@ def integers(item: Any) -> Iterator[int]:
         yield item
 
 
-def find(
+def match_traced_ints(
     arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[tuple[str, int], Named]:
+) -> dict[tuple[str, int], TracedInt]:
     """Which arguments of an operation are named integers of the call that led to it.
 
     An argument that the call has at the same place, or by name, is that one. Others are looked for
     among all its integers: lists (sizes) as a run, single ones by their value.
     """
     given = list(integers([args, kwargs]))
-    if not any(isinstance(x, Named) for x in given):
+    if not any(isinstance(x, TracedInt) for x in given):
         return {}
     args = args if len(args) <= len(arguments) else ()
-    found: dict[tuple[str, int], Named] = {}
+    found: dict[tuple[str, int], TracedInt] = {}
     for position, (key, value) in enumerate(arguments.items()):
         if type(value) is int:
             wanted, indices = [value], [-1]
@@ -219,7 +219,7 @@ def find(
         own = own * len(wanted) if len(own) == 1 else own  # one stride for all axes
         matches = own if own == wanted else _run(wanted, given)
         for index, match in zip(indices, matches, strict=True):
-            if isinstance(match, Named):
+            if isinstance(match, TracedInt):
                 found[key, index] = match
     return found
 
@@ -229,11 +229,11 @@ def _run(wanted: list[int], given: list[int]) -> list[int | None]:
     for start in range(len(given) - len(wanted) + 1):
         if given[start : start + len(wanted)] == wanted:
             return [*given[start : start + len(wanted)]]
-    named = [x for x in given if isinstance(x, Named)]
+    named = [x for x in given if isinstance(x, TracedInt)]
     return [next((x for x in named if x == one), None) for one in wanted]
 
 
-def whole_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, Named]]:
+def full_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, TracedInt]]:
     """The axes that ``[:size]`` leaves as they are, with that size, where it is a named integer."""
     items = index if isinstance(index, tuple) else (index,)
     if any(isinstance(item, (Tensor, list)) for item in items):
@@ -245,7 +245,7 @@ def whole_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, Named]]:
         elif item is not None:
             if isinstance(item, slice) and not item.start and item.step in (None, 1):
                 stop = item.stop
-                if isinstance(stop, Named) and stop == tensor.shape[axis]:
+                if isinstance(stop, TracedInt) and stop == tensor.shape[axis]:
                     yield axis, stop
             axis += 1
 
@@ -262,7 +262,7 @@ def _with_positions(index: Any) -> Any:
 SIZES = {Tensor.size, vars(Tensor.__base__)["shape"].__get__}
 
 
-class Watch(TorchFunctionMode):
+class CallObserver(TorchFunctionMode):
     """Sees calls before their integers become numbers of C++. ``number`` numbers tensors."""
 
     def __init__(self, number: Callable[[Tensor], int]) -> None:
@@ -270,14 +270,14 @@ class Watch(TorchFunctionMode):
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self._number = number
-        self.whole: list[tuple[Tensor, int, Named]] = []
+        self.full_slices: list[tuple[Tensor, int, TracedInt]] = []
         """Axes whose size code compares with an integer of its own, or takes all of by a slice: no
         operation runs that would tell of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.args, self.kwargs = args, kwargs = tuple(args), kwargs or {}
         if func is Tensor.__getitem__:
-            self.whole += ((args[0], axis, size) for axis, size in whole_slices(*args))
+            self.full_slices += ((args[0], axis, size) for axis, size in full_slices(*args))
             args = (args[0], _with_positions(args[1]))
         try:
             result = func(*args, **kwargs)
@@ -293,10 +293,10 @@ class Watch(TorchFunctionMode):
             return self._size(tensor, dim, sizes)
         return torch.Size([self._size(tensor, axis, size) for axis, size in enumerate(sizes)])
 
-    def _size(self, tensor: Tensor, axis: int, size: int) -> Named:
+    def _size(self, tensor: Tensor, axis: int, size: int) -> TracedInt:
         axis %= tensor.ndim
         known = Size.attribute(size, (f"#{self._number(tensor)}", str(axis)))
-        known.note = lambda named: self.whole.append((tensor, axis, named))
+        known.note = lambda named: self.full_slices.append((tensor, axis, named))
         return known
 
 

@@ -9,49 +9,49 @@ from fractions import Fraction
 import numpy as np
 
 from net2net.infer.inference import Inference
-from net2net.infer.units import NONE, Axis, Labels
+from net2net.infer.units import NO_UNIT, Axis, UnitIds
 from net2net.infer.values import Value
-from net2net.trace.provenance import Named, Origin, axis_of
 from net2net.trace.trace import Op, Trace
+from net2net.trace.traced_ints import Origin, TracedInt, axis_of
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One use of a named integer as the size of an axis, or of its front up to a cut: a unit for
-    each position along that (``NONE`` where there is none). An axis that is ``held`` lies inside
-    units: it never grows. ``path``: the module whose code uses it."""
+class SizeUse:
+    """One use of a traced integer as the size of an axis, or of its front up to a cut: a unit for
+    each position along that (``NO_UNIT`` where there is none). An axis that is ``size_fixed`` lies
+    inside units: it never grows. ``path``: the module whose code uses it."""
 
-    size: Named
-    units: Labels
-    held: bool
+    size: TracedInt
+    units: UnitIds
+    size_fixed: bool
     path: str
 
-    def grown(self, grown_size: Callable[[Labels], Fraction]) -> Fraction:
-        return Fraction(len(self.units)) if self.held else grown_size(self.units)
+    def grown(self, grown_size: Callable[[UnitIds], Fraction]) -> Fraction:
+        return Fraction(len(self.units)) if self.size_fixed else grown_size(self.units)
 
 
-def readings(inference: Inference) -> list[Reading]:
+def size_uses(inference: Inference) -> list[SizeUse]:
     """All uses of the code's own integers as sizes, or to count units."""
     result = [
-        Reading(count.size, inference.component[count.labels], held=False, path=count.path)
+        SizeUse(count.size, inference.component[count.ids], size_fixed=False, path=count.path)
         for count in inference.counts
-        if count.size is not None and count.size == len(count.labels)
+        if count.size is not None and count.size == len(count.ids)
     ]
     for trace, values in zip(inference.traces, inference.values, strict=True):
-        measured: dict[Origin, Named] = {}
+        measured: dict[Origin, TracedInt] = {}
         for tensor, axis, named, path in _sizes(trace, values):
             if 0 < named <= values[tensor].shape[axis]:
                 result += _read(inference, values[tensor], axis, named, path)
-                lengths = {o: Named.attribute(n, o) for o, n in named.values.items()}
+                lengths = {o: TracedInt.attribute(n, o) for o, n in named.values.items()}
                 measured.update((o, n) for o, n in lengths.items() if axis_of(o))
         for origin, named in measured.items():
-            tensor, axis = axis_of(origin) or (NONE, 0)
+            tensor, axis = axis_of(origin) or (NO_UNIT, 0)
             if tensor in values:
                 result += _read(inference, values[tensor], axis, named, "")
     return result
 
 
-def axes_inside(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
+def head_size_axes(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
     """The parameter axes of which these attributes count what lies inside units: the features of
     heads."""
     found: set[Axis] = set()
@@ -61,9 +61,9 @@ def axes_inside(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
             part = values[tensor].part(axis)
             if part is None or len(part.axes) < 2 or named.attribute_alone not in origins:
                 continue
-            if not units.holds(part.labels, part.axes.index(axis)):
+            if not units.has_fixed_size(part.ids, part.axes.index(axis)):
                 continue
-            made = units.origins()[part.labels[part.labels != NONE]]
+            made = units.origins()[part.ids[part.ids != NO_UNIT]]
             numbers = np.unique(np.searchsorted(units.starts, made, side="right") - 1).tolist()
             found |= {units.axes[number] for number in numbers if number not in units.anonymous}
     return found
@@ -80,37 +80,39 @@ def attributes(inference: Inference) -> dict[str, Origin]:
 
 
 def _read(
-    inference: Inference, value: Value, axis: int, size: Named, path: str
-) -> Iterator[Reading]:
+    inference: Inference, value: Value, axis: int, size: TracedInt, path: str
+) -> Iterator[SizeUse]:
     part = value.part(axis)
-    held = part is not None and inference.units.holds(part.labels, part.axes.index(axis))
+    size_fixed = part is not None and inference.units.has_fixed_size(
+        part.ids, part.axes.index(axis)
+    )
     for units in _along(inference, value, axis):
-        yield Reading(size, units[:size], held, path)
+        yield SizeUse(size, units[:size], size_fixed, path)
 
 
-def by_attribute(uses: Iterable[Reading]) -> dict[Origin, list[Reading]]:
+def by_attribute(uses: Iterable[SizeUse]) -> dict[Origin, list[SizeUse]]:
     """The uses that each attribute has a part in."""
-    result: dict[Origin, list[Reading]] = {}
+    result: dict[Origin, list[SizeUse]] = {}
     for use in uses:
         for origin in use.size.values:
             result.setdefault(origin, []).append(use)
     return result
 
 
-def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, Named, str]]:
-    """Every axis whose first positions a named integer counts: tensor, axis, integer, module."""
+def _sizes(trace: Trace, values: dict[int, Value]) -> Iterator[tuple[int, int, TracedInt, str]]:
+    """Every axis whose first positions a traced integer counts: tensor, axis, integer, module."""
     for op in trace.ops:
-        for (argument, index), named in {**op.named, **op.measured}.items():
+        for (argument, index), named in {**op.traced_ints, **op.traced_sizes}.items():
             for tensor, axis in _axes(op, argument, index, values):
                 yield tensor, axis, named, op.path
-    for tensor, axis, named in trace.whole:
+    for tensor, axis, named in trace.full_slices:
         if tensor in values:
             yield tensor, axis, named, ""
 
 
 def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterator[tuple[int, int]]:
     """The axis whose size an argument gives, or the place of a cut: tensor and axis."""
-    outputs = [ref.id for ref in op.makes if ref.id in values]
+    outputs = [ref.id for ref in op.outputs if ref.id in values]
     if not outputs:
         return
     first = values[outputs[0]]
@@ -138,25 +140,25 @@ def _axes(op: Op, argument: str, index: int, values: dict[int, Value]) -> Iterat
         yield outputs[0], first.ndim - len(op.args[argument]) + index
 
 
-def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
+def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     """A unit for every position along an axis. Across a block, the axis counts units if all that
     lies at one position is one unit (heads), or stays; else it lies inside units (head_dim). Where
     the block holds several such rows (query, key and value, whose heads may be others), each is an
     answer."""
     part = value.part(axis)
-    none = [np.full(value.shape[axis], NONE)]
-    if part is None or part.labels.size == 0:
+    none = [np.full(value.shape[axis], NO_UNIT)]
+    if part is None or part.ids.size == 0:
         return none
-    known = part.labels != NONE
-    components = np.where(known, inference.component[np.where(known, part.labels, 0)], NONE)
+    known = part.ids != NO_UNIT
+    components = np.where(known, inference.component[np.where(known, part.ids, 0)], NO_UNIT)
     dim = part.axes.index(axis)
     rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
     whole = (rows == rows[:, :1]).all(axis=1)
     stays = inference.stays(rows).all(axis=1)
     if (whole | stays).all() and whole.any():
-        outermost = all(inference.units.holds(part.labels, outer) for outer in range(dim))
+        outermost = all(inference.units.has_fixed_size(part.ids, outer) for outer in range(dim))
         counts = outermost or len(np.unique(rows)) > 1
-        return [np.where(whole, rows[:, 0], NONE)] if counts else none
+        return [np.where(whole, rows[:, 0], NO_UNIT)] if counts else none
     inside = components.reshape(*components.shape[: dim + 1], -1)
     if dim == 0 or not (inside == inside[..., :1]).all():
         return none
@@ -166,19 +168,19 @@ def _along(inference: Inference, value: Value, axis: int) -> list[Labels]:
 
 
 def new_values(
-    inference: Inference, grown_size: Callable[[Labels], Fraction]
+    inference: Inference, grown_size: Callable[[UnitIds], Fraction]
 ) -> dict[Origin, tuple[int, int]]:
     """Attribute → value before and after, for those whose units grow.
 
     ``grown_size``: how many units become of these. Uses of an attribute itself come first; a use of
     several (``num_heads * head_dim``) then tells the one of them that is not known yet.
     """
-    uses = readings(inference)
+    uses = size_uses(inference)
     old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
     new: dict[Origin, Fraction] = {}
     for origin, own in by_attribute(use for use in uses if use.size.attribute_alone).items():
-        held = any(use.held for use in own)
-        sizes = [old[origin]] if held else [use.grown(grown_size) for use in own]
+        size_fixed = any(use.size_fixed for use in own)
+        sizes = [old[origin]] if size_fixed else [use.grown(grown_size) for use in own]
         new[origin] = next((size for size in sizes if size != old[origin]), old[origin])
     told = [(use, use.grown(grown_size)) for use in uses if not use.size.attribute_alone]
     told.sort(key=lambda one: (len(one[0].size.values), one[1] == one[0].size))
@@ -200,7 +202,7 @@ def new_values(
 
 
 def _solved(
-    named: Named, size: Fraction, origin: Origin, values: dict[Origin, Fraction]
+    named: TracedInt, size: Fraction, origin: Origin, values: dict[Origin, Fraction]
 ) -> Fraction:
     """The attribute's value at which the integer is ``size``, the others being what they are; as
     it is, if there is none: what is linear in it goes through two points."""

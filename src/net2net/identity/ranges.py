@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from net2net.deepen.blocks import ACTIVATIONS
+from net2net.identity.blocks import ACTIVATIONS
 from net2net.trace.trace import Op, Trace, refs
 
 MOVES = frozenset(
@@ -60,13 +60,13 @@ def values_of(trace: Trace, tensor: int, end: int) -> list[tuple[str, Tensor]]:
 
 def _image(op: Op) -> tuple[str, Tensor]:
     name = op.kind
-    if name not in (*ACTIVATIONS, *CLAMPS) or len(op.reads) > 1:
+    if name not in (*ACTIVATIONS, *CLAMPS) or len(op.inputs) > 1:
         return name, ANY
     return name, getattr(torch.ops.aten, name)(ANY, **scalars(op))
 
 
 def _made(op: Op) -> set[int]:
-    return {ref.id for ref in op.makes}
+    return {ref.id for ref in op.outputs}
 
 
 def _aliased(trace: Trace, tensor: int, ops: list[Op]) -> bool:

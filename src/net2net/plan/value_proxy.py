@@ -16,9 +16,9 @@ from torch import nn
 
 from net2net.apply.apply import AxisStep, grow_tensor, with_tensors
 from net2net.infer.inference import Inference
-from net2net.infer.units import Labels
-from net2net.plan.widths import Grown
-from net2net.trace.hollow import named_tensors
+from net2net.infer.units import UnitIds
+from net2net.plan.widths import SpaceGrowth
+from net2net.trace.meta_copy import named_tensors
 
 
 def with_values(model: nn.Module) -> nn.Module:
@@ -28,21 +28,21 @@ def with_values(model: nn.Module) -> nn.Module:
     return with_tensors(model, tensors)
 
 
-def stand_in(model: nn.Module, teacher: Inference, grown: Sequence[Grown]) -> nn.Module:
+def value_proxy(model: nn.Module, teacher: Inference, grown: Sequence[SpaceGrowth]) -> nn.Module:
     """A student with values whose axes repeat their units in the order in which they lie."""
     wider = {group.key: one.ratio for one in grown for group in one.space.groups}
     ratios = [wider.get(key, 1) for key in teacher.groups]
     steps: dict[str, list[AxisStep]] = {}
     for axis, number in teacher.numbers.items():
-        labels = teacher.labels(number)
-        groups = teacher.group_of[labels].tolist()
+        ids = teacher.ids(number)
+        groups = teacher.group_of[ids].tolist()
         index = np.concatenate(
             [
-                first + _repeated(labels[first:last], ratios[groups[first]])
+                first + _repeated(ids[first:last], ratios[groups[first]])
                 for first, last in _runs(groups)
             ]
         )
-        if len(index) != len(labels):
+        if len(index) != len(ids):
             steps.setdefault(axis.name, []).append(AxisStep(axis.dim, teacher.role(axis), index))
     whole = with_values(model)
     tensors = {
@@ -62,18 +62,18 @@ def _runs(groups: Sequence[int]) -> Iterator[tuple[int, int]]:
             first = place
 
 
-def _repeated(labels: Labels, ratio: object) -> Labels:
+def _repeated(ids: UnitIds, ratio: object) -> UnitIds:
     """Teacher positions of a grown run: it begins with its first unit anew in each stacked
     projection, of which each has more units (the features of a head, or pixels, lie inside)."""
-    first = labels == labels[0]
+    first = ids == ids[0]
     starts = np.flatnonzero(first[1:] & ~first[:-1]) + 1
-    pieces = np.split(np.arange(len(labels)), starts)
-    return np.concatenate([piece[_more(labels[piece], ratio)] for piece in pieces])
+    pieces = np.split(np.arange(len(ids)), starts)
+    return np.concatenate([piece[_more(ids[piece], ratio)] for piece in pieces])
 
 
-def _more(labels: Labels, ratio: object) -> Labels:
+def _more(ids: UnitIds, ratio: object) -> UnitIds:
     """Positions of a projection, ``[units, places]``, with more units."""
-    units = len(np.unique(labels))
-    block = np.arange(len(labels) - len(labels) % units).reshape(units, -1)
+    units = len(np.unique(ids))
+    block = np.arange(len(ids) - len(ids) % units).reshape(units, -1)
     new = int(units * ratio)  # type: ignore[operator]
     return block[np.arange(new) % units].reshape(-1)

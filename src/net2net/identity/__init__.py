@@ -1,0 +1,1 @@
+"""Layers and blocks that return what they are given."""

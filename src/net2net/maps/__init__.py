@@ -1,0 +1,1 @@
+"""Kinds of new units, one small file each."""
