@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 import net2net
-from net2net import growth
 from net2net.apply import attributes
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
@@ -87,7 +86,7 @@ def stages(model: nn.Module, inputs: torch.Tensor, factor: float, repeat: int) -
             ),
             "apply": timed(lambda: plan.apply(model), repeat),
             "clone": timed(lambda: clone_all(result), repeat),
-            "verify": timed(lambda: growth.verify(model, result, inputs), max(repeat // 3, 1)),
+            "verify": timed(lambda: net2net.verify(model, result, inputs), max(repeat // 3, 1)),
             "widen": timed(lambda: net2net.widen(model, factor, inputs, verify=False), repeat),
             "forward": timed(lambda: model(inputs), repeat),
             "export": timed(lambda: torch.export.export(model, (inputs,), strict=False), repeat),

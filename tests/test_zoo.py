@@ -13,7 +13,8 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
-from net2net import cli, growth
+import net2net
+from net2net import cli
 from net2net.errors import VerificationError
 from net2net.zoo import families, run
 from net2net.zoo.environment import sources_hash, versions
@@ -190,7 +191,7 @@ def test_an_error_of_the_library_is_the_reason_and_a_crash_says_where(
     def crash(*args: object, **options: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(growth, "widen", crash)
+    monkeypatch.setattr(net2net, "widen", crash)
     found = measure(Subject(mlp(), images()))
     assert (found.status, found.stage) == ("failed", "widen")
     assert (found.reason or "").startswith("crash: KeyError: 'x' (")

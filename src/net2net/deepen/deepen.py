@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
+from net2net.analysis import analyse, traced
 from net2net.deepen.attach import BlockBuilder, attached
 from net2net.errors import DepthError, InputError
-from net2net.growth import Growth, analyse, check, count_parameters, traced
+from net2net.finish import check, count_parameters
+from net2net.growth import Growth
 from net2net.identity.blocks import ACTIVATIONS, LAYERS
 from net2net.identity.calibrate import calibrated
 from net2net.identity.insertion import DeepenPlan, Insertion, identity_block

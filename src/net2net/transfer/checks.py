@@ -87,7 +87,8 @@ def check_equal_copies(teacher: Inference, student: Inference) -> None:
         axis = next(iter(group.places))
         raise TransferError(
             f"the units of {axis} grow from {origin.size} to {group.size}, but "
-            f"{group.equal_copies}, so they need a whole multiple. Choose a multiple, or pass exact=False."
+            f"{group.equal_copies}, so they need a whole multiple. "
+            "Choose a multiple, or pass exact=False."
         )
 
 

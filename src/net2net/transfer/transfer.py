@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from net2net.analysis import analyse
 from net2net.errors import (
     GraphMismatchError,
     InputError,
     TransferError,
     VerificationError,
 )
-from net2net.growth import Growth, analyse, count_parameters
+from net2net.finish import count_parameters
+from net2net.growth import Growth
 from net2net.identity.fills import Fills, TracedBlock
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from net2net.growth import count_parameters
+from net2net.finish import count_parameters
 from net2net.zoo.subject import (
     Entry,
     NotBuiltError,

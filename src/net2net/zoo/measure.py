@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from net2net import growth
+import net2net
+from net2net import analysis
 from net2net.apply.apply import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
 from net2net.infer.spaces import Spaces
@@ -66,13 +67,13 @@ def _measure(subject: Subject, found: Measurement) -> None:
     teacher, inputs = _precise(randomise(subject.model.eval()), subject.inputs)
     _warm_up()
     found.export_seconds = _export_seconds(teacher, inputs)
-    _, done, _ = growth.traced(teacher, inputs)
+    _, done, _ = analysis.traced(teacher, inputs)
     found.operations = len(done.ops)
     begin = time.perf_counter()
-    grown = growth.widen(teacher, FACTOR, inputs, verify=False)
+    grown = net2net.widen(teacher, FACTOR, inputs, verify=False)
     found.seconds = round(time.perf_counter() - begin, 3)
     found.spaces, found.parameters = len(grown.report.rows), grown.report.parameters
-    table = growth.spaces(teacher, inputs)
+    table = net2net.spaces(teacher, inputs)
     found.fixed = _fixed(table)
     loaded = _loaded(teacher, grown)
     _check_function(teacher, loaded, inputs, found)
@@ -112,7 +113,7 @@ def _precise(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
 def _warm_up() -> None:
     """What a process does only once should not count as the model's time."""
     tiny, inputs = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), torch.ones(1, 2)
-    growth.widen(tiny, FACTOR, inputs, verify=False)
+    net2net.widen(tiny, FACTOR, inputs, verify=False)
     torch.export.export(tiny, (inputs,), strict=False)
 
 
@@ -147,7 +148,7 @@ def _check_function(
         raise _Failure("function", f"the student's output {parity.worst or '0'} differs: {parity}")
 
 
-def _reached(teacher: nn.Module, grown: growth.Growth, done: Trace) -> tuple[int, int]:
+def _reached(teacher: nn.Module, grown: net2net.Growth, done: Trace) -> tuple[int, int]:
     """Parameters, before and after, that the model reads on these inputs: of a part that they do
     not reach (what sees images, where they are text) the graph says nothing."""
     read = {done.names.get(ref.id) for op in done.ops for ref in op.inputs}
@@ -159,7 +160,7 @@ def _reached(teacher: nn.Module, grown: growth.Growth, done: Trace) -> tuple[int
 
 
 def _check_size(
-    table: Spaces, grown: growth.Growth, reached: tuple[int, int], found: Measurement
+    table: Spaces, grown: net2net.Growth, reached: tuple[int, int], found: Measurement
 ) -> None:
     names = {row.name for row in grown.report.rows if row.new > row.old}
     stayed = [s.name for s in table.growable if s.name not in names and not s.unread]
@@ -173,7 +174,7 @@ def _check_size(
         raise _Failure("size", f"parameters × {after / before:.2f} only. Fixed spaces: {fixed}")
 
 
-def _loaded(teacher: nn.Module, grown: growth.Growth) -> nn.Module:
+def _loaded(teacher: nn.Module, grown: net2net.Growth) -> nn.Module:
     """The student's state in another copy, whose tensors had no values before, and which is what
     all further checks are made on: what the state leaves out raises there."""
     state = grown.model.state_dict(keep_vars=True)  # so that what is tied stays tied

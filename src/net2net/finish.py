@@ -1,0 +1,30 @@
+"""The shared end of every verb: measure, and count."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from net2net.errors import VerificationError
+from net2net.plan.outputs import OutputMaps
+from net2net.trace.trace import Inputs
+from net2net.verify import Parity, verify
+
+
+def check(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool,
+    outputs: OutputMaps | None = None,
+) -> Parity:  # fmt: skip
+    """Measure parity; a student that should be exact and is not never gets out."""
+    parity = verify(teacher, student, inputs, outputs=outputs)
+    if must_match and not parity.exact:
+        raise VerificationError(
+            f"the student does not compute the teacher's function: {parity}. "
+            "This is a defect of a rule: please report the model; verify=False returns it anyway.",
+            parity,
+        )
+    return parity
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Elements of all parameters, each counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())
