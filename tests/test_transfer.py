@@ -37,7 +37,7 @@ def transfer(
     again = Plan.from_json(growth.plan.to_json())
     assert again.to_json() == growth.plan.to_json()
     assert str(again) and str(growth.report)
-    assert same_bits(again.apply(copy.deepcopy(teacher), larger()), model)
+    assert same_bits(again.apply(copy.deepcopy(teacher), student=larger()), model)
     if exact:
         assert_exact(teacher, model, inputs)
         assert growth.report.parity is not None and growth.report.parity.exact
@@ -543,6 +543,6 @@ def test_a_plan_needs_a_student_of_its_shapes() -> None:
     with refused(PlanError, "student", teacher=teacher):
         plan.apply(teacher)
     with refused(PlanError, "stem.weight", teacher=teacher):
-        plan.apply(teacher, Net(12, 3))
+        plan.apply(teacher, student=Net(12, 3))
     with pytest.raises(PlanError, match="malformed"):
         type(plan).from_data({**plan.data(), "teacher": plan.teacher, "method": "magic"})

@@ -1,12 +1,13 @@
-"""The shared end of every verb: measure, and count."""
+"""The shared end of every verb: measure, count, warn."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from net2net.errors import VerificationError
+from net2net.infer.inference import Inference
 from net2net.plan.outputs import OutputMaps
-from net2net.trace.trace import Inputs
+from net2net.trace.trace import Inputs, Op
 from net2net.verify import Parity, verify
 
 
@@ -28,3 +29,17 @@ def check(
 def count_parameters(model: nn.Module) -> int:
     """Elements of all parameters, each counted once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def never_separate(teacher: Inference) -> tuple[str, ...]:
+    """The warning that even shares deserve, unless the model has dropout."""
+    if any(_drops(op) for trace in teacher.traces for op in trace.ops):
+        return ()
+    return (
+        "copies that share evenly receive equal gradients and stay equal for ever, so the student "
+        "learns no more than the teacher could: pass noise=0.01 or so, or train it with dropout",
+    )
+
+
+def _drops(op: Op) -> bool:
+    return "dropout" in op.kind and bool(op.args.get("p", 0))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from net2net.apply.apply import with_tensors
+from net2net.apply.module import with_tensors
 from net2net.errors import InputError, VerificationError
 from net2net.plan.outputs import OutputMaps, counterparts
 from net2net.trace.meta_copy import named_tensors

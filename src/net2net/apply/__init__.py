@@ -1,6 +1,8 @@
-"""Carry a plan out, on a copy of the teacher.
+"""From recipes and edits of structure to a student: the targets that a plan can be applied to.
 
-``apply.py`` selects and divides tensors, ``attributes.py`` sets the integers that modules keep of
-their sizes, ``configs.py`` finds those that the model's class is built from. ``literals.py`` makes
-a graph of the model where sizes are written into its code.
+``module.py``: a copy of the teacher (or of the student that the user built), its structure edited,
+with the student's tensors. ``state_dict.py``: names and tensors in, names and tensors out.
+``fingerprint.py``: what a plan knows of the tensors of both. The edits
+(``edits.py``): integers that modules and configurations keep (``attributes.py``, ``configs.py``), a
+graph of the code (``exported_graph.py``), inserted layers (``identity/insertion.py``).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -13,25 +14,32 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from net2net.errors import PlanError
 from net2net.trace.meta_copy import named_tensors
 
-Edit = tuple[str, str, Any]
-"""Module path, attribute, new value."""
+
+@dataclass(frozen=True)
+class SetAttribute:
+    """An attribute of the module at a path (``num_heads``, ``config.hidden_size``, ``sizes.0``)
+    gets this value."""
+
+    path: str
+    name: str
+    value: Any
 
 
 def edits(
     model: nn.Module,
     shapes: Mapping[str, Sequence[int]],
     counts: Sequence[tuple[str, str, int, int]],
-) -> list[Edit]:
+) -> list[SetAttribute]:
     """What to set on the student's modules so that they agree with its tensors.
 
     ``counts``: integers that operations were called with (``groups``), by the module that called.
     """
-    result: list[Edit] = []
+    result: list[SetAttribute] = []
     modules = dict(model.named_modules())
     for path, attribute, old, new in counts:
         if path in modules and get_attribute(modules[path], attribute) == old:
-            result.append((path, attribute, new))
-    grouped = {path: value for path, argument, value in result if argument == "groups"}
+            result.append(SetAttribute(path, attribute, new))
+    grouped = {one.path: one.value for one in result if one.name == "groups"}
     names = {id(tensor): name for name, tensor in named_tensors(model)}
     for path, part in modules.items():
         own = {
@@ -44,7 +52,7 @@ def edits(
         for attribute, value in _sizes(part, wider, grouped.get(path)).items():
             # classes derived from torch's give some of their attributes another meaning
             if getattr(part, attribute) == before[attribute] != value:
-                result.append((path, attribute, value))
+                result.append(SetAttribute(path, attribute, value))
     return list(dict.fromkeys(result))
 
 
@@ -115,14 +123,15 @@ def get_attribute(holder: Any, attribute: str) -> Any:
     return holder
 
 
-def set_attributes(model: nn.Module, changes: Sequence[Edit]) -> None:
+def set_attributes(model: nn.Module, changes: Sequence[SetAttribute]) -> None:
     """Apply edits to a student.
 
     Raises:
         PlanError: there is no such module, or no such number in it.
     """
     modules = dict(model.named_modules())
-    for path, attribute, value in changes:
+    for one in changes:
+        path, attribute, value = one.path, one.name, one.value
         if path not in modules or not _are_sizes(get_attribute(modules[path], attribute), value):
             raise PlanError(
                 f"the plan sets '{attribute}' of '{path}' to {value!r}, and the model has no such "

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from net2net.apply.attributes import Edit, get_attribute, set_attributes
+from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
 from net2net.errors import InputError
 from net2net.trace.meta_copy import META, copied, named_tensors
 from net2net.trace.trace import Inputs, Ref, Trace, trace
@@ -36,7 +36,7 @@ _MOVES = 40
 
 def config_edits(
     model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace
-) -> tuple[list[Edit], tuple[str, ...]]:
+) -> tuple[list[SetAttribute], tuple[str, ...]]:
     """What to set in the configurations of a student besides what is set in it, and notes on those
     for which nothing fits.
 
@@ -47,7 +47,7 @@ def config_edits(
     configured = list(_configured(model))
     if not configured:
         return [], ()
-    found: list[Edit] = []
+    found: list[SetAttribute] = []
     notes = []
     student = wider()
     for path, teacher in configured:
@@ -55,7 +55,9 @@ def config_edits(
         if fitting is None:
             continue  # its class does not build it from its configuration as it is
         if _same_model(student, path, fitting, inputs, done):
-            found += [(path, f"config.{name}", value) for name, value in fitting.items()]
+            found += [
+                SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
+            ]
         else:
             where = f"of '{path}' " if path else ""
             notes.append(
@@ -199,7 +201,7 @@ def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.
     try:
         holder: Any = nn.Module()
         holder.config = copy.deepcopy(config)
-        changes = [("", f"config.{name}", value) for name, value in values.items()]
+        changes = [SetAttribute("", f"config.{name}", value) for name, value in values.items()]
         set_attributes(holder, changes)
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:

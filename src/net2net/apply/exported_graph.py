@@ -98,7 +98,7 @@ def _captured(model: nn.Module, inputs: Any, *, training: bool) -> tuple[fx.Grap
 
 
 @dataclass(frozen=True)
-class Exported:
+class Export:
     """How to make the graph of a model again: what the model runs on, as ``spec_of``, and the
     graph's checksum."""
 

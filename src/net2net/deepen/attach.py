@@ -74,7 +74,7 @@ def _fitted(
     insertion = Insertion(path, {}, count, norms=norms, new=data)
     _check_axes(made, where, len(shapes[0]), axis)
     try:
-        new = new_block(insertion, torch.empty(0, device="meta")).eval()
+        new = new_block(insertion, torch.float32).eval()
         for shape in shapes:
             new(torch.empty(shape, device="meta"))
     except (RuntimeError, ValueError) as error:

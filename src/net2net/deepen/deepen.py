@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,19 +21,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
 from net2net.analysis import analyse, traced
+from net2net.apply.fingerprint import fingerprint
 from net2net.deepen.attach import BlockBuilder, attached
 from net2net.errors import DepthError, InputError
 from net2net.finish import check, count_parameters
 from net2net.growth import Growth
 from net2net.identity.blocks import ACTIVATIONS, LAYERS
 from net2net.identity.calibrate import calibrated
-from net2net.identity.insertion import DeepenPlan, Insertion, identity_block
+from net2net.identity.insertion import Insertion, identity_block
 from net2net.identity.ranges import scalars
 from net2net.infer.inference import Inference
+from net2net.plan.deepening import deepening
 from net2net.plan.globs import matching
+from net2net.plan.plan import Plan
 from net2net.report import Report, Row
+from net2net.stages import stage
 from net2net.trace.flops import flops
-from net2net.trace.meta_copy import copied, named_tensors
+from net2net.trace.meta_copy import copied
 from net2net.trace.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
 
 log = logging.getLogger(__name__)
@@ -77,7 +82,52 @@ def deepen(
         VerificationError: the student's outputs differ.
     """
     check_model(model)
-    teacher = analyse(model, inputs, on_unknown="fix")
+    with stage("traced and inferred the teacher"):
+        teacher = analyse(model, inputs, on_unknown="fix")
+    found, notes = _insertions(model, teacher, depths)
+    for one in found:
+        if one.block:
+            _check_block(model, one, inputs)
+    if calibrate is not None:
+        with stage("calibrated"):
+            found = calibrated(model, found, calibrate, seed)
+    plan = _plan(model, found)
+    student = plan.apply(model)
+    after = _trace_student(student, inputs, found)
+    parity = None
+    if verify:
+        with stage("verified"):
+            parity = check(model, student, inputs, must_match=True)
+    report = Report(
+        action=f"deepened {type(model).__name__}",
+        asked=", ".join(f"{glob} + {_count(asked)}" for glob, asked in depths.items()),
+        rows=tuple(
+            Row(one.at, 1, 1 + one.count, "new blocks" if one.new else "identity layers")
+            for one in found
+        ),
+        stayed=(),
+        parameters=(count_parameters(model), count_parameters(student)),
+        bytes=plan.summary().bytes,
+        flops=(flops(teacher.traces[0]), flops(after)),
+        parity=parity,
+        notes=tuple(notes),
+    )
+    return Growth(student, plan, report)
+
+
+def _count(asked: int | tuple[int, BlockBuilder]) -> int:
+    return asked[0] if isinstance(asked, tuple) else asked
+
+
+def _insertions(
+    model: nn.Module, teacher: Inference, depths: Depths
+) -> tuple[list[Insertion], list[str]]:
+    """What to insert, from the inside outwards (what is inside a module that was wrapped has
+    another path), and what to say of it.
+
+    Raises:
+        DepthError: no identity can stand there, or what is asked for makes no sense.
+    """
     insertions: dict[str, Insertion] = {}
     notes: list[str] = []
     if not isinstance(depths, Mapping):
@@ -105,36 +155,24 @@ def deepen(
             if count:
                 insertions[one.at] = one
                 notes += note
-    # from the inside outwards: what is inside a module that was wrapped has another path
-    found = sorted(insertions.values(), key=lambda one: -one.at.count("."))
-    for one in found:
-        if one.block:
-            _check_block(model, one, inputs)
-    if calibrate is not None:
-        found = calibrated(model, found, calibrate, seed)
-    plan = DeepenPlan({name: list(tensor.shape) for name, tensor in named_tensors(model)}, found)
-    result = plan.apply(model)
+    return sorted(insertions.values(), key=lambda one: -one.at.count(".")), notes
+
+
+def _plan(model: nn.Module, found: list[Insertion]) -> Plan:
+    known, recipes = deepening(model, found)
+    edits = tuple(replace(one, mean=(), variance=()) for one in found)  # they are in the recipes
+    return Plan("deepen", "identity", 0, fingerprint(model), known, recipes, edits)
+
+
+def _trace_student(student: nn.Module, inputs: Inputs, found: list[Insertion]) -> Trace:
     try:
-        _, after, _ = traced(result, inputs)
+        return traced(student, inputs)[1]
     except InputError as error:
         raise DepthError(
             f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
             f"the layer that was wrapped ({', '.join(repr(one.at) for one in found)}). "
             "Choose another place."
         ) from error
-    parity = check(model, result, inputs, must_match=True) if verify else None
-    report = Report(
-        action=f"deepened {type(model).__name__}",
-        rows=tuple(
-            Row(one.at, 1, 1 + one.count, "new blocks" if one.new else "identity layers")
-            for one in found
-        ),
-        parameters=(count_parameters(model), count_parameters(result)),
-        flops=(flops(teacher.traces[0]), flops(after)),
-        parity=parity,
-        notes=tuple(notes),
-    )
-    return Growth(result, plan, report)
 
 
 def _targets(model: nn.Module, glob: str) -> list[str]:
@@ -328,7 +366,7 @@ def _check_block(model: nn.Module, insertion: Insertion, inputs: Inputs) -> None
         double(*args, **kwargs)
         handle.remove()
         try:
-            again = identity_block(original, insertion)(seen[0].clone())
+            again = identity_block(double, insertion)(seen[0].clone())
             same = again.shape == seen[0].shape and torch.allclose(again, seen[0], 1e-9, 1e-12)
         except RuntimeError:
             same = False

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from net2net.errors import Net2NetError
-from net2net.plan.plan import WidenPlan
+from net2net.plan.plan import Plan
 
 
 class LessonError(Net2NetError):
@@ -126,7 +126,7 @@ class Frozen(Lesson):
     Running statistics of norms are no weights, and follow the data.
     """
 
-    def __init__(self, student: nn.Module, plan: WidenPlan) -> None:
+    def __init__(self, student: nn.Module, plan: Plan) -> None:
         super().__init__()
         self.names: list[str] = []
         """Parameters of which a part is frozen; where, and at which values, is in buffers. A
@@ -149,13 +149,12 @@ class Frozen(Lesson):
             parameter.copy_(torch.where(ours, values, parameter))
 
 
-def _from_teacher(plan: WidenPlan, name: str, shape: torch.Size) -> Tensor:
+def _from_teacher(plan: Plan, name: str, shape: torch.Size) -> Tensor:
     """Where a parameter of a padded student has its teacher's weights."""
     ours = torch.ones(shape, dtype=torch.bool)
-    step = plan.tensors.get(name)
-    for dim, _, number in step.axes if step else ():
-        known = torch.tensor(plan.maps[number]) >= 0
-        ours &= known.view([-1 if one == dim else 1 for one in range(len(shape))])
+    for axis in plan.recipes[name].axes:
+        known = torch.from_numpy(axis.index) >= 0
+        ours &= known.view([-1 if one == axis.dim else 1 for one in range(len(shape))])
     return ours
 
 

@@ -16,7 +16,6 @@ from net2net.experiments.data.data import Data
 from net2net.experiments.lessons import Distillation, Frozen, Lesson, LessonError, Prediction
 from net2net.experiments.models import reinitialised, seeded
 from net2net.experiments.networks import Network, widths_towards
-from net2net.plan.plan import WidenPlan
 
 SCRATCH_SEED = 1000
 """Added to the seed for new weights, so that they are not those the teacher began with."""
@@ -144,9 +143,7 @@ def _frozen(origin: Origin, target: Target, student: nn.Module) -> Lesson:
     """The classes, with new weights only."""
     if not isinstance(target, Wider):
         raise LessonError("Only a wider student has weights of its teacher's to be frozen.")
-    plan = target.growth(origin, "random_pad", 0.0).plan
-    assert isinstance(plan, WidenPlan), "that is how widen grows"
-    return Frozen(student, plan)
+    return Frozen(student, target.growth(origin, "random_pad", 0.0).plan)
 
 
 METHODS: dict[str, Method] = {

@@ -64,6 +64,6 @@ def calibrated(
             n, total, squares = sums[one.at]
             mean = total / n
             variance = (squares / n - mean.square()).clamp_min(0)
-            one = replace(one, mean=mean.tolist(), variance=variance.tolist())
+            one = replace(one, mean=tuple(mean.tolist()), variance=tuple(variance.tolist()))
         result.append(one)
     return result

@@ -1,20 +1,18 @@
-"""Identity layers, and the plan that inserts them (paper, section 2.4)."""
+"""Identity layers after a module (paper, section 2.4): what stands there, and what fills it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import skip_init
+from torch import nn
 
-from net2net.errors import PlanError
 from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec
-from net2net.plan.plan import Plan
-from net2net.trace.meta_copy import copied
+from net2net.recipe.fill import Constant, Eye, Fill, Undo, Values
+from net2net.trace.meta_copy import meta_copy, named_tensors
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,9 @@ class Insertion:
         block: the new layers are a copy of all of ``at``, activations included (a maxout module, a
             pair of convolutions).
         activation: module path, or the name and arguments of a functional one, or nothing.
-        new: a block of its own, as data, in place of one that imitates.
         norms: the batch norms to imitate, or those in the new block.
-        mean, variance: what each norm undoes, per feature; empty: 0 and 1.
+        new: a block of its own, as data, in place of one that imitates.
+        mean, variance: what each norm undoes, per feature; empty: 0 and 1. Recipes are made of it.
     """
 
     at: str
@@ -40,83 +38,132 @@ class Insertion:
     block: bool = False
     activation: str | tuple[str, dict[str, float]] = ""
     norms: list[str] = field(default_factory=list)
-    mean: list[float] = field(default_factory=list)
-    variance: list[float] = field(default_factory=list)
     new: dict[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    variance: tuple[float, ...] = ()
+
+    def renamed(self, name: str) -> str:
+        """The name in the student of what was named so before."""
+        return f"{self.at}.0{name[len(self.at) :]}" if name.startswith(f"{self.at}.") else name
 
 
-@dataclass(eq=False)
-class DeepenPlan(Plan):
-    """Where identity layers go, and what their norms undo."""
+@dataclass(frozen=True)
+class Part:
+    """A module of an insertion: the teacher's module that it is a copy of (None: new), and what its
+    tensors are filled with."""
 
-    kind: ClassVar[str] = "deepen"
-    teacher: dict[str, list[int]]
-    insertions: list[Insertion]
-
-    def apply(self, teacher: nn.Module) -> nn.Module:
-        self.check(teacher)
-        student = copied(teacher)
-        for insertion in self.insertions:
-            try:
-                insert(student, teacher, insertion)
-            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-                raise PlanError(
-                    f"the plan's layers do not fit after '{insertion.at}': {error}. "
-                    "The plan is damaged: make it again."
-                ) from error
-        return student
-
-    def data(self) -> dict[str, Any]:
-        return {"insertions": [asdict(one) for one in self.insertions]}
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any]) -> DeepenPlan:
-        insertions = []
-        for one in data["insertions"]:
-            activation = one["activation"]
-            if not isinstance(activation, str):
-                activation = (activation[0], activation[1])
-            insertions.append(Insertion(**{**one, "activation": activation}))
-        return cls(data["teacher"], insertions)
-
-    def __str__(self) -> str:
-        lines = [f"deepen by {sum(one.count for one in self.insertions)} identity layers"]
-        for one in self.insertions:
-            what = "new blocks " if one.new else ""
-            lines.append(f"  {one.count} {what}after {one.at}")
-        return "\n".join(lines)
+    module: nn.Module
+    copy_of: str | None
+    fills: dict[str, Fill]
 
 
-@torch.no_grad()
 def insert(student: nn.Module, teacher: nn.Module, insertion: Insertion) -> None:
-    """Replace ``insertion.at`` by a ``Sequential`` of itself and identity layers, which imitate
-    the teacher's."""
-    imitates = bool(insertion.layers) != bool(insertion.new)
-    if not isinstance(insertion.count, int) or insertion.count < 1 or not imitates:
-        raise ValueError(f"{insertion.count!r} layers like {list(insertion.layers)}")
+    """Replace ``insertion.at`` by a ``Sequential`` of itself and new layers like the teacher's,
+    whose tensors are on ``meta``.
+
+    Raises:
+        AttributeError, LookupError, TypeError, ValueError: the insertion does not fit the teacher.
+    """
     original = student.get_submodule(insertion.at)
-    parts = [original]
-    for _ in range(insertion.count):
-        if insertion.new:
-            floats = (p for p in teacher.parameters() if p.is_floating_point())
-            new = new_block(insertion, next(floats, torch.empty(0)))
-            parts.append(new.train(original.training))
-            continue
-        if insertion.block:
-            parts.append(identity_block(teacher.get_submodule(insertion.at), insertion))
-            continue
-        (path,) = insertion.layers
-        layer: Any = teacher.get_submodule(path)
-        width = layer.weight.shape[0]
-        if insertion.activation:
-            parts.append(activation_module(teacher, insertion.activation))
-        parts.append(_identity_layer(layer, list(range(width)), width))
-        for norm in insertion.norms:
-            parts.append(_identity_norm(teacher.get_submodule(norm), insertion))
-    wrapped = nn.Sequential(*parts)
+    new = [part.module for part in parts(teacher, insertion)]
+    wrapped = nn.Sequential(original, *new)
     wrapped.training = original.training
     parent, _, name = insertion.at.rpartition(".")
     student.get_submodule(parent).register_module(name, wrapped)
+
+
+def fills(
+    teacher: nn.Module, insertion: Insertion
+) -> Iterator[tuple[str, str | None, Fill | None]]:
+    """For every new tensor its name in the student, the teacher's tensor that it copies, or what it
+    is filled with."""
+    for number, part in enumerate(parts(teacher, insertion), start=1):
+        for name, _ in named_tensors(part.module):
+            like = None if part.copy_of is None else f"{part.copy_of}.{name}"
+            yield f"{insertion.at}.{number}.{name}", like, part.fills.get(name)
+
+
+def parts(teacher: nn.Module, insertion: Insertion) -> list[Part]:
+    """The new modules, in order, on ``meta``."""
+    imitates = bool(insertion.layers) != bool(insertion.new)
+    if not isinstance(insertion.count, int) or insertion.count < 1 or not imitates:
+        raise ValueError(f"{insertion.count!r} layers like {list(insertion.layers)}")
+    one = _new_part if insertion.new else _copied_part if insertion.block else _layer_parts
+    found: list[Part] = []
+    for _ in range(insertion.count):
+        made = one(teacher, insertion)
+        found += made if isinstance(made, list) else [made]
+    return found
+
+
+def _layer_parts(teacher: nn.Module, insertion: Insertion) -> list[Part]:
+    """A layer like one of the teacher's, behind a copy of its activation, with its norm."""
+    (path,) = insertion.layers
+    layer: Any = teacher.get_submodule(path)
+    width = layer.weight.shape[0]
+    result = []
+    if isinstance(insertion.activation, str) and insertion.activation:
+        activation = meta_copy(teacher.get_submodule(insertion.activation))
+        result.append(Part(activation, insertion.activation, {}))
+    elif insertion.activation:
+        result.append(Part(activation_module(teacher, insertion.activation), None, {}))
+    new = identity_layer(layer, width, width)
+    result.append(Part(new, None, layer_fills(new, None)))
+    for norm in insertion.norms:
+        part = meta_copy(teacher.get_submodule(norm))
+        result.append(Part(part, norm, norm_fills(part, insertion)))
+    return result
+
+
+def _copied_part(teacher: nn.Module, insertion: Insertion) -> Part:
+    """A copy of a module around weight layers, in which every layer is an identity."""
+    original = teacher.get_submodule(insertion.at)
+    part, found = meta_copy(original), dict[str, Fill]()
+    for path, rows in insertion.layers.items():
+        inner = path.removeprefix(insertion.at).removeprefix(".")
+        layer = identity_layer(original.get_submodule(inner), max(rows) + 1, len(rows))
+        part = _replaced(part, inner, layer)
+        found |= _inside(inner, layer_fills(layer, rows))
+    for path in insertion.norms:
+        inner = path.removeprefix(insertion.at).removeprefix(".")
+        found |= _inside(inner, norm_fills(part.get_submodule(inner), insertion))
+    return Part(part, insertion.at, found)
+
+
+def _new_part(teacher: nn.Module, insertion: Insertion) -> Part:
+    """The insertion's own block, of the teacher's type."""
+    floats = (p for p in teacher.parameters() if p.is_floating_point())
+    block = new_block(insertion, next(floats, torch.empty(0)).dtype)
+    block.train(teacher.get_submodule(insertion.at).training)
+    return Part(block, None, block_fills(block, insertion))
+
+
+def new_block(insertion: Insertion, dtype: torch.dtype) -> nn.Module:
+    """The insertion's own block on ``meta``.
+
+    Raises:
+        ValueError: one of its layers cannot be an identity.
+    """
+    with torch.device("meta"):  # draws no random numbers
+        block = block_from_spec(insertion.new).to(dtype)
+    for part in block.modules():
+        if isinstance(part, LAYERS):
+            width = part.weight.shape[0]
+            if width != part.weight.shape[1] * getattr(part, "groups", 1):
+                raise ValueError(f"{part} puts out another number of features than it takes")
+            centre(part)
+    return block
+
+
+def block_fills(block: nn.Module, insertion: Insertion) -> dict[str, Fill]:
+    """What makes a block of identity layers and norms return its input."""
+    found: dict[str, Fill] = {}
+    for name, part in block.named_modules():
+        if isinstance(part, LAYERS):
+            found |= _inside(name, layer_fills(part, None))
+        elif isinstance(part, NORMS):
+            found |= _inside(name, norm_fills(part, insertion))
+    return found
 
 
 def activation_module(teacher: nn.Module, kind: str | tuple[str, dict[str, float]]) -> nn.Module:
@@ -127,41 +174,57 @@ def activation_module(teacher: nn.Module, kind: str | tuple[str, dict[str, float
     return ACTIVATIONS[name](**scalars)
 
 
-def _identity_layer(layer: Any, rows: Sequence[int], width: int) -> nn.Module:
-    """A layer of the same kind whose row j repeats feature ``rows[j]`` of ``width``."""
+@torch.no_grad()
+def identity_block(teacher: nn.Module, insertion: Insertion) -> nn.Module:
+    """A copy of the module at ``insertion.at``, with values: every layer is an identity."""
+    part = _copied_part(teacher, insertion)
+    old = dict(named_tensors(teacher.get_submodule(insertion.at)))
+    block = part.module.to_empty(device=next(iter(old.values())).device)
+    for name, tensor in named_tensors(block):
+        if name in part.fills:
+            part.fills[name].write(tensor, range(tensor.shape[0] if tensor.ndim else 0))
+        else:
+            tensor.copy_(old[name])
+    return block
+
+
+def _inside(path: str, found: dict[str, Fill]) -> dict[str, Fill]:
+    return {f"{path}.{name}" if path else name: fill for name, fill in found.items()}
+
+
+# -- layers and norms ------------------------------------------------------------------------------
+
+
+def identity_layer(layer: Any, inputs: int, outputs: int) -> nn.Module:
+    """A layer of the same kind that keeps the size of the map, on ``meta``."""
     weight = layer.weight
     options: dict[str, Any] = {
-        "bias": layer.bias is not None, "device": weight.device, "dtype": weight.dtype,
+        "bias": layer.bias is not None, "device": "meta", "dtype": weight.dtype,
     }  # fmt: skip
-    build: Any = skip_init  # draws no random numbers
     if isinstance(layer, nn.Linear):
-        new: Any = build(nn.Linear, width, len(rows), **options)
+        new: Any = nn.Linear(inputs, outputs, **options)
     else:
-        kernel = layer.kernel_size
         # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
-        kind = next(kind for kind in LAYERS if isinstance(layer, kind))  # not a class of a user's
-        new = build(kind, width, len(rows), kernel, padding="same", groups=layer.groups, **options)
-    _repeat(new, rows)
+        kind: Any = next(kind for kind in LAYERS if isinstance(layer, kind))  # not a user's class
+        kernel, groups = layer.kernel_size, layer.groups
+        new = kind(inputs, outputs, kernel, padding="same", groups=groups, **options)
     new.train(layer.training)
     for own, old in ((new.weight, weight), (new.bias, layer.bias)):
         if own is not None and old is not None:
             own.requires_grad_(old.requires_grad)
-    block_from_spec: nn.Module = new
-    return block_from_spec
+    built: nn.Module = new
+    return built
 
 
-def _repeat(layer: Any, rows: Sequence[int]) -> None:
-    """Set a layer's weights so that its row j repeats feature ``rows[j]``."""
-    centre = _centre(layer)
-    layer.weight.zero_()
-    per_group = layer.weight.shape[1]
-    for row, feature in enumerate(rows):
-        layer.weight[(row, feature % per_group, *centre)] = 1
+def layer_fills(layer: Any, rows: Sequence[int] | None) -> dict[str, Fill]:
+    """What lets row j of a layer repeat feature ``rows[j]`` (None: feature j)."""
+    found: dict[str, Fill] = {"weight": Eye(None if rows is None else tuple(rows), centre(layer))}
     if layer.bias is not None:
-        layer.bias.zero_()
+        found["bias"] = Constant(0.0)
+    return found
 
 
-def _centre(layer: Any) -> tuple[int, ...]:
+def centre(layer: Any) -> tuple[int, ...]:
     """The tap of a kernel that reads where the layer writes.
 
     Raises:
@@ -169,7 +232,7 @@ def _centre(layer: Any) -> tuple[int, ...]:
     """
     if isinstance(layer, nn.Linear):
         return ()
-    centre = []
+    found = []
     for axis, (size, step) in enumerate(zip(layer.kernel_size, layer.dilation, strict=True)):
         around = step * (size - 1)
         named = {"same": around // 2, "valid": 0}
@@ -177,70 +240,40 @@ def _centre(layer: Any) -> tuple[int, ...]:
         keeps_size = layer.stride[axis] == 1 and (layer.padding == "same" or 2 * before == around)
         if not keeps_size or before % step:
             raise ValueError(f"no tap of {layer} reads the position that it writes")
-        centre.append(before // step)
-    return tuple(centre)
+        found.append(before // step)
+    return tuple(found)
 
 
-def _identity_norm(norm: nn.Module, insertion: Insertion) -> nn.Module:
-    new = copy.deepcopy(norm)
-    _undo(new, insertion)
-    return new
+def norm_fills(norm: Any, insertion: Insertion) -> dict[str, Fill]:
+    """What makes a batch norm undo itself: γ = √(σ² + ε), β = μ (paper, section 2.4).
 
-
-def _undo(norm: Any, insertion: Insertion) -> None:
-    """Make a batch norm undo itself: γ = √(σ² + ε), β = μ (paper, section 2.4)."""
-    norm.num_batches_tracked.zero_()
-    norm.running_mean.zero_()
-    norm.running_var.fill_(1)
-    if not norm.affine:
-        norm.running_var.fill_(1 - norm.eps)  # nothing to undo it with, so nothing is done
+    Raises:
+        ValueError: the statistics are of another number of features.
+    """
     measured = (len(insertion.mean), len(insertion.variance))
     if measured not in {(0, 0), (norm.num_features, norm.num_features)}:
         raise ValueError(f"statistics of {measured} features for {norm.num_features}")
-    if norm.bias is not None and insertion.mean:  # without a bias, nothing undoes a mean
-        norm.running_mean.copy_(torch.tensor(insertion.mean, dtype=torch.float64))
-        norm.running_var.copy_(torch.tensor(insertion.variance, dtype=torch.float64))
-    if norm.affine:
-        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+    found: dict[str, Fill] = {
+        "running_mean": Constant(0.0),
+        "running_var": Constant(1.0),
+        "num_batches_tracked": Constant(0),
+    }
+    if not norm.affine:
+        found["running_var"] = Constant(1 - norm.eps)  # nothing undoes it, so nothing is done
+        return found
+    undone = norm.bias is not None and insertion.mean  # without a bias, nothing undoes a mean
+    if undone:
+        found["running_mean"] = Values(insertion.mean)
+        found["running_var"] = Values(insertion.variance)
+    found["weight"] = Undo(norm.eps, insertion.variance if undone else None)
     if norm.bias is not None:
-        norm.bias.copy_(norm.running_mean)
-
-
-@torch.no_grad()
-def new_block(insertion: Insertion, like: Tensor) -> nn.Module:
-    """The insertion's own block, every layer an identity, where ``like`` is and of its type.
-
-    Raises:
-        ValueError: one of its layers cannot be an identity.
-    """
-    with torch.device("meta"):  # draws no random numbers
-        block = block_from_spec(insertion.new).to(like.dtype)
-    block.to_empty(device=like.device)
-    for part in block.modules():
-        if isinstance(part, LAYERS):
-            width = part.weight.shape[0]
-            if width != part.weight.shape[1] * getattr(part, "groups", 1):
-                raise ValueError(f"{part} puts out another number of features than it takes")
-            _repeat(part, range(width))
-        elif isinstance(part, NORMS):
-            _undo(part, insertion)
-    return block
-
-
-def identity_block(original: nn.Module, insertion: Insertion) -> nn.Module:
-    """A copy of a module around weight layers, in which every layer is an identity."""
-    new = copy.deepcopy(original)
-    for path, rows in insertion.layers.items():
-        inner = path.removeprefix(insertion.at).removeprefix(".")
-        layer = _identity_layer(original.get_submodule(inner), rows, max(rows) + 1)
-        new = _replaced(new, inner, layer)
-    for norm in insertion.norms:
-        inner = norm.removeprefix(insertion.at).removeprefix(".")
-        new = _replaced(new, inner, _identity_norm(original.get_submodule(inner), insertion))
-    return new
+        found["bias"] = Values(insertion.mean) if undone else Constant(0.0)
+    return found
 
 
 def _replaced(module: nn.Module, path: str, part: nn.Module) -> nn.Module:
     parent, _, name = path.rpartition(".")
+    if not path:
+        return part
     module.get_submodule(parent).register_module(name, part)
     return module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -12,6 +12,7 @@ from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Group, Inference
 from net2net.infer.size_uses import SizeUse, by_attribute, size_uses
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, joined
+from net2net.tables import format_table, html_table
 from net2net.trace.traced_ints import Origin, axis_of
 
 
@@ -93,8 +94,8 @@ class Spaces:
     def growable(self) -> list[Space]:
         return [space for space in self._spaces if space.growable]
 
-    def __str__(self) -> str:
-        rows = [("space", "size", "step", "axes", "made by", "growable")]
+    def _table(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("space", "size", "step", "axes", "made by", "growable")]
         for space in self._spaces:
             modules = ", ".join(space.modules[:3]) + (", …" if len(space.modules) > 3 else "")
             note = space.reason or (
@@ -104,19 +105,15 @@ class Spaces:
                 space.name, str(space.size), str(space.step), str(len(space.axes)), modules,
                 "yes" + (f" ({note})" if note else "") if space.growable else f"no: {note}",
             ))  # fmt: skip
-        return format_table(rows)
+        return rows
+
+    def __str__(self) -> str:
+        return format_table(self._table())
 
     __repr__ = __str__
 
-
-def format_table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Left-aligned columns, the first row as a heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * min(max(map(len, lines)), 100), *lines[1:]])
+    def _repr_html_(self) -> str:
+        return html_table(self._table())
 
 
 def module_of(tensor: str, called: Collection[str]) -> str:

@@ -1,6 +1,6 @@
 """Growth methods: which teacher unit each student unit is made from.
 
-A map is the paper's random mapping g (equation 2), ``source[j] = g(j)``, 0-based; ``FRESH`` marks a
+A map is the paper's random mapping g (equation 2), ``source[j] = g(j)``, 0-based; ``NEW`` marks a
 unit that copies nothing. The first n units are always the teacher's own.
 """
 
@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from net2net.apply.apply import FRESH
 from net2net.errors import UnknownMethodError
+from net2net.recipe.axis_map import NEW, Index
 
-Map = NDArray[np.int64]
-Method = Callable[[int, int, np.random.Generator, bool], Map]
+Method = Callable[[int, int, np.random.Generator, bool], Index]
 
 
-def replicate(n: int, q: int, rng: np.random.Generator, balanced: bool) -> Map:
+def replicate(n: int, q: int, rng: np.random.Generator, balanced: bool) -> Index:
     """Net2WiderNet: new units copy old ones, chosen at random.
 
     ``balanced`` deals the copies out evenly (every unit is copied before one is copied again); else
@@ -33,9 +31,9 @@ def replicate(n: int, q: int, rng: np.random.Generator, balanced: bool) -> Map:
     return np.concatenate([np.arange(n), chosen]).astype(np.int64)
 
 
-def random_pad(n: int, q: int, rng: np.random.Generator, balanced: bool) -> Map:
+def random_pad(n: int, q: int, rng: np.random.Generator, balanced: bool) -> Index:
     """The paper's baseline: new units with random weights. Does not keep the function."""
-    return np.concatenate([np.arange(n), np.full(q - n, FRESH)]).astype(np.int64)
+    return np.concatenate([np.arange(n), np.full(q - n, NEW)]).astype(np.int64)
 
 
 METHODS: dict[str, Method] = {"replicate": replicate, "random_pad": random_pad}

@@ -7,24 +7,15 @@ was traced at its new sizes, so both graphs say where their units lie.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from net2net.apply.apply import ABSENT, FRESH, generator
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference, mixed
 from net2net.infer.units import Axis, Role, UnitIds, occurrence
-from net2net.maps.methods import Map, method_named
-
-
-@dataclass(frozen=True)
-class AxisMap:
-    """Where each position of a student's axis comes from, and the axis' role."""
-
-    index: Map
-    role: str
+from net2net.maps.methods import method_named
+from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Index, axis_map
+from net2net.recipe.draw import generator
 
 
 def match(
@@ -57,8 +48,8 @@ def match(
                 {str(axis)},
             )
         if role != Role.CONSUMES:
-            index[index == ABSENT] = FRESH
-        maps[axis] = AxisMap(index, role)
+            index[index == ABSENT] = NEW
+        maps[axis] = axis_map(axis.dim, index, role)
     return maps
 
 
@@ -96,12 +87,12 @@ def _match_units(
         name = str(next(iter(group.places)))
         nth = seen[name] = seen.get(name, -1) + 1
         if q <= n:
-            chosen: Map = np.arange(q)
+            chosen: Index = np.arange(q)
         else:
             even = balanced or group.equal_copies is not None
             chosen = grow(n, q, generator(seed, name, str(nth)), even)
         source[group.components] = np.where(
-            chosen == FRESH, FRESH, origin.components[np.maximum(chosen, 0)]
+            chosen == NEW, NEW, origin.components[np.maximum(chosen, 0)]
         )
     return source
 
@@ -201,4 +192,4 @@ def positions(
     place = np.searchsorted(ranked, want) + occurrence(new * stride + slots)
     inside = np.minimum(place, len(have) - 1)
     found = (place < len(have)) & (ranked[inside] == want) if len(have) else np.zeros(0, bool)
-    return np.where(found, order[inside], np.where(wanted == FRESH, FRESH, ABSENT))
+    return np.where(found, order[inside], np.where(wanted == NEW, NEW, ABSENT))

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from net2net.apply.apply import ABSENT, FRESH
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.units import NO_UNIT, Axis, UnitIds
 from net2net.infer.values import Part
-from net2net.plan.match import AxisMap, positions
+from net2net.plan.match import positions
+from net2net.recipe.axis_map import ABSENT, NEW, AxisMap
 
 OutputMaps = Mapping[str, Mapping[int, Sequence[int]]]
 """Where in the output → axis → for each of the student's positions the teacher's, or −1."""
@@ -51,8 +51,8 @@ def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap
         old, new = teacher.ids(teacher.numbers[axis]), student.ids(number)
         index = maps[axis].index if axis in maps else np.arange(len(new))
         source[new[index >= 0]] = old[index[index >= 0]]
-        fresh = new[index == FRESH]
-        source[fresh] = np.maximum(source[fresh], FRESH)
+        fresh = new[index == NEW]
+        source[fresh] = np.maximum(source[fresh], NEW)
     return source
 
 
@@ -62,7 +62,7 @@ def _block(
     """One map an axis: a block (heads, features of one) has to grow along each by itself."""
     have, want = old.ids.reshape(-1), new.ids.reshape(-1)
     flat = positions(*_named(teacher, have), *_named(student, want), source)
-    fresh = (flat == FRESH).reshape(new.ids.shape)
+    fresh = (flat == NEW).reshape(new.ids.shape)
     places = np.unravel_index(np.maximum(flat, 0), old.ids.shape)
     result, apart = {}, (flat == ABSENT).any() or (want == NO_UNIT).any() or (have == NO_UNIT).any()
     for dim, axis in enumerate(new.axes):
@@ -70,7 +70,7 @@ def _block(
         rows = np.moveaxis(block, dim, 0).reshape(block.shape[dim], -1)
         made = np.moveaxis(fresh, dim, 0).reshape(len(rows), -1).all(1)
         apart |= (rows != rows[:, :1])[~made].any()
-        index = np.where(made, FRESH, rows[:, 0])
+        index = np.where(made, NEW, rows[:, 0])
         if new.ids.shape[dim] != old.ids.shape[dim]:
             result[axis] = tuple(index.tolist())
     if apart:

@@ -1,333 +1,363 @@
 """plan: everything a growth does, as plain data.
 
-A plan prints, saves to and loads from JSON, and applies to any copy of the teacher, with the same
-bits every time: random choices are stored as maps, noise as a seed.
+A plan is a header (what teacher, what student, how), a recipe for every tensor of the student, and
+edits of structure. It prints, saves to and loads from JSON, and applies to any copy of the teacher
+or its state dict, with the same bits every time: random choices are stored as maps, what is drawn
+as a seed. Growths in a row are one plan.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeVar, overload
 
-import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from net2net.apply.apply import (
-    ABSENT,
-    AxisStep,
-    follow_norm,
-    grow_tensor,
-    scale_tensor,
-    with_tensors,
-)
-from net2net.apply.attributes import Edit, set_attributes
-from net2net.apply.exported_graph import Exported
+from net2net.apply import edits, fingerprint
+from net2net.apply.edits import Edit
+from net2net.apply.fingerprint import Fingerprint, shapes_of
+from net2net.apply.module import grown_module
+from net2net.apply.state_dict import checked_state, grown_state
 from net2net.errors import PlanError
 from net2net.files import write_whole
-from net2net.infer.units import Axis, Norm, Role
-from net2net.maps.methods import METHODS
-from net2net.plan.match import AxisMap
-from net2net.trace.meta_copy import named_tensors
+from net2net.identity.insertion import Insertion
+from net2net.plan import document, format_1
+from net2net.plan.deepening import deepening
+from net2net.recipe.recipe import Recipe
+from net2net.recipe.run import Executor, Read, reader
+from net2net.trace.meta_copy import copied, named_tensors
 
-FORMAT = "net2net-plan-1"
+Model = TypeVar("Model", bound=nn.Module)
+
+FORMAT = "net2net-plan-2"
+
+OF_ANOTHER = "Apply it to a copy of its own teacher, or grow this model anew."
+BUILD_ANEW = "Build the student from the same configuration."
 
 
-_KINDS: dict[str, type[Plan]] = {}
+@dataclass(frozen=True)
+class Summary:
+    """What a plan makes of a teacher.
+
+    Attributes:
+        elements: of all parameters and buffers, before and after.
+        bytes: that they take, before and after.
+        largest: the student's largest tensor.
+        largest_bytes: its size.
+    """
+
+    elements: tuple[int, int]
+    bytes: tuple[int, int]
+    largest: str
+    largest_bytes: int
+
+    def __str__(self) -> str:
+        (elements, more), (size, larger) = self.elements, self.bytes
+        return (
+            f"elements: {elements:,} → {more:,}\nbytes: {size:,} → {larger:,}\n"
+            f"largest tensor: {self.largest}, {self.largest_bytes:,} bytes"
+        )
 
 
-class Plan(ABC):
-    """What ``Growth.plan`` is: see ``WidenPlan`` and ``DeepenPlan``."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A growth as data.
 
-    kind: ClassVar[str]
-    teacher: dict[str, list[int]]
-    """State-dict name → shape of every tensor of the teacher that the plan was made for."""
+    Attributes:
+        kind: the verb: ``widen``, ``deepen``, ``transfer``.
+        method: how new units are made.
+        seed: of what is drawn.
+        teacher: the tensors of the model that it applies to.
+        student: those of the model that it makes.
+        recipes: for every tensor of the student how it is made.
+        edits: what changes in the structure, in order.
+        built: the student is one that the user built, and not a copy of the teacher.
+        previous: the growth before this one, whose student is this one's teacher.
+    """
 
-    @abstractmethod
-    def apply(self, teacher: nn.Module) -> nn.Module:
-        """A new student from a copy of the teacher, bit for bit as the first time.
+    kind: str
+    method: str
+    seed: int
+    teacher: Fingerprint
+    student: Fingerprint
+    recipes: Mapping[str, Recipe]
+    edits: tuple[Edit, ...] = ()
+    built: bool = False
+    previous: Plan | None = None
+
+    @overload
+    def apply(self, teacher: nn.Module, *, student: nn.Module | None = None) -> nn.Module: ...
+
+    @overload
+    def apply(
+        self, teacher: Mapping[str, Tensor], *, student: nn.Module | None = None
+    ) -> dict[str, Tensor]: ...
+
+    def apply(
+        self, teacher: nn.Module | Mapping[str, Tensor], *, student: nn.Module | None = None
+    ) -> nn.Module | dict[str, Tensor]:
+        """A new student, bit for bit as the first time.
+
+        Args:
+            teacher: a copy of the model that the plan was made for, or its state dict; an
+                ``AveragedModel`` is grown inside. Not changed.
+            student: after ``transfer``, which builds no modules: a model of the student's shapes,
+                in any state. Not changed.
+
+        Returns:
+            A model; of a state dict, the student's state dict.
 
         Raises:
-            PlanError: the model is not of the shapes that the plan was made for.
+            PlanError: it is not of the shapes that the plan was made for.
         """
+        if self._needs_student and student is None:
+            raise PlanError(
+                "a transfer's plan holds no modules. "
+                "Call plan.apply(teacher, student=...) with a model of the student's shapes."
+            )
+        if isinstance(teacher, AveragedModel):
+            inside = self.apply(teacher.module, student=student)
+            return copied(teacher, {id(teacher.module): inside})
+        if isinstance(teacher, nn.Module):
+            return self._module(teacher, student)
+        if isinstance(teacher, Mapping) and all(isinstance(t, Tensor) for t in teacher.values()):
+            return grown_state(self.student, self._state(teacher, student))
+        raise PlanError(
+            f"a plan does not apply to a {type(teacher).__name__}. Give a copy of the teacher (a "
+            "torch.nn.Module), or its state dict."
+        )
 
-    def __init_subclass__(cls) -> None:
-        _KINDS[cls.kind] = cls
+    def then(self, other: Plan) -> Plan:
+        """This growth and another of its student in one plan, with the same bits.
 
-    @abstractmethod
-    def data(self) -> dict[str, Any]:
-        """The plan as JSON types."""
+        Raises:
+            PlanError: the other is not of this one's student.
+        """
+        first = other.first
+        first.teacher.check(self.student.shapes, "teacher", "Put plans behind each other in order.")
+        if self._needs_student and other._needs_student:
+            raise PlanError(
+                "both plans need a student that the user builds, and one can be given. "
+                "Apply them one after the other."
+            )
+        before = self if other.previous is None else self.then(other.previous)
+        return replace(other, previous=before)
 
-    @classmethod
-    @abstractmethod
-    def from_data(cls, data: dict[str, Any]) -> Plan:
-        """The plan from JSON types."""
+    @property
+    def first(self) -> Plan:
+        """The first of the growths in a row."""
+        return self if self.previous is None else self.previous.first
 
-    def check(self, teacher: nn.Module) -> None:
-        shapes = {name: list(tensor.shape) for name, tensor in named_tensors(teacher)}
-        if shapes == self.teacher:
-            return
-        for name in [*self.teacher, *shapes]:
-            if self.teacher.get(name) != shapes.get(name):
-                raise PlanError(
-                    f"the plan was made for a teacher with '{name}' of shape "
-                    f"{self.teacher.get(name)}, and here it is {shapes.get(name)}. "
-                    "Apply it to a copy of its own teacher, or grow this model anew."
-                )
+    @property
+    def _needs_student(self) -> bool:
+        return self.built or (self.previous is not None and self.previous._needs_student)
+
+    def _module(self, teacher: nn.Module, student: nn.Module | None) -> nn.Module:
+        if self.previous is not None:
+            teacher = self.previous.apply(teacher, student=student)
+        old = dict(named_tensors(teacher))
+        self.teacher.check(shapes_of(old), "teacher", OF_ANOTHER)
+        if self._open:
+            insertions = [edit for edit in self.edits if isinstance(edit, Insertion)]
+            known, recipes = deepening(teacher, insertions)
+            return replace(self, student=known, recipes=recipes)._module(teacher, None)
+        make = self._executor(reader(old), self._like(old), student).make
+        base = student if self.built and student is not None else teacher
+        result = grown_module(base, list(self.recipes), make, self.edits)
+        return result.train(teacher.training) if self.built else result
+
+    @property
+    def _open(self) -> bool:
+        """Read from format 1, which does not say what tensors inserted layers have."""
+        return bool(self.edits) and not self.recipes
+
+    def _state(self, state: Mapping[str, Tensor], student: nn.Module | None) -> Read:
+        if self._open:
+            raise PlanError(
+                "a plan of format 1 that inserts layers does not say what tensors they have. "
+                "Apply it to the model, or make it again."
+            )
+        if self.previous is not None:
+            read, like = self.previous._state(state, student), self._like(state)
+        else:
+            found = checked_state(state, self.teacher, "teacher", OF_ANOTHER)
+            read, like = reader(found), self._like(found)
+        return self._executor(read, like, student).make
+
+    def _executor(self, read: Read, like: Tensor, student: nn.Module | None) -> Executor:
+        own = dict(named_tensors(student)) if self.built and student is not None else {}
+        if self.built:
+            self.student.check(shapes_of(own), "student", BUILD_ANEW)
+        usual = self.student.dtype
+        types = {
+            name: spec.dtype
+            for name, spec in self.student.tensors.items()
+            if spec.dtype not in {None, usual}
+        }
+        return Executor(
+            self.recipes, self.student.shapes, types, self.seed, read, reader(own), like
+        )
+
+    def _like(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        floats = (tensor for tensor in tensors.values() if tensor.is_floating_point())
+        first = next(floats, torch.empty(0))
+        return torch.empty(0, dtype=first.dtype, device=first.device)
+
+    # -- as a document --------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """The plan as a JSON document; ``Plan.from_json`` reads it."""
-        head = {"format": FORMAT, "kind": self.kind, "teacher": self.teacher}
-        document = {**head, **self.data()}
-        return json.dumps({**document, "sha256": _digest(document)})
+        """The plan as a JSON document, with a checksum; ``Plan.from_json`` reads it."""
+        data = {"format": FORMAT, **self._data()}
+        return json.dumps({**data, "sha256": _digest(data)})
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "method": self.method,
+            "seed": self.seed,
+            "teacher": fingerprint.to_data(self.teacher),
+            "student": fingerprint.to_data(self.student),
+            **document.to_data(self.recipes),
+            "edits": [edits.to_data(edit) for edit in self.edits],
+            "built": self.built,
+            "previous": None if self.previous is None else self.previous._data(),
+        }
 
     @staticmethod
-    def from_json(text: str) -> Plan:
-        """Read a plan.
+    def from_json(text: str, *, checked: bool = True) -> Plan:
+        """Read a plan, also one that version 0.1 wrote.
+
+        Args:
+            checked: refuse a plan whose checksum is not its own. ``False`` reads one that was
+                edited by hand; ``save`` signs it again.
 
         Raises:
             PlanError: not JSON, not a plan, of another version, or malformed.
         """
         try:
             data = json.loads(text)
-            if data["format"] != FORMAT:
+            known = data["format"]
+            if known not in {FORMAT, format_1.FORMAT}:
                 raise PlanError(
-                    f"the plan's format is {data['format']!r}, and this version reads {FORMAT!r}. "
-                    "Make the plan again with this version."
+                    f"the plan's format is {known!r:.80}, and this version reads {FORMAT!r} and "
+                    f"{format_1.FORMAT!r}. Make the plan again with this version."
                 )
-            if data.pop("sha256") != _digest(data):
-                raise PlanError("the plan is damaged: its checksum is another. Make it again.")
-            return _KINDS[data["kind"]].from_data(data)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            if data.pop("sha256", None) != _digest(data) and checked:
+                raise PlanError(
+                    "the plan's checksum is not its own: it is damaged, or was edited by hand. "
+                    "Make it again, or sign what you edited: "
+                    "Plan.load(path, checked=False).save(path)."
+                )
+            return Plan._read(format_1.upgraded(data) if known == format_1.FORMAT else data)
+        except (
+            ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError,
+            RecursionError,
+        ) as error:  # fmt: skip
             if isinstance(error, PlanError):
                 raise
             raise PlanError(
-                f"this is not a plan: {type(error).__name__}: {error}. "
+                f"this is not a plan: {type(error).__name__}: {error!s:.200}. "
                 "Give a document that Plan.to_json wrote."
             ) from error
+
+    @staticmethod
+    def _read(data: dict[str, Any]) -> Plan:
+        teacher, student = (fingerprint.from_data(data[whose]) for whose in ("teacher", "student"))
+        kind, method, seed, built = (data[key] for key in ("kind", "method", "seed", "built"))
+        if (type(kind), type(method), type(seed), type(built)) != (str, str, int, bool):
+            raise PlanError(
+                f"the plan's header is {kind!r:.40}, {method!r:.40}, seed {seed!r:.40}. "
+                "The plan is damaged: make it again."
+            )
+        plan = Plan(
+            kind, method, seed, teacher, student, document.from_data(data, teacher, student),
+            tuple(edits.from_data(edit) for edit in data["edits"]), built,
+        )  # fmt: skip
+        return plan if data["previous"] is None else Plan._read(data["previous"]).then(plan)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan as JSON, to a temporary name first."""
         write_whole(Path(path), self.to_json())
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Plan:
-        """Read a plan from a JSON file.
+    def load(path: str | os.PathLike[str], *, checked: bool = True) -> Plan:
+        """Read a plan from a JSON file; ``checked`` as for ``from_json``.
 
         Raises:
             PlanError: the file is not a plan.
         """
-        return Plan.from_json(Path(path).read_text(encoding="utf-8"))
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise PlanError(
+                f"'{path}' is no text: {error}. Give a file that Plan.save wrote."
+            ) from error
+        return Plan.from_json(text, checked=checked)
 
-
-def _digest(document: dict[str, Any]) -> str:
-    """A piece that is lost may leave a plan that reads well and makes half a student."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _norm(data: dict[str, Any], scale: str, direction: str, dim: int) -> Norm:
-    """A norm of a plan's data.
-
-    Raises:
-        PlanError: it is not of the teacher's tensors, or not of one that grows.
-    """
-    if scale not in data["teacher"] or direction not in data["tensors"] or type(dim) is not int:
-        raise PlanError(
-            f"the plan scales '{scale}' by the norm of '{direction}', which it does not grow. "
-            "The plan is damaged: make it again."
-        )
-    return Norm(scale, direction, dim)
-
-
-Factor = tuple[str, int, list[float]]
-"""A tensor, an axis of it, and what each position on it is multiplied by."""
-
-
-def _factor(data: dict[str, Any], name: str, dim: int, by: list[float]) -> Factor:
-    """A factor of a plan's data.
-
-    Raises:
-        PlanError: it does not fit a tensor that grows.
-    """
-    sizes = [len(data["maps"][m]) for d, _, m in data["tensors"].get(name, ()) if d == dim]
-    if sizes != [len(by)] or not all(isinstance(x, float) and math.isfinite(x) for x in by):
-        raise PlanError(
-            f"the plan multiplies axis {dim} of '{name}' by {len(by)} numbers, which do not fit. "
-            "The plan is damaged: make it again."
-        )
-    return name, dim, by
-
-
-@dataclass(frozen=True)
-class TensorStep:
-    """One tensor: for each axis that grows, the role and the number of its map."""
-
-    axes: tuple[tuple[int, str, int], ...]
-
-
-class Maps:
-    """The table of maps that the axes of a plan share."""
-
-    def __init__(self) -> None:
-        self.table: list[list[int]] = []
-        self._numbers: dict[bytes, int] = {}
-
-    def step(self, maps: Mapping[int, AxisMap]) -> TensorStep:
-        axes = []
-        for dim, one in maps.items():
-            key = one.index.tobytes()
-            if key not in self._numbers:
-                self._numbers[key] = len(self.table)
-                self.table.append(one.index.tolist())
-            axes.append((dim, one.role, self._numbers[key]))
-        return TensorStep(tuple(axes))
-
-
-@dataclass(eq=False)
-class WidenPlan(Plan):
-    """Maps for every axis that grows, noise, and the integers to set on modules.
-
-    ``maps`` are shared: all axes of a space of one layout use the same one.
-    """
-
-    kind: ClassVar[str] = "widen"
-    teacher: dict[str, list[int]]
-    method: str
-    noise: float
-    seed: int
-    maps: list[list[int]]
-    tensors: dict[str, TensorStep]
-    attributes: list[Edit]
-    norms: list[Norm]
-    factors: list[Factor]
-    exported: Exported | None = None
-    """The student is a graph of the teacher, made so."""
-
-    @classmethod
-    def make(
-        cls, teacher: nn.Module, maps: dict[Axis, AxisMap], attributes: Sequence[Edit],
-        norms: Sequence[Norm], factors: Mapping[Axis, Sequence[float]], *,
-        method: str, noise: float, seed: int, exported: Exported | None,
-    ) -> WidenPlan:  # fmt: skip
-        table = Maps()
-        by_name: dict[str, dict[int, AxisMap]] = {}
-        for axis, one in maps.items():
-            by_name.setdefault(axis.name, {})[axis.dim] = one
-        tensors = {name: table.step(axes) for name, axes in by_name.items()}
-        return cls(
-            teacher={name: list(tensor.shape) for name, tensor in named_tensors(teacher)},
-            method=method,
-            noise=noise,
-            seed=seed,
-            maps=table.table,
-            tensors=tensors,
-            attributes=list(attributes),
-            norms=[norm for norm in norms if norm.direction in tensors],
-            factors=[(axis.name, axis.dim, list(by)) for axis, by in factors.items()],
-            exported=exported,
-        )
-
-    def apply(self, teacher: nn.Module) -> nn.Module:
-        self.check(teacher)
-        if self.exported:
-            teacher = self.exported.of(teacher)
-        indices = [np.array(index, dtype=np.int64) for index in self.maps]
-        old, tensors = {name: t.detach() for name, t in named_tensors(teacher)}, {}
-        steps = {
-            name: [AxisStep(d, role, indices[m]) for d, role, m in step.axes]
-            for name, step in self.tensors.items()
-        }
-        for name, own in steps.items():
-            tensors[name] = grow_tensor(old[name], own, name=name, noise=self.noise, seed=self.seed)
-        for name, dim, by in self.factors:
-            scale_tensor(tensors[name], dim, by)
-        for norm in self.norms:
-            tensors[norm.scale] = follow_norm(
-                tensors.get(norm.scale, old[norm.scale]), old[norm.direction],
-                tensors[norm.direction], steps.get(norm.scale, []), norm.dim,
-            )  # fmt: skip
-        student = with_tensors(teacher, tensors)
-        set_attributes(student, self.attributes)
-        return student
+    # -- for people -----------------------------------------------------------------------------
 
     @property
     def parameters(self) -> int:
         """Elements of all tensors in the student, buffers included."""
-        total = 0
-        for name, old in self.teacher.items():
-            shape = list(old)
-            for dim, _, number in self.tensors.get(name, TensorStep(())).axes:
-                shape[dim] = len(self.maps[number])
-            total += int(np.prod(shape, dtype=np.int64))
-        return total
+        return sum(spec.count for spec in self.student.tensors.values())
 
-    def data(self) -> dict[str, Any]:
-        return {
-            "method": self.method,
-            "noise": self.noise,
-            "seed": self.seed,
-            "maps": self.maps,
-            "tensors": {name: [list(axis) for axis in t.axes] for name, t in self.tensors.items()},
-            "attributes": [list(edit) for edit in self.attributes],
-            "norms": [[norm.scale, norm.direction, norm.dim] for norm in self.norms],
-            "factors": [list(factor) for factor in self.factors],
-            "exported": self.exported and [self.exported.inputs, self.exported.code],
-        }
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any]) -> WidenPlan:
-        tensors = {
-            name: TensorStep(tuple((int(d), str(role), int(m)) for d, role, m in axes))
-            for name, axes in data["tensors"].items()
-        }
-        if data["method"] not in METHODS or not 0 <= data["noise"] < math.inf:
-            raise PlanError(
-                f"the plan's method is {data['method']!r} with noise {data['noise']!r}. "
-                "The plan is damaged: make it again."
-            )
-        for name, step in tensors.items():
-            for dim, role, number in step.axes:
-                if role not in {Role.PRODUCES, Role.ALIGNS, Role.CONSUMES} or dim < 0:
-                    raise PlanError(
-                        f"axis {dim} of '{name}' has the role {role!r}. "
-                        "The plan is damaged: make it again."
-                    )
-                limit = data["teacher"][name][dim]
-                index = data["maps"][number]
-                if any(type(x) is not int or not ABSENT <= x < limit for x in index):
-                    raise PlanError(
-                        f"the map of '{name}' names positions outside its {limit} on axis {dim}. "
-                        "The plan is damaged: make it again."
-                    )
-        return cls(
-            teacher=data["teacher"],
-            method=data["method"],
-            noise=float(data["noise"]),
-            seed=int(data["seed"]),
-            maps=data["maps"],
-            tensors=tensors,
-            attributes=[(path, name, value) for path, name, value in data["attributes"]],
-            norms=[_norm(data, *norm) for norm in data["norms"]],
-            factors=[_factor(data, *factor) for factor in data["factors"]],
-            exported=Exported(*data["exported"]) if data.get("exported") else None,
+    def summary(self) -> Summary:
+        """Sizes before and after; of growths in a row, before the first."""
+        old, new = self.first.teacher.tensors, self.student.tensors
+        largest = max(new, key=lambda name: new[name].bytes, default="")
+        return Summary(
+            (sum(spec.count for spec in old.values()), self.parameters),
+            (sum(spec.bytes for spec in old.values()), sum(spec.bytes for spec in new.values())),
+            largest,
+            new[largest].bytes if largest else 0,
         )
 
-    def __str__(self) -> str:
-        lines = [
-            f"widen {'a graph of the model ' if self.exported else ''}by {self.method}, "
-            f"noise {self.noise:g}, seed {self.seed}: "
-            f"{len(self.tensors)} of {len(self.teacher)} tensors, {len(self.maps)} maps"
+    def rows(self) -> list[tuple[str, str, str]]:
+        """For every tensor that is no plain copy: its name, its source, and what is done."""
+        return [
+            (name, one.source or "", self._done(name, one))
+            for name, one in self.recipes.items()
+            if not (one.copies and one.source == name)
         ]
-        for name, step in self.tensors.items():
-            axes = ", ".join(
-                f"axis {dim} {self.teacher[name][dim]} → {len(self.maps[number])} ({role})"
-                for dim, role, number in step.axes
-            )
-            lines.append(f"  {name}: {axes}")
+
+    def _done(self, name: str, one: Recipe) -> str:
+        done = []
+        if one.source is not None:
+            old = self.teacher.tensors[one.source].shape
+            done = [f"axis {a.dim} {old[a.dim]} → {a.size} ({a.role})" for a in one.axes]
+        if one.noise is not None:
+            done.append(f"noise {one.noise.fraction:g}")
+        if one.norm is not None:
+            done.append(f"follows the norm of {one.norm.direction}")
+        if one.fill is not None:
+            done.append(f"filled: {type(one.fill).__name__.lower()}")
+        return ", ".join(done) or ("kept" if one.kept else "copied")
+
+    def __str__(self) -> str:
+        found = self.rows()
+        inserted = [edit for edit in self.edits if isinstance(edit, Insertion)]
+        lines = [] if self.previous is None else [str(self.previous), ""]
+        lines.append(
+            f"{self.kind} by {self.method}, seed {self.seed}: {len(found)} of "
+            f"{len(self.recipes)} tensors are not plain copies"
+        )
+        for edit in inserted:
+            what = "new blocks" if edit.new else "identity layers"
+            lines.append(f"  {edit.count} {what} after {edit.at}")
+        lines += [
+            f"  {name}: {done}" + (f", from {source}" if source not in ("", name) else "")
+            for name, source, done in found
+        ]
         return "\n".join(lines)
+
+
+def _digest(data: dict[str, Any]) -> str:
+    """A piece that is lost may leave a plan that reads well and makes half a student."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -7,23 +7,23 @@ it computes from how many features there are, such as 1/√d, the rows make up f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from net2net.apply.apply import FRESH
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
-from net2net.infer.units import Axis, UnitIds
+from net2net.infer.units import Axis
+from net2net.recipe.axis_map import NEW, AxisMap
 from net2net.trace.trace import Op
 
 
-def factors(
-    teacher: Inference, student: Inference, maps: Mapping[Axis, UnitIds], *, strict: bool = True
-) -> dict[Axis, list[float]]:
-    """What every position of the parameter axes that take shares is multiplied by in the student.
-    ``maps``: teacher position for every student position of the axes that grow.
-    ``strict=False`` lets other numbers differ, which changes what is computed.
+def rescaled(
+    teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap], *, strict: bool = True
+) -> dict[Axis, AxisMap]:
+    """The maps of axes that grow, with the scale of those that take shares. ``strict=False`` lets
+    other numbers differ, which changes what is computed.
 
     Raises:
         GraphMismatchError: the student's code computes another number where none was followed.
@@ -35,11 +35,12 @@ def factors(
         for axis, places in new.positions:
             if axis not in maps or new.trace:
                 continue  # what training does with the same rows
-            at, index = np.array(places), maps[axis]
+            at, index = np.array(places), maps[axis].index
             _, source, copies = np.unique(index[at], return_inverse=True, return_counts=True)
             one = found.setdefault(axis, np.ones(len(index)))
-            one[at] *= old.scale / new.scale / np.where(index[at] == FRESH, 1, copies[source])
-    return {axis: by.tolist() for axis, by in found.items()}
+            one[at] *= old.scale / new.scale / np.where(index[at] == NEW, 1, copies[source])
+    scaled = {axis: replace(maps[axis], scale=scale) for axis, scale in found.items()}
+    return {**maps, **scaled}
 
 
 def _check_numbers(teacher: Inference, student: Inference) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import nn
 
-from net2net.apply.apply import AxisStep, grow_tensor, with_tensors
+from net2net.apply.module import with_tensors
 from net2net.infer.inference import Inference
 from net2net.infer.units import UnitIds
 from net2net.plan.widths import SpaceGrowth
+from net2net.recipe.axis_map import AxisMap, axis_map
+from net2net.recipe.run import grown as grown_tensor
 from net2net.trace.meta_copy import named_tensors
 
 
@@ -32,7 +34,7 @@ def value_proxy(model: nn.Module, teacher: Inference, grown: Sequence[SpaceGrowt
     """A student with values whose axes repeat their units in the order in which they lie."""
     wider = {group.key: one.ratio for one in grown for group in one.space.groups}
     ratios = [wider.get(key, 1) for key in teacher.groups]
-    steps: dict[str, list[AxisStep]] = {}
+    steps: dict[str, list[AxisMap]] = {}
     for axis, number in teacher.numbers.items():
         ids = teacher.ids(number)
         groups = teacher.group_of[ids].tolist()
@@ -43,10 +45,10 @@ def value_proxy(model: nn.Module, teacher: Inference, grown: Sequence[SpaceGrowt
             ]
         )
         if len(index) != len(ids):
-            steps.setdefault(axis.name, []).append(AxisStep(axis.dim, teacher.role(axis), index))
+            steps.setdefault(axis.name, []).append(axis_map(axis.dim, index, teacher.role(axis)))
     whole = with_values(model)
     tensors = {
-        name: grow_tensor(tensor.detach(), steps[name], name=name, noise=0.0, seed=0)
+        name: grown_tensor(tensor.detach(), steps[name])
         for name, tensor in named_tensors(whole)
         if name in steps
     }

@@ -1,6 +1,6 @@
-"""A teacher's weights in a larger student that its own code built.
+"""Into a student that its own code built.
 
-``transfer.py`` is the whole way; ``stacks.py`` finds which blocks were added, ``silence.py`` makes
-them return their input, ``checks.py`` refuses what cannot be exact, ``plan.py`` holds it as plain
-data.
+``transfer.py`` is the verb. ``pair.py`` brings teacher and student together: ``stacks.py`` says
+which block is which, ``checks.py`` what cannot be exact. ``recipes.py``: where every tensor comes
+from.
 """

@@ -1,1 +1,6 @@
-"""Net2WiderNet: a wider network of the same class that computes the same."""
+"""Net2WiderNet: a wider network of the same class that computes the same.
+
+``widen.py`` is the whole way: from what is asked for (``request.py``) over the student at its new
+widths (``student.py``; a graph of the code where its class cannot follow: ``graph_instead.py``) to
+the plan, the student and the report (``told.py``). ``estimate.py``: the same without the student.
+"""

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 import net2net
 from net2net import analysis
-from net2net.apply.apply import with_tensors
+from net2net.apply.module import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
 from net2net.infer.spaces import Spaces
 from net2net.trace.meta_copy import named_tensors

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from net2net.apply.apply import with_tensors
+from net2net.apply.module import with_tensors
 from net2net.errors import Net2NetError
 from net2net.trace.trace import Inputs, split_inputs
 

@@ -1,0 +1,54 @@
+"""Edits of structure: what a plan changes in a copy of the teacher besides its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from net2net.apply.attributes import SetAttribute
+from net2net.apply.exported_graph import Export
+from net2net.errors import PlanError
+from net2net.identity.insertion import Insertion
+
+Edit = SetAttribute | Insertion | Export
+
+
+def renamed(edits: Iterable[Edit], name: str) -> str:
+    """The student's name of a tensor, by its name before the edits."""
+    for edit in edits:
+        if isinstance(edit, Insertion):
+            name = edit.renamed(name)
+    return name
+
+
+def to_data(edit: Edit) -> dict[str, Any]:
+    """An edit as JSON types."""
+    return {"edit": _NAMES[type(edit)], **asdict(edit)}
+
+
+def from_data(data: dict[str, Any]) -> Edit:
+    """An edit from JSON types.
+
+    Raises:
+        PlanError: there is no such edit.
+    """
+    match data:
+        case {
+            "edit": "set_attribute",
+            "path": str() as path,
+            "name": str() as name,
+            "value": value,
+        }:
+            return SetAttribute(path, name, value)
+        case {"edit": "insert", **fields}:
+            kind = fields["activation"]
+            fields["activation"] = kind if isinstance(kind, str) else (str(kind[0]), dict(kind[1]))
+            mean, variance = (tuple(map(float, fields[key])) for key in ("mean", "variance"))
+            return Insertion(**{**fields, "mean": mean, "variance": variance})
+        case {"edit": "export", "inputs": inputs, "code": str() as code}:
+            return Export(inputs, code)
+    raise PlanError(f"{data!r:.80} is no edit of structure. The plan is damaged: make it again.")
+
+
+_NAMES = {SetAttribute: "set_attribute", Insertion: "insert", Export: "export"}

@@ -1,0 +1,162 @@
+"""A plan's recipes as JSON types: maps that axes share are written once, plain copies under the
+same name not at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from net2net.apply.fingerprint import Fingerprint
+from net2net.errors import PlanError
+from net2net.infer.units import Role
+from net2net.recipe import fill
+from net2net.recipe.axis_map import ABSENT, AxisMap
+from net2net.recipe.recipe import FollowedNorm, Mean, Recipe, Spread
+
+DAMAGED = "The plan is damaged: make it again."
+
+
+def to_data(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
+    """``maps`` and ``recipes``."""
+    maps = _Maps()
+    found = {
+        name: _recipe_data(one, maps)
+        for name, one in recipes.items()
+        if not (one.copies and one.source == name)
+    }
+    return {"maps": maps.table, "recipes": found}
+
+
+def from_data(
+    data: Mapping[str, Any], teacher: Fingerprint, student: Fingerprint
+) -> dict[str, Recipe]:
+    """A recipe for every tensor of the student.
+
+    Raises:
+        PlanError: they are malformed, or not for these tensors.
+    """
+    written = data["recipes"]
+    if odd := [name for name in written if name not in student.tensors]:
+        raise PlanError(f"the plan makes '{odd[0]}', which the student has not. {DAMAGED}")
+    return {
+        name: _recipe(name, written.get(name, {"source": name}), data["maps"], teacher, student)
+        for name in student.tensors
+    }
+
+
+class _Maps:
+    """The table of maps that the axes of a plan share."""
+
+    def __init__(self) -> None:
+        self.table: list[dict[str, Any]] = []
+        self._numbers: dict[tuple[bytes | None, ...], int] = {}
+
+    def number(self, axis: AxisMap) -> int:
+        arrays = {"index": axis.index, "divisor": axis.divisor, "scale": axis.scale}
+        key = tuple(None if array is None else array.tobytes() for array in arrays.values())
+        if key not in self._numbers:
+            self._numbers[key] = len(self.table)
+            self.table.append({k: a.tolist() for k, a in arrays.items() if a is not None})
+        return self._numbers[key]
+
+
+def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
+    data: dict[str, Any] = {"source": one.source}
+    if one.axes:
+        data["axes"] = [[axis.dim, str(axis.role), maps.number(axis)] for axis in one.axes]
+    if isinstance(one.new, Spread):
+        data["new"] = ["spread", one.new.fraction, one.new.deviation]
+    elif one.new is not None:
+        data["new"] = ["mean", one.new.value]
+    if one.noise is not None:
+        data["noise"] = [one.noise.fraction, one.noise.deviation]
+    if one.norm is not None:
+        data["norm"] = [one.norm.direction, one.norm.dim]
+    if one.fill is not None:
+        data["fill"] = fill.to_data(one.fill)
+    return data
+
+
+def _recipe(
+    name: str, data: dict[str, Any], maps: list[Any], teacher: Fingerprint,
+    student: Fingerprint,
+) -> Recipe:  # fmt: skip
+    source = data["source"]
+    if source is not None and source not in teacher.tensors:
+        raise PlanError(
+            f"'{name}' is made from {source!r:.80}, which the teacher has not. {DAMAGED}"
+        )
+    axes = tuple(
+        _map(name, dim, role, maps[number], teacher.shapes[source])
+        for dim, role, number in data.get("axes", [])
+        if number >= 0
+    )
+    norm = data.get("norm")
+    if norm is not None and (norm[0] not in student.tensors or type(norm[1]) is not int):
+        raise PlanError(f"'{name}' follows the norm of {norm[0]!r:.80}. {DAMAGED}")
+    return Recipe(
+        source, axes, _new(data.get("new")), _spread(data.get("noise")),
+        None if norm is None else FollowedNorm(*norm),
+        None if "fill" not in data else fill.from_data(data["fill"]),
+    )  # fmt: skip
+
+
+def _map(name: str, dim: int, role: str, data: dict[str, Any], shape: tuple[int, ...]) -> AxisMap:
+    """The map of one axis of a tensor of this shape.
+
+    Raises:
+        PlanError: it names positions that the teacher has not, or numbers that do not fit.
+    """
+    index, divisor, scale = data["index"], data.get("divisor"), data.get("scale")
+    sound = (
+        type(dim) is int
+        and 0 <= dim < len(shape)
+        and all(type(x) is int and ABSENT <= x < shape[dim] for x in index)
+        and (divisor is None or _fits(divisor, index, int))
+        and (scale is None or _fits(scale, index, float))
+    )
+    if not sound or (divisor is not None and min(divisor, default=1) < 1):
+        raise PlanError(
+            f"the map of '{name}' names positions outside axis {dim!r:.20} of {list(shape)}, or "
+            f"numbers that do not fit. {DAMAGED}"
+        )
+    return AxisMap(
+        dim, np.array(index, dtype=np.int64), Role(role),
+        None if divisor is None else np.array(divisor, dtype=np.int64),
+        None if scale is None else np.array(scale, dtype=np.float64),
+    )  # fmt: skip
+
+
+def _fits(numbers: list[Any], index: list[int], kind: type) -> bool:
+    known = all(type(x) is kind for x in numbers)
+    finite = known and all(math.isfinite(x) and abs(x) < 2**53 for x in numbers)
+    return len(numbers) == len(index) and finite
+
+
+def _new(data: list[Any] | None) -> Spread | Mean | None:
+    match data:
+        case None:
+            return None
+        case ["mean", value] if _measure(value):
+            return Mean(value)
+        case ["spread", *numbers]:
+            return _spread(numbers)
+    raise PlanError(f"new units are {data!r:.80}. {DAMAGED}")
+
+
+def _spread(data: list[Any] | None) -> Spread | None:
+    match data:
+        case None:
+            return None
+        case [float() | int() as fraction, deviation] if (
+            0 <= fraction < math.inf and _measure(deviation) and (deviation or 0) >= 0
+        ):
+            return Spread(float(fraction), deviation)
+    raise PlanError(f"numbers are drawn by {data!r:.80}. {DAMAGED}")
+
+
+def _measure(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))

@@ -1,0 +1,66 @@
+"""AxisMap: where the positions along one axis of a student's tensor come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from net2net.infer.units import Role
+
+Index = NDArray[np.int64]
+"""For every position of the student's axis the teacher's position, or one of these two."""
+
+NEW = -1
+"""The unit copies none of the teacher's: its position holds something new."""
+ABSENT = -2
+"""The teacher has the unit, but not on this axis: nobody may read it, so its position is zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class AxisMap:
+    """One axis of one tensor: ``student = teacher[index] / divisor · scale``, position by position.
+
+    Even shares stay a division, for a third is no float: ``w / 3`` and ``w · ⅓`` differ in bits.
+
+    Attributes:
+        dim: the axis.
+        index: ``[student's size]``, the teacher's position for each of the student's, or ``NEW`` or
+            ``ABSENT``.
+        role: what the tensor does with the units along the axis; a label, for reports and noise.
+        divisor: ``[student's size]``, the number of copies that share a unit's weight (paper,
+            equation 2), or None: 1 everywhere.
+        scale: ``[student's size]``, what rows that make up for a number of the code are multiplied
+            by, or None: 1 everywhere.
+    """
+
+    dim: int
+    index: Index
+    role: Role
+    divisor: Index | None = None
+    scale: NDArray[np.float64] | None = None
+
+    @property
+    def size(self) -> int:
+        """The student's size."""
+        return len(self.index)
+
+    @property
+    def later_copies(self) -> NDArray[np.bool_]:
+        """``[student's size]``: all but the first copy of each unit."""
+        _, first = np.unique(self.index, return_index=True)
+        later = np.ones(len(self.index), dtype=bool)
+        later[first] = False
+        return later & (self.index >= 0)
+
+
+def axis_map(dim: int, index: Index, role: Role) -> AxisMap:
+    """The map that copies units, and divides what reads them among the copies (paper, equation 2:
+    ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``)."""
+    if role is not Role.CONSUMES:
+        return AxisMap(dim, index, role)
+    used = np.maximum(index, 0)
+    counts = np.bincount(used[index >= 0], minlength=1)
+    copies = np.where(index >= 0, counts[np.minimum(used, len(counts) - 1)], 1)
+    return AxisMap(dim, index, role, copies if (copies > 1).any() else None)

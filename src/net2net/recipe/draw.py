@@ -1,0 +1,44 @@
+"""Numbers drawn at random, addressable by tensor and row.
+
+The rows of a tensor are drawn in blocks, each from a generator of its own, so that a block of rows
+is the same whether the whole tensor is made or those rows alone, whatever else grows, on every
+platform.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 2**16
+"""About how many numbers one generator draws."""
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Random numbers for one space, or one block of a tensor."""
+    words = [seed % 2**32, *(byte for name in names for byte in name.encode())]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+def normal(
+    seed: int, names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """Standard normal numbers ``[len(rows), *row_shape]``: those of these rows of a tensor.
+
+    Args:
+        names: what is drawn for: the tensor, the axis.
+        rows: which rows, in any order.
+        row_shape: the shape of one row.
+    """
+    each = max(1, BLOCK // max(1, math.prod(row_shape)))
+    result = np.empty((len(rows), *row_shape))
+    blocks = rows // each
+    for block in np.unique(blocks):
+        here = blocks == block
+        inside = rows[here] - block * each
+        drawn = generator(seed, *names, str(block))
+        result[here] = drawn.standard_normal((int(inside.max()) + 1, *row_shape))[inside]
+    return result

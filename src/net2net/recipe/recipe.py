@@ -1,0 +1,111 @@
+"""Recipe: all that makes one tensor of a student, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from net2net.infer.units import Role
+from net2net.recipe.axis_map import NEW, AxisMap
+from net2net.recipe.fill import Fill
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Normal numbers around zero: ``fraction`` times the deviation of the source. ``deviation``:
+    that, or None to measure it when the recipe is run, which takes the whole source."""
+
+    fraction: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of the source, or None to measure it when the recipe is run."""
+
+    value: float | None
+
+
+@dataclass(frozen=True)
+class FollowedNorm:
+    """The tensor is the scale of ``scale · direction / ‖direction‖``, and has to follow the norm.
+
+    ``direction``: that tensor of the student; ``dim``: one norm for each position on it (−1: one
+    for all)."""
+
+    direction: str
+    dim: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How one tensor of the student is made. What is done, in this order:
+
+    Attributes:
+        source: the teacher's tensor that it starts from. None: it is made anew, by ``fill``, or
+            without one stays what it is in the student that the user built.
+        axes: the maps of the axes that grow, in ascending order: positions are selected, divided.
+        new: what positions that copy nothing (``NEW``) hold.
+        noise: added to all but the first copy of each unit that the tensor produces (paper,
+            section 2.3), or None.
+        norm: followed afterwards, if the tensor is the scale of a normalised weight.
+        fill: what the tensor is overwritten with in the end, or None.
+    """
+
+    source: str | None
+    axes: tuple[AxisMap, ...] = ()
+    new: Spread | Mean | None = None
+    noise: Spread | None = None
+    norm: FollowedNorm | None = None
+    fill: Fill | None = None
+
+    @property
+    def copies(self) -> bool:
+        """Whether it is the source as it is."""
+        done = self.axes or self.norm or self.fill
+        return self.source is not None and not done
+
+    @property
+    def kept(self) -> bool:
+        """Whether it stays what it is in the student that the user built."""
+        return self.source is None and self.fill is None
+
+
+def recipe(source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float = 0.0) -> Recipe:
+    """The recipe for a tensor of which these axes grow.
+
+    New units of a weight are drawn with the deviation of the teacher's; biases and norms are set to
+    the teacher's mean (a variance of new units has to be positive).
+
+    Args:
+        tensor: the teacher's, to measure. On ``meta``: measured when the recipe is run.
+        axes: in ascending order.
+        noise: standard deviation of the noise, relative to the tensor's own.
+    """
+    weight = tensor.ndim > 1 and any(axis.role is not Role.ALIGNS for axis in axes)
+    new: Spread | Mean | None = None
+    if any((axis.index == NEW).any() for axis in axes):
+        new = Spread(1.0, deviation(tensor)) if weight else Mean(mean(tensor))
+    noisy = weight and any(
+        axis.role is Role.PRODUCES and axis.later_copies.any() for axis in axes if noise
+    )
+    spread = Spread(noise, deviation(tensor)) if noisy else None
+    return Recipe(source, tuple(axes), new, spread)
+
+
+@torch.no_grad()
+def deviation(tensor: Tensor) -> float | None:
+    """The standard deviation of all elements; None without values."""
+    return None if tensor.is_meta else float(tensor.std(correction=0))
+
+
+@torch.no_grad()
+def mean(tensor: Tensor) -> float | None:
+    """The mean of all elements; of integers and flags (masks) the nearest; None without values."""
+    if tensor.is_meta:
+        return None
+    value = float(tensor.double().mean())
+    return value if tensor.is_floating_point() else float(round(value))

@@ -1,0 +1,198 @@
+"""Carry out recipes: select, divide, draw, follow, fill.
+
+Memory-bound, so the order matters: columns are taken first, on the smaller matrix, and divided in
+place; rows are copied last. Any block of rows can be made alone, with the same bits as in the
+whole: every step works on each element for itself, and numbers are drawn by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from net2net.errors import PlanError
+from net2net.infer.units import Role
+from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Index
+from net2net.recipe.draw import normal
+from net2net.recipe.recipe import Recipe, Spread, deviation, mean
+
+Mask = NDArray[np.bool_]
+
+Read = Callable[[str, Index | None], Tensor]
+"""A tensor by name: whole (which may be the original), or a copy of these rows of it."""
+
+
+def reader(tensors: Mapping[str, Tensor]) -> Read:
+    """Read from tensors in memory."""
+
+    def read(name: str, rows: Index | None) -> Tensor:
+        tensor = tensors[name].detach()
+        return tensor if rows is None else _select(tensor, 0, rows)
+
+    return read
+
+
+@dataclass(frozen=True, eq=False)
+class Executor:
+    """Carries out the recipes of one growth.
+
+    Attributes:
+        recipes: the student's tensor → how it is made.
+        shapes: the student's tensor → its shape.
+        types: the tensors made anew that are not of the type of the teacher's weights.
+        seed: of what is drawn.
+        teacher: reads the teacher's tensors.
+        student: reads those of the student that the user built.
+        like: an empty tensor of the type and on the device of the teacher's weights.
+    """
+
+    recipes: Mapping[str, Recipe]
+    shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, torch.dtype]
+    seed: int
+    teacher: Read
+    student: Read
+    like: Tensor
+
+    def make(self, name: str, rows: Index | None = None) -> Tensor:
+        """One tensor of the student, in new memory, or these rows of it.
+
+        Raises:
+            PlanError: the recipe does not make a tensor of the student's shape.
+        """
+        # what is made in inference mode could not be trained
+        with torch.inference_mode(False), torch.no_grad():
+            try:
+                made = self._made(name, rows)
+            except (IndexError, RuntimeError) as error:
+                raise PlanError(
+                    f"the recipe of '{name}' does not fit: {error}. "
+                    "The plan is damaged: make it again."
+                ) from error
+        wanted = self.shapes[name] if rows is None else (len(rows), *self.shapes[name][1:])
+        if tuple(made.shape) != wanted:
+            raise PlanError(
+                f"the plan makes '{name}' of shape {tuple(made.shape)}, and the student's is "
+                f"{wanted}. The plan is damaged: make it again."
+            )
+        return made
+
+    def _made(self, name: str, rows: Index | None) -> Tensor:
+        recipe, shape = self.recipes[name], self.shapes[name]
+        if recipe.kept:
+            kept = self.student(name, rows).to(self.like.device, copy=True)
+            return kept.to(self.like.dtype) if kept.is_floating_point() else kept
+        every = np.arange(shape[0] if shape else 0) if rows is None else rows
+        if recipe.source is None:
+            made = self.like.new_empty(
+                shape if rows is None else (len(rows), *shape[1:]), dtype=self.types.get(name)
+            )
+        else:
+            made = self._grown(name, recipe, rows, every)
+        if recipe.norm is not None:
+            made = self._followed(recipe, made, rows)
+        if recipe.fill is not None:
+            recipe.fill.write(made, every.tolist())
+        return made
+
+    def _grown(self, name: str, recipe: Recipe, rows: Index | None, every: Index) -> Tensor:
+        assert recipe.source is not None
+        first = next((axis for axis in recipe.axes if axis.dim == 0), None)
+        if rows is None:
+            tensor = self.teacher(recipe.source, None)
+        else:
+            at = rows if first is None else first.index[rows]
+            tensor = self.teacher(recipe.source, np.maximum(at, 0))
+        result = grown(tensor, recipe.axes, rows)
+        for axis in recipe.axes:
+            if recipe.new is not None and (new := axis.index == NEW).any():
+                self._put_new(result, name, axis, every, new)
+            if recipe.noise is not None and axis.role is Role.PRODUCES:
+                later = axis.later_copies
+                self._put(result, name, axis, every, later, recipe.noise, "noise")
+        for axis in recipe.axes:
+            if axis.scale is not None:
+                scale = axis.scale[every] if axis.dim == 0 else axis.scale
+                result *= _along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
+        return result
+
+    def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
+        recipe = self.recipes[name]
+        if isinstance(recipe.new, Spread):
+            self._put(result, name, axis, rows, new, recipe.new, "new")
+        elif recipe.new is not None and recipe.source is not None:
+            value = recipe.new.value
+            value = mean(self.teacher(recipe.source, None)) if value is None else value
+            _fill(result, axis.dim, new[rows] if axis.dim == 0 else new, value or 0)
+
+    def _put(
+        self, result: Tensor, name: str, axis: AxisMap, rows: Index, mask: Mask, spread: Spread,
+        kind: str,
+    ) -> None:  # fmt: skip
+        """Draw what positions on an axis hold ("new"), or what is added to them ("noise").
+        ``rows``: those of the whole tensor that ``result`` has."""
+        source, shape = self.recipes[name].source, self.shapes[name]
+        std = spread.deviation
+        if std is None and source is not None:
+            std = deviation(self.teacher(source, None))
+        names, mask = (kind, name, str(axis.dim)), mask[rows] if axis.dim == 0 else mask
+        if axis.dim == 0:
+            values = normal(self.seed, names, rows[mask], shape[1:])
+        else:
+            values = normal(self.seed, names, rows, shape[1:]).compress(mask, axis.dim)
+        drawn = torch.from_numpy(values * (spread.fraction * (std or 0.0))).to(result)
+        write = result.index_add_ if kind == "noise" else result.index_copy_
+        write(axis.dim, _places(result, mask), drawn)
+
+    def _followed(self, recipe: Recipe, scale: Tensor, rows: Index | None) -> Tensor:
+        """The scale for which ``scale · v / ‖v‖`` changes only as ``v`` does."""
+        assert recipe.norm is not None
+        direction, dim = recipe.norm.direction, recipe.norm.dim
+        source = self.recipes[direction].source
+        assert source is not None
+        before = torch.norm_except_dim(self.teacher(source, None).double(), 2, dim)
+        before = grown(before, recipe.axes, None) if recipe.axes else before
+        ratio = torch.norm_except_dim(self._made(direction, None).double(), 2, dim) / before
+        if rows is not None and ratio.ndim and dim != -1:
+            ratio = _select(ratio, 0, rows)
+        return (scale * ratio).to(scale.dtype)
+
+
+def grown(tensor: Tensor, axes: Sequence[AxisMap], rows: Index | None = None) -> Tensor:
+    """The paper's equation 2 on every axis, in new memory: rows ``U[j] = W[g(j)]``, columns
+    ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``. ``rows``: which of the student's these are
+    already, if not all of the teacher's."""
+    result = tensor if axes else tensor.clone(memory_format=torch.preserve_format)
+    for axis in sorted(axes, key=lambda axis: -axis.dim):
+        index, divisor = axis.index, axis.divisor
+        if rows is not None and axis.dim == 0:
+            index = index[rows]
+            divisor = None if divisor is None else divisor[rows]
+        else:
+            result = _select(result, axis.dim, np.maximum(index, 0))
+        if divisor is not None:
+            result /= _along(torch.from_numpy(divisor).to(result), axis.dim, result.ndim)
+        if (index == ABSENT).any():
+            _fill(result, axis.dim, index == ABSENT, 0)
+    return result
+
+
+def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
+    return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
+
+
+def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:
+    return vector.reshape([-1 if axis == dim else 1 for axis in range(ndim)])
+
+
+def _places(tensor: Tensor, mask: Mask) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(mask)).to(tensor.device)
+
+
+def _fill(tensor: Tensor, dim: int, mask: Mask, value: float) -> None:
+    tensor.index_fill_(dim, _places(tensor, mask), value)

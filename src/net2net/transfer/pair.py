@@ -1,0 +1,177 @@
+"""Teacher and student side by side: the part of the student that the teacher has, traced and
+inferred, and which of its tensors is which of the teacher's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from net2net.analysis import analyse
+from net2net.errors import InputError, TransferError
+from net2net.infer.infer import infer
+from net2net.infer.inference import Inference
+from net2net.trace.meta_copy import meta_copy
+from net2net.trace.trace import Inputs, Trace, trace
+from net2net.transfer.checks import (
+    check_bundles,
+    check_equal_copies,
+    check_operations,
+    larger_heads,
+)
+from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two models whose parameters correspond, added blocks apart.
+
+    Attributes:
+        teacher, student: what is known of each, without the blocks that only one has.
+        whole: what all of the student does.
+        stacks: those that differ, with the blocks that the student has more.
+        sources: the student's tensor → the name that both inferences use, and the teacher's tensor.
+    """
+
+    teacher: Inference
+    student: Inference
+    whole: Trace
+    stacks: list[Stack]
+    sources: dict[str, tuple[str, str]]
+
+
+def paired(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool
+) -> Pair:
+    """Bring the models together.
+
+    Raises:
+        InputError: one of them cannot be traced.
+        TransferError: they do not correspond, or (``exact``) cannot compute the same.
+    """
+    whole = _traced(_like(teacher, student), inputs, "student")
+    ops_of = _operations(whole), _operations(_traced(meta_copy(teacher), inputs, "teacher"))
+    stacks = align(student, teacher, depth, ops_of, exact=exact)
+    apart, of_tied = _untied(teacher, student)
+    old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
+    new, of_student = _without(
+        _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
+    )
+    known = analyse(old, inputs, on_unknown="fix")
+    traces = _student_traces(new, inputs, len(known.traces))
+    names = _same_names(known.traces, traces)
+    for one in traces:
+        order = {name: place for place, name in enumerate(known.traces[0].names.values())}
+        renamed = {tensor: names[name] for tensor, name in one.names.items()}
+        one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
+    if exact:
+        check_operations(known.traces, traces)
+    known, found = larger_heads(known, infer(traces, on_unknown="fix"))
+    if exact:
+        check_bundles(known, found)
+        check_equal_copies(known, found)
+    sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
+    back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
+    return Pair(known, found, whole, stacks, back)
+
+
+def _without(
+    model: nn.Module, kept: list[tuple[str, list[str], Stack]]
+) -> tuple[nn.Module, dict[str, str]]:
+    """A skeleton with the corresponding blocks alone, and its names → the model's."""
+    meta = meta_copy(model)
+    return meta, cut(meta, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
+
+
+def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:
+    """A skeleton of the teacher with parameters of their own where it has tied ones that the
+    student has not; and the names of these → the teacher's parameter."""
+    meta = meta_copy(teacher)
+    first = {id(parameter): name for name, parameter in meta.named_parameters()}
+    theirs = {name for name, _ in student.named_parameters()}
+    found = {}
+    for name, parameter in list(meta.named_parameters(remove_duplicate=False)):
+        tied = first[id(parameter)]
+        if name != tied and name in theirs and tied in theirs:
+            path, _, own = name.rpartition(".")
+            alone = nn.Parameter(torch.empty_like(parameter), parameter.requires_grad)
+            setattr(meta.get_submodule(path), own, alone)
+            found[name] = tied
+    return meta, found
+
+
+def _like(teacher: nn.Module, student: nn.Module) -> nn.Module:
+    """A skeleton of the student in the teacher's type: code converts, or not, accordingly."""
+    types = (p.dtype for p in teacher.parameters() if p.is_floating_point())
+    return meta_copy(student).to(next(types, None))
+
+
+def _traced(meta: nn.Module, inputs: Inputs, which: str) -> Trace:
+    try:
+        return trace(meta, inputs)
+    except InputError as error:
+        raise InputError(
+            f"the {which}: {error} It runs without values here, so no code may branch on them.",
+            error.module,
+        ) from error
+
+
+def _operations(whole: Trace) -> Operations:
+    """What the module at a path does, as the names of its operations."""
+    return lambda path: [
+        op.name for op in whole.ops if op.path == path or op.path.startswith(f"{path}.")
+    ]
+
+
+def _names(stack: Stack) -> list[str]:
+    """Names for corresponding blocks: what the teacher calls as many blocks."""
+    blocks = [block for _, block in stack.pairs]
+    digits = all(block.isdigit() for block in blocks)
+    return [str(place) for place in range(len(blocks))] if digits else blocks
+
+
+def _student_traces(meta: nn.Module, inputs: Inputs, count: int) -> list[Trace]:
+    try:
+        return [trace(meta, inputs, training=training) for training in (False, True)[:count]]
+    except InputError as error:
+        raise TransferError(
+            f"the student does not run without its added blocks: {error.__cause__}. Check that it "
+            "runs on these inputs, and that its forward takes as many blocks as the stack has."
+        ) from error
+
+
+def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
+    """The student's tensor names → the teacher's. Where names differ, the order of use says."""
+    old, new = (set(one[0].names.values()) for one in (teacher, student))
+    if old == new:
+        return {name: name for name in new}
+    first, second = _in_use(teacher[0]), _in_use(student[0])
+    for a, b in zip(first, second, strict=False):
+        if a[1:] != b[1:]:
+            raise TransferError(
+                f"the teacher's '{a[0]}' is read by {a[1]} and has {a[2]} axes, where the "
+                f"student's '{b[0]}' is read by {b[1]} and has {b[2]}. "
+                "Build the student from layers of the same kinds in the same order."
+            )
+    if len(first) != len(second) or len(new) != len(second) or len(old) != len(first):
+        odd = sorted(old ^ new)[:4]
+        raise TransferError(
+            "teacher and student do not have the same parameters, added blocks apart: "
+            f"{', '.join(odd)}, … are in one of them only. Build the student from layers of the "
+            "same kinds, and pass inputs that reach all of them."
+        )
+    return {b[0]: a[0] for a, b in zip(first, second, strict=True)}
+
+
+def _in_use(one: Trace) -> list[tuple[str, str, int]]:
+    """Every parameter in order of first use: name, operation, number of axes."""
+    found: dict[str, tuple[str, str, int]] = {}
+    for op in one.ops:
+        for ref in op.inputs:
+            name = one.names.get(ref.id)
+            if name is not None and name not in found:
+                found[name] = (name, op.kind, len(one.shapes[ref.id]))
+    unread = [n for t, n in one.names.items() if n not in found and not one.shapes[t]]
+    counts = [(name, "nothing", 0) for name in unread]  # such as num_batches_tracked
+    return [*found.values(), *counts]

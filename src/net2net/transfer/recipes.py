@@ -1,0 +1,133 @@
+"""Recipes for a student that the user built: what is matched is grown, added blocks copy a
+neighbour and are made to return what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from net2net.apply.fingerprint import fingerprint
+from net2net.errors import TransferError
+from net2net.identity.fills import Fills, TracedBlock
+from net2net.infer.units import Axis
+from net2net.plan.widening import by_tensor
+from net2net.recipe.axis_map import AxisMap
+from net2net.recipe.fill import Constant, Eye
+from net2net.recipe.recipe import FollowedNorm, Recipe, recipe
+from net2net.trace.meta_copy import named_tensors
+from net2net.transfer.pair import Pair
+from net2net.transfer.stacks import join
+
+
+def recipes_for(
+    teacher: nn.Module, student: nn.Module, pair: Pair, maps: Mapping[Axis, AxisMap], *,
+    exact: bool,
+) -> tuple[dict[str, Recipe], list[str]]:  # fmt: skip
+    """A recipe for every tensor of the student, and what to say of them.
+
+    Raises:
+        TransferError: shapes do not fit, or (``exact``) an added block cannot be an identity.
+    """
+    found = _Recipes(
+        pair, dict(named_tensors(teacher)), dict(named_tensors(student)), exact, {}, []
+    )
+    found.matched(maps)
+    found.norms()
+    for stack in pair.stacks:
+        for name, like in stack.added.items():
+            found.add(
+                join(stack.student, name), None if like is None else join(stack.student, like)
+            )
+    order = fingerprint(student).tensors
+    return {name: found.recipes.get(name, Recipe(None)) for name in order}, found.notes
+
+
+@dataclass(frozen=True, eq=False)
+class _Recipes:
+    """The recipes found so far. What gets none (indices, masks, blocks that are like no other)
+    stays as the student has it."""
+
+    pair: Pair
+    old: Mapping[str, Tensor]
+    new: Mapping[str, Tensor]
+    exact: bool
+    recipes: dict[str, Recipe]
+    notes: list[str]
+
+    def matched(self, maps: Mapping[Axis, AxisMap]) -> None:
+        """What the teacher has too."""
+        grown = by_tensor(maps)
+        for name, (key, source) in self.pair.sources.items():
+            tensor = self.new[name]
+            index = not tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
+            if index and tensor.ndim:
+                continue  # positions and masks that the student's own code made
+            axes = grown.get(key, [])
+            sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
+            if tuple(sizes.values()) != tuple(tensor.shape):
+                raise TransferError(
+                    f"'{name}' is {tuple(tensor.shape)} in the student, and the teacher's weights "
+                    f"make {tuple(sizes.values())}. Give it the teacher's shape."
+                )
+            self.recipes[name] = recipe(source, self.old[source], axes)
+
+    def norms(self) -> None:
+        """Scales follow the norm of the weights that grow."""
+        ours = {key: name for name, (key, _) in self.pair.sources.items()}
+        for norm in self.pair.teacher.units.norms:
+            scale, direction = ours[norm.scale], ours[norm.direction]
+            if self.recipes[direction].axes:
+                follows = FollowedNorm(direction, norm.dim)
+                self.recipes[scale] = replace(self.recipes[scale], norm=follows)
+
+    def add(self, path: str, like: str | None) -> None:
+        """An added block: its neighbour's recipes, and what makes it an identity."""
+        fills = self._identity(path)
+        own: list[str] = []
+        for name in [name for name in self.new if name.startswith(f"{path}.")]:
+            copied = self.recipes.get(f"{like}{name.removeprefix(path)}") if like else None
+            if name in fills:
+                fill = Eye() if isinstance(fills[name], str) else Constant(float(fills[name]))
+                self.recipes[name] = Recipe(None, fill=fill)
+            elif copied is not None:
+                self.recipes[name] = _alike(copied, f"{like}.", f"{path}.")
+            elif self.new[name].is_floating_point() and self.new[name].is_meta:
+                raise TransferError(
+                    f"the added block '{path}' is like no block that the teacher has, and "
+                    f"'{name}' is on meta, without values to start from. Build the student on a "
+                    "real device."
+                )
+            elif self.new[name].is_floating_point():
+                own.append(name)
+        if own:
+            self.notes.append(
+                f"added block '{path}' is like no other: it starts from the student's own values "
+                f"({len(own)} tensors), so the plan's bits depend on them"
+            )
+
+    def _identity(self, path: str) -> Fills:
+        block = TracedBlock(self.pair.whole, path)
+        fills = block.fills()
+        if fills is not None:
+            return fills
+        why = "one of its branches does not end in weights of its own"
+        if block.blocker:
+            why = f"{block.blocker} stands between its input and its output"
+        if self.exact:
+            raise TransferError(
+                f"the added block '{path}' cannot be an identity: {why} "
+                "(a post-norm block, or an activation that is not idempotent). "
+                "Keep the teacher's depth there, or pass exact=False."
+            )
+        self.notes.append(f"added block '{path}' is no exact identity: {why}")
+        return TracedBlock(self.pair.whole, path, lenient=True).fills() or {}
+
+
+def _alike(copied: Recipe, like: str, path: str) -> Recipe:
+    """The recipe of a block for another that copies it: a scale follows the norm in its own."""
+    if copied.norm is None or not copied.norm.direction.startswith(like):
+        return copied
+    direction = f"{path}{copied.norm.direction.removeprefix(like)}"
+    return replace(copied, norm=replace(copied.norm, direction=direction))

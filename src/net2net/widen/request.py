@@ -1,0 +1,54 @@
+"""What is asked of ``widen``, checked before anything is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from net2net.analysis import check_choice
+from net2net.errors import WidthError
+from net2net.maps.methods import PRESERVING, method_named
+from net2net.plan.widths import Widths
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``widen``, as its docstring has them; ``grow_outputs``: ``outputs="grow"``."""
+
+    widths: Widths
+    method: str = "replicate"
+    balanced: bool = True
+    noise: float = 0.0
+    seed: int = 0
+    verify: bool = True
+    on_unknown: str = "raise"
+    grow_outputs: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether the student is to compute what the teacher does."""
+        return self.method in PRESERVING and self.noise == 0
+
+    def __str__(self) -> str:
+        if not isinstance(self.widths, Mapping):
+            return f"every space × {self.widths:g}"
+        return ", ".join(
+            f"{glob} × {width:g}" if isinstance(width, float) else f"{glob} {width} wide"
+            for glob, width in self.widths.items()
+        )
+
+
+def check_request(request: Request, outputs: str) -> None:
+    """Raises:
+    UnknownMethodError, UnknownOperationError, WidthError: an option that is none.
+    """
+    method_named(request.method)
+    check_choice(request.on_unknown)
+    noise, seed = request.noise, request.seed
+    if type(noise) not in (int, float) or not 0 <= noise < math.inf:
+        raise WidthError(f"noise is {noise!r}. Give 0 or a positive fraction.")
+    if type(seed) is not int:
+        raise WidthError(f"seed is {seed!r}. Give an integer.")
+    if outputs not in {"keep", "grow"}:
+        raise WidthError(f'outputs is {outputs!r}. Give "keep" or "grow".')

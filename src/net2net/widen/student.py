@@ -1,0 +1,150 @@
+"""The student at its new widths: built without weights, traced, and matched with the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from net2net.analysis import analyse
+from net2net.apply import attributes
+from net2net.apply.attributes import SetAttribute, set_attributes
+from net2net.apply.configs import config_edits
+from net2net.errors import GraphMismatchError, InputError
+from net2net.infer.infer import infer
+from net2net.infer.inference import Inference
+from net2net.infer.spaces import Spaces, spaces_of
+from net2net.infer.units import Axis
+from net2net.plan.feasible import nearest_feasible
+from net2net.plan.globs import counted
+from net2net.plan.match import match
+from net2net.plan.outputs import OutputMaps, output_maps
+from net2net.plan.rescale import rescaled
+from net2net.plan.value_proxy import value_proxy
+from net2net.plan.widths import SpaceGrowth, new_integers, new_shapes, resolve
+from net2net.recipe.axis_map import AxisMap
+from net2net.stages import stage
+from net2net.trace.meta_copy import meta_copy
+from net2net.trace.trace import Inputs, trace
+from net2net.widen.request import Request
+
+BY_NAME = " Or name the spaces in widths: that makes the student a graph module."
+
+
+@dataclass(frozen=True, eq=False)
+class Wider:
+    """A student that was found possible.
+
+    Attributes:
+        teacher: what is known of the teacher.
+        spaces: the teacher's.
+        grown: the new size of every space that was asked to grow.
+        student: what is known of the student.
+        maps: the axes that grow.
+        edits: the integers to set, also in configurations.
+        outputs: the model's outputs that grew.
+        notes: on configurations.
+    """
+
+    teacher: Inference
+    spaces: Spaces
+    grown: list[SpaceGrowth]
+    student: Inference
+    maps: dict[Axis, AxisMap]
+    edits: list[SetAttribute]
+    outputs: OutputMaps
+    notes: tuple[str, ...]
+
+
+def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
+    """Resolve the widths, and move what has no student to the nearest that has one."""
+    globs = request.widths if isinstance(request.widths, Mapping) else ()
+    with stage("traced and inferred the teacher"):
+        teacher = analyse(
+            base, inputs, on_unknown=request.on_unknown, grow_outputs=request.grow_outputs,
+            globs=globs,
+        )  # fmt: skip
+        spaces = spaces_of(teacher)
+    attempt = _Attempt(base, inputs, request, teacher, spaces)
+    with stage("found the student's widths, and matched its units with the teacher's"):
+        grown, (student, maps, edits) = nearest_feasible(
+            resolve(spaces, teacher, base, request.widths),
+            attempt.match,
+            lambda: [found for _, found in counted(spaces, teacher).values()],
+        )
+        outputs = output_maps(teacher, student, maps) if request.grow_outputs else {}
+    with stage("set the configuration"):
+        settings, notes = config_edits(
+            base, partial(attempt.build, grown, edits), inputs, student.traces[0]
+        )
+    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """Tries of one request."""
+
+    base: nn.Module
+    inputs: Inputs
+    request: Request
+    teacher: Inference
+    spaces: Spaces
+
+    def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
+        """The student: on ``meta``, or with values where its code branches on them."""
+        if self.teacher.traced_with_values:
+            made = value_proxy(self.base, self.teacher, grown)
+        else:
+            made = meta_copy(self.base, new_shapes(self.teacher, grown))
+        set_attributes(made, edits)
+        return made
+
+    def match(
+        self, grown: list[SpaceGrowth]
+    ) -> tuple[Inference, dict[Axis, AxisMap], list[SetAttribute]]:
+        """What is known of the student, the maps of its axes, and the integers to set.
+
+        Raises:
+            GraphMismatchError: there is no student at these widths.
+        """
+        integers = new_integers(self.spaces, self.teacher, grown)
+        edits = attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
+        student = self._infer(self.build(grown, edits))
+        request = self.request
+        maps = match(
+            self.teacher, student, method=request.method, balanced=request.balanced,
+            seed=request.seed,
+        )  # fmt: skip
+        if request.grow_outputs:
+            output_maps(self.teacher, student, maps)
+        return student, rescaled(self.teacher, student, maps), edits
+
+    def _infer(self, wider: nn.Module) -> Inference:
+        modes = (False, True)[: len(self.teacher.traces)]
+        advice = (
+            "Leave the spaces that meet there as they are, or read the size from a tensor's shape "
+            f"in forward.{BY_NAME}"
+        )
+        try:
+            found = [trace(wider, self.inputs, training=training) for training in modes]
+        except InputError as error:
+            raise GraphMismatchError(
+                "the wider student does not run: a size is written into the model's code. "
+                f"({error.__cause__}) {advice}",
+                module=error.module,
+            ) from error
+        old, new = (
+            [(where, one.shapes[tensor]) for where, tensor in one.outputs.items()]
+            for one in (self.teacher.traces[0], found[0])
+        )
+        if old != new and not self.request.grow_outputs:
+            raise GraphMismatchError(
+                f"the wider student returns {new}, and the teacher {old}: a size is written into "
+                f"the model's code. {advice}"
+            )
+        return infer(
+            found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
+            head_size_axes=self.teacher.head_size_axes,
+        )  # fmt: skip

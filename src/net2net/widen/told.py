@@ -1,0 +1,76 @@
+"""What the report of ``widen`` tells: what grew, what did not, what to know of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from net2net.finish import never_separate
+from net2net.infer.spaces import Space
+from net2net.maps.methods import PRESERVING
+from net2net.plan.widths import ALL, SpaceGrowth
+from net2net.report import Row
+from net2net.widen.request import Request
+from net2net.widen.student import Wider
+
+
+def rows(wider: Wider) -> tuple[Row, ...]:
+    """The spaces that grew."""
+    return tuple(_row(one) for one in wider.grown if one.new != one.space.size)
+
+
+def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
+    """The spaces that were asked to grow and did not; under one factor for all also those that
+    cannot, if weights make them."""
+    still = [
+        (one.space, one.note or one.space.reason or f"grows in steps of {one.space.step}")
+        for one in wider.grown
+        if one.new == one.space.size and (one.asked != ALL or one.note)
+    ]
+    if not isinstance(request.widths, Mapping):
+        still += [(s, s.reason) for s in wider.spaces if s.reason is not None and s.modules]
+    return tuple(Row(space.name, space.size, space.size, why) for space, why in still)
+
+
+def notes(wider: Wider, request: Request) -> tuple[str, ...]:
+    """Whether the function is kept, and parameters that nothing reads."""
+    found = []
+    if request.method not in PRESERVING:
+        found.append(f"{request.method} does not preserve the function; new units are random")
+    elif not request.exact:
+        found.append(
+            f"noise of {request.noise:g} breaks symmetry, so the function is kept only roughly"
+        )
+    teacher = wider.teacher
+    shapes = {name: t for trace in teacher.traces for t, name in trace.names.items()}
+    unread = [n for n in teacher.unused if teacher.traces[0].shapes[shapes[n]]]
+    if unread:
+        found.append(f"left as they are, for no operation read them: {', '.join(unread)}")
+    return tuple(found) + wider.notes
+
+
+def warnings(wider: Wider, request: Request) -> tuple[str, ...]:
+    """What keeps the student from learning more than the teacher."""
+    even = request.exact and any(one.new != one.space.size for one in wider.grown)
+    return never_separate(wider.teacher) if even else ()
+
+
+def _row(one: SpaceGrowth) -> Row:
+    others = [module for module in one.space.modules if module != one.space.name]
+    found = [one.note] if one.note else []
+    if others and one.space.ties:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        found.append(f"with {shown}, tied by {' and '.join(_joins(one.space)[:2])}")
+    return Row(one.space.name, one.space.size, one.new, "; ".join(found))
+
+
+def _joins(space: Space) -> tuple[str, ...]:
+    """What brings modules together, rather than handing units on."""
+    joins = tuple(tie for tie in space.ties if tie.split(" in ")[0] not in PASSING)
+    return joins or space.ties
+
+
+PASSING = frozenset(
+    "batch_norm instance_norm group_norm layer_norm rms_norm linear matmul addmm prelu"
+    " conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
+)
+"""Operations that hand units on; what is left of a space's ties brings modules together."""
