@@ -7,11 +7,11 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 from torch import nn
 
-from net2net import cli
-from net2net.experiments.data.data import Data
-from net2net.experiments.plan import Key
-from net2net.experiments.run.records import Evaluation, StageStart
-from net2net.experiments.run.results import load_results
+from net2net_lab import cli
+from net2net_lab.experiments.data.data import Data
+from net2net_lab.experiments.plan import Key
+from net2net_lab.experiments.run.records import Evaluation, StageStart
+from net2net_lab.experiments.run.results import load_results
 
 
 class Killed(BaseException):

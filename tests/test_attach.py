@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import DepthError, PlanError, UnknownModuleError
-from net2net.models import inception_bn
+from net2net_lab.models import inception_bn
 
 from .helpers import assert_exact, deepen, gap, noise, randomise, refused, tensors, widen
 

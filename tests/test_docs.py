@@ -12,7 +12,7 @@ import pytest
 import torchvision
 
 import net2net
-from net2net import cli
+from net2net_lab import cli
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,7 +28,7 @@ COMMANDS = {
     for document in DOCUMENTS
     for block in re.findall(r"```sh\n(.*?)```", document.read_text("utf-8"), re.DOTALL)
     for line in block.splitlines()
-    if line.startswith("net2net ")
+    if line.startswith(("net2net ", "net2net-lab "))
 }
 
 
@@ -100,7 +100,7 @@ def test_every_command_is_in_the_readme():
         return [found for name, part in parts for found in paths(part, f"{path} {name}")]
 
     text = DOCUMENTS[0].read_text("utf-8")
-    assert [path for path in paths(cli.main, "net2net") if path not in text] == []
+    assert [path for path in paths(cli.main, "net2net-lab") if path not in text] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

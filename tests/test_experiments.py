@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from net2net.errors import UnsupportedModelError
-from net2net.experiments.data.data import InMemory, digits
-from net2net.experiments.figures import FIGURES
-from net2net.experiments.methods import Origin, Role
-from net2net.experiments.models import ConvNet, reinitialised, seeded
-from net2net.experiments.plan import DEMO, TEACHER, Key
-from net2net.experiments.run.records import (
+from net2net_lab.experiments.data.data import InMemory, digits
+from net2net_lab.experiments.figures import FIGURES
+from net2net_lab.experiments.methods import Origin, Role
+from net2net_lab.experiments.models import ConvNet, reinitialised, seeded
+from net2net_lab.experiments.plan import DEMO, TEACHER, Key
+from net2net_lab.experiments.run.records import (
     BrokenRunError,
     Evaluation,
     Run,
@@ -31,17 +31,22 @@ from net2net.experiments.run.records import (
     read_run,
     write_run,
 )
-from net2net.experiments.run.results import NoResultsError, Results, load_results, save_experiment
-from net2net.experiments.run.run import run_experiment
-from net2net.experiments.run.train import Training
-from net2net.experiments.schedule import Schedule
-from net2net.experiments.show import plots
-from net2net.experiments.show.findings import findings
-from net2net.experiments.show.formats import percent, steps
-from net2net.experiments.show.markdown import tables
-from net2net.experiments.show.report import render
-from net2net.experiments.show.summary import Stat, StepsTo, checkpoints, summarise
-from net2net.experiments.show.tables import print_tables
+from net2net_lab.experiments.run.results import (
+    NoResultsError,
+    Results,
+    load_results,
+    save_experiment,
+)
+from net2net_lab.experiments.run.run import run_experiment
+from net2net_lab.experiments.run.train import Training
+from net2net_lab.experiments.schedule import Schedule
+from net2net_lab.experiments.show import plots
+from net2net_lab.experiments.show.findings import findings
+from net2net_lab.experiments.show.formats import percent, steps
+from net2net_lab.experiments.show.markdown import tables
+from net2net_lab.experiments.show.report import render
+from net2net_lab.experiments.show.summary import Stat, StepsTo, checkpoints, summarise
+from net2net_lab.experiments.show.tables import print_tables
 from tests.runs import ignore, measured
 
 ARMS = DEMO.arms

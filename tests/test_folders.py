@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from net2net.experiments.data.data import DataError
-from net2net.experiments.data.folders import image_folder
-from net2net.experiments.models import ConvNet
+from net2net_lab.experiments.data.data import DataError
+from net2net_lab.experiments.data.folders import image_folder
+from net2net_lab.experiments.models import ConvNet
 
 RNG = np.random.default_rng(0)
 
@@ -223,12 +223,6 @@ def test_a_damaged_image_is_named(folder: Path, keep: int) -> None:
     data = image_folder(folder, 6)
     with pytest.raises(DataError, match=r"val.dog.001.png' cannot be read.* Remove or replace it"):
         list(data.validation(2))
-
-
-def test_without_pillow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(DataError, match=r"pip install 'net2net\[data\]'"):
-        image_folder(folder, 6)
 
 
 def test_a_network_runs_on_a_folder(whole: Path) -> None:

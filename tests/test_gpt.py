@@ -8,8 +8,8 @@ from torch import nn
 
 import net2net
 from net2net.errors import DepthError
-from net2net.experiments.gpt import GPT
-from net2net.experiments.models import reinitialised
+from net2net_lab.experiments.gpt import GPT
+from net2net_lab.experiments.models import reinitialised
 
 from .helpers import assert_exact, deepen, randomise, tokens, widen
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from net2net.experiments import keras_mnist
-from net2net.experiments.data.data import InMemory, mnist5k
-from net2net.experiments.figures import FIGURES
-from net2net.experiments.methods import Origin, Role
-from net2net.experiments.models import seeded
-from net2net.experiments.plan import Experiment
-from net2net.experiments.run.results import load_results
-from net2net.experiments.tasks import TASKS, load
+from net2net_lab.experiments import keras_mnist
+from net2net_lab.experiments.data.data import InMemory, mnist5k
+from net2net_lab.experiments.figures import FIGURES
+from net2net_lab.experiments.methods import Origin, Role
+from net2net_lab.experiments.models import seeded
+from net2net_lab.experiments.plan import Experiment
+from net2net_lab.experiments.run.results import load_results
+from net2net_lab.experiments.tasks import TASKS, load
 
 from .helpers import deepen, noise, randomise, widen
 from .runs import reproduce

@@ -11,16 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from net2net.experiments.data.data import digits
-from net2net.experiments.figures import FIGURES
-from net2net.experiments.lessons import TEMPERATURE, Distillation, Lesson, LessonError, Prediction
-from net2net.experiments.methods import METHODS, Origin, deeper
-from net2net.experiments.models import ConvNet, seeded
-from net2net.experiments.plan import Experiment, Key
-from net2net.experiments.run.run import run_experiment
-from net2net.experiments.run.train import Training
-from net2net.experiments.schedule import OPTIMISERS, Schedule
-from net2net.experiments.show.summary import summarise
+from net2net_lab.experiments.data.data import digits
+from net2net_lab.experiments.figures import FIGURES
+from net2net_lab.experiments.lessons import (
+    TEMPERATURE,
+    Distillation,
+    Lesson,
+    LessonError,
+    Prediction,
+)
+from net2net_lab.experiments.methods import METHODS, Origin, deeper
+from net2net_lab.experiments.models import ConvNet, seeded
+from net2net_lab.experiments.plan import Experiment, Key
+from net2net_lab.experiments.run.run import run_experiment
+from net2net_lab.experiments.run.train import Training
+from net2net_lab.experiments.schedule import OPTIMISERS, Schedule
+from net2net_lab.experiments.show.summary import summarise
 from tests.helpers import randomise
 from tests.runs import Killed, ignore, measured
 

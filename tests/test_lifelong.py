@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from net2net.experiments.data.data import digits
-from net2net.experiments.figures import FIGURES, SIZES
-from net2net.experiments.networks import NETWORKS
-from net2net.experiments.plan import TEACHER, Experiment, Key
-from net2net.experiments.run.records import BrokenRunError, Run, read_run, write_run
-from net2net.experiments.run.results import Results, load_results
-from net2net.experiments.run.run import run_experiment
-from net2net.experiments.run.train import Training
-from net2net.experiments.schedule import Schedule
-from net2net.experiments.show.findings import findings
-from net2net.experiments.show.summary import summarise
+from net2net_lab.experiments.data.data import digits
+from net2net_lab.experiments.figures import FIGURES, SIZES
+from net2net_lab.experiments.networks import NETWORKS
+from net2net_lab.experiments.plan import TEACHER, Experiment, Key
+from net2net_lab.experiments.run.records import BrokenRunError, Run, read_run, write_run
+from net2net_lab.experiments.run.results import Results, load_results
+from net2net_lab.experiments.run.run import run_experiment
+from net2net_lab.experiments.run.train import Training
+from net2net_lab.experiments.schedule import Schedule
+from net2net_lab.experiments.show.findings import findings
+from net2net_lab.experiments.show.summary import summarise
 from tests.runs import Killed, ignore, measured, reproduce, with_dropout
 
 STEPS = 4

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from net2net.errors import UnsupportedModelError
-from net2net.models import STEMS, InceptionBN, inception_bn
+from net2net_lab.models import STEMS, InceptionBN, inception_bn
 
 from .helpers import deepen, noise, randomise, widen
 

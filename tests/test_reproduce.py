@@ -23,13 +23,13 @@ import pytest
 import torch
 from torch import nn
 
-from net2net.experiments import commands
-from net2net.experiments.data.data import InMemory, digits
-from net2net.experiments.figures import FIGURES, Figure
-from net2net.experiments.gpt import GPT
-from net2net.experiments.machine import DeviceError, Machine
-from net2net.experiments.methods import Origin, Role, deeper, deepest
-from net2net.experiments.networks import (
+from net2net_lab.experiments import commands
+from net2net_lab.experiments.data.data import InMemory, digits
+from net2net_lab.experiments.figures import FIGURES, Figure
+from net2net_lab.experiments.gpt import GPT
+from net2net_lab.experiments.machine import DeviceError, Machine
+from net2net_lab.experiments.methods import Origin, Role, deeper, deepest
+from net2net_lab.experiments.networks import (
     NETWORKS,
     Network,
     UnknownNetworkError,
@@ -37,22 +37,22 @@ from net2net.experiments.networks import (
     network,
     widths_towards,
 )
-from net2net.experiments.plan import DEMO, TEACHER, Experiment, Key
-from net2net.experiments.run import workers
-from net2net.experiments.run.checkpoint import load_progress
-from net2net.experiments.run.estimate import Estimate
-from net2net.experiments.run.faults import DiskFullError, OutOfMemoryError, memory_told
-from net2net.experiments.run.records import Evaluation, Run, Start
-from net2net.experiments.run.results import Results, load_results
-from net2net.experiments.run.run import run_experiment
-from net2net.experiments.run.train import Training
-from net2net.experiments.run.workers import WorkerError, _portable
-from net2net.experiments.schedule import DECAYS, OPTIMISERS, Schedule
-from net2net.experiments.show.formats import flops, loss, probability, saved
-from net2net.experiments.show.summary import Stat, paired_p, summarise
-from net2net.experiments.show.tables import print_tables
-from net2net.experiments.tasks import TASKS
-from net2net.models import inception_bn
+from net2net_lab.experiments.plan import DEMO, TEACHER, Experiment, Key
+from net2net_lab.experiments.run import workers
+from net2net_lab.experiments.run.checkpoint import load_progress
+from net2net_lab.experiments.run.estimate import Estimate
+from net2net_lab.experiments.run.faults import DiskFullError, OutOfMemoryError, memory_told
+from net2net_lab.experiments.run.records import Evaluation, Run, Start
+from net2net_lab.experiments.run.results import Results, load_results
+from net2net_lab.experiments.run.run import run_experiment
+from net2net_lab.experiments.run.train import Training
+from net2net_lab.experiments.run.workers import WorkerError, _portable
+from net2net_lab.experiments.schedule import DECAYS, OPTIMISERS, Schedule
+from net2net_lab.experiments.show.formats import flops, loss, probability, saved
+from net2net_lab.experiments.show.summary import Stat, paired_p, summarise
+from net2net_lab.experiments.show.tables import print_tables
+from net2net_lab.experiments.tasks import TASKS
+from net2net_lab.models import inception_bn
 from tests.helpers import randomise
 from tests.runs import Killed, ignore, measured, reproduce, with_dropout
 
@@ -117,7 +117,9 @@ def test_widths_towards_names_what_differs() -> None:
 
 def test_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_nets.py").write_text(
-        "from net2net.experiments.networks import NETWORKS\nmine = NETWORKS['convnet']\nother = 1\n"
+        "from net2net_lab.experiments.networks import NETWORKS\n"
+        "mine = NETWORKS['convnet']\n"
+        "other = 1\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -316,7 +318,7 @@ def started(out: Path) -> subprocess.Popen[str]:
     # Who runs the tests in the background lets them ignore Ctrl-C, and what they start as well.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from net2net.cli import main; main()"
+        "from net2net_lab.cli import main; main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, *ARGUMENTS, str(out)],

@@ -13,7 +13,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 import net2net
-from net2net.zoo.families import family
+from net2net_lab.zoo.families import family
 
 from . import snapshot
 from .test_zoo_sample import MODELS

@@ -10,18 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from net2net.experiments.commands import _experiment
-from net2net.experiments.data.data import DataError
-from net2net.experiments.data.folders import image_folder
-from net2net.experiments.figures import FIGURES
-from net2net.experiments.gpt import GPT
-from net2net.experiments.methods import Origin, Role, deeper, deepest
-from net2net.experiments.networks import NETWORKS
-from net2net.experiments.plan import Experiment
-from net2net.experiments.run.results import load_results
-from net2net.experiments.schedule import OPTIMISERS, Schedule
-from net2net.experiments.tasks import TASKS, load
-from net2net.models import STEMS
+from net2net_lab.experiments.commands import _experiment
+from net2net_lab.experiments.data.data import DataError
+from net2net_lab.experiments.data.folders import image_folder
+from net2net_lab.experiments.figures import FIGURES
+from net2net_lab.experiments.gpt import GPT
+from net2net_lab.experiments.methods import Origin, Role, deeper, deepest
+from net2net_lab.experiments.networks import NETWORKS
+from net2net_lab.experiments.plan import Experiment
+from net2net_lab.experiments.run.results import load_results
+from net2net_lab.experiments.schedule import OPTIMISERS, Schedule
+from net2net_lab.experiments.tasks import TASKS, load
+from net2net_lab.models import STEMS
 from tests.helpers import randomise
 from tests.runs import reproduce
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from net2net.experiments.data.data import DataError
-from net2net.experiments.data.texts import UNKNOWN, stdlib_text, text_file
+from net2net_lab.experiments.data.data import DataError
+from net2net_lab.experiments.data.texts import UNKNOWN, stdlib_text, text_file
 
 
 def write(path: Path, content: str) -> Path:

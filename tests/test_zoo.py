@@ -14,17 +14,17 @@ from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
 import net2net
-from net2net import cli
 from net2net.errors import VerificationError
-from net2net.zoo import families, run
-from net2net.zoo.environment import sources_hash, versions
-from net2net.zoo.families import MissingLibraryError, family
-from net2net.zoo.measure import describe, measure
-from net2net.zoo.randomise import randomise
-from net2net.zoo.records import Key, Measurement, Record, append, read
-from net2net.zoo.render import counts, render
-from net2net.zoo.run import Limits, run_zoo
-from net2net.zoo.subject import Entry, NotBuiltError, Readout, Subject
+from net2net_lab import cli
+from net2net_lab.zoo import families, run
+from net2net_lab.zoo.environment import sources_hash, versions
+from net2net_lab.zoo.families import MissingLibraryError, family
+from net2net_lab.zoo.measure import describe, measure
+from net2net_lab.zoo.randomise import randomise
+from net2net_lab.zoo.records import Key, Measurement, Record, append, read
+from net2net_lab.zoo.render import counts, render
+from net2net_lab.zoo.run import Limits, run_zoo
+from net2net_lab.zoo.subject import Entry, NotBuiltError, Readout, Subject
 
 NOW = {"net2net": "0", "torch": "0"}
 
@@ -369,8 +369,9 @@ def test_changed_sources_are_another_version(tmp_path: Path) -> None:
     assert len({first, moved, sources_hash(tmp_path)}) == 3
 
     now = versions(("torchvision",))
-    assert list(now) == ["net2net", "torch", "torchvision"]
-    assert now["net2net"].endswith("+" + sources_hash(Path(run.__file__).parents[1]))
+    assert list(now) == ["net2net", "net2net-lab", "torch", "torchvision"]
+    assert now["net2net"].endswith("+" + sources_hash(Path(net2net.__file__).parent))
+    assert now["net2net-lab"].endswith("+" + sources_hash(Path(run.__file__).parent))
 
 
 def test_a_line_that_was_cut_off_does_not_count(

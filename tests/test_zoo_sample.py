@@ -1,4 +1,4 @@
-"""A sample of the zoo, measured as ``net2net zoo`` measures: small models of every family."""
+"""A sample of the zoo, measured as ``net2net-lab zoo`` measures: small models of every family."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import warnings
 import pytest
 import torch
 
-from net2net.zoo.families import family
-from net2net.zoo.measure import measure
+from net2net_lab.zoo.families import family
+from net2net_lab.zoo.measure import measure
 
 SAMPLE = {
     "torchvision": "squeezenet1_1 mnasnet0_5 mobilenet_v3_small",

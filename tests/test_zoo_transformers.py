@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from net2net.zoo.build_transformers import _features
-from net2net.zoo.families import family
-from net2net.zoo.measure import measure
-from net2net.zoo.subject import NotBuiltError, Readout, Subject, first_output
-from net2net.zoo.transformers_configs import tiny
-from net2net.zoo.transformers_inputs import runnable
-from net2net.zoo.transformers_sizes import SPECIAL_TOKENS
+from net2net_lab.zoo.build_transformers import _features
+from net2net_lab.zoo.families import family
+from net2net_lab.zoo.measure import measure
+from net2net_lab.zoo.subject import NotBuiltError, Readout, Subject, first_output
+from net2net_lab.zoo.transformers_configs import tiny
+from net2net_lab.zoo.transformers_inputs import runnable
+from net2net_lab.zoo.transformers_sizes import SPECIAL_TOKENS
 
 from .helpers import Written
 
