@@ -3,4 +3,4 @@
 from net2net_lab.cli import main
 
 if __name__ == "__main__":
-    main(prog_name="net2net-lab")
+    main()

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from net2net.errors import Net2NetError
+from net2net.cli import Commands
 from net2net_lab import __version__
 from net2net_lab.experiments.commands import demo, reproduce
 from net2net_lab.terminal import ended_like_ctrl_c, logging_to
@@ -23,20 +23,18 @@ INTERRUPTED = 130
 """Exit status of a program that Ctrl-C ended."""
 
 
-class Commands(click.Group):
-    """Errors that are known end in one sentence, not in a traceback."""
+class Resuming(Commands):
+    """Ctrl-C ends in a sentence as well: every command goes on where it was."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except Net2NetError as error:
-            raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. The same command goes on from here.", err=True)
             ctx.exit(INTERRUPTED)
 
 
-@click.group(cls=Commands)
+@click.group(cls=Resuming)
 @click.version_option(__version__)
 def main() -> None:
     """The experiments of the Net2Net paper, and a zoo of models that are grown."""
