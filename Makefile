@@ -6,7 +6,7 @@ PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 .PHONY: demo test lint bench clean
 
 demo: .venv/demo.stamp
-	.venv/bin/net2net demo
+	.venv/bin/net2net-lab demo
 
 test: .venv/test.stamp
 	.venv/bin/pytest
@@ -25,14 +25,13 @@ bench: .venv/test.stamp
 	$(PIP) torch numpy
 	touch $@
 
-.venv/demo.stamp: .venv/venv.stamp pyproject.toml
-	$(PIP) --editable '.[demo]'
+.venv/demo.stamp: .venv/venv.stamp pyproject.toml lab/pyproject.toml
+	$(PIP) --editable . --editable lab
 	touch $@
 
-.venv/test.stamp: .venv/venv.stamp pyproject.toml
-	$(PIP) --editable '.[dev]'
+.venv/test.stamp: .venv/venv.stamp pyproject.toml lab/pyproject.toml
+	$(PIP) --editable '.[dev,hf]' --editable lab
 	$(PIP) --no-deps torchvision timm
-	$(PIP) transformers
 	touch $@
 
 clean:

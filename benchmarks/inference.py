@@ -29,7 +29,7 @@ from net2net.infer.spaces import spaces_of
 from net2net.plan.match import match
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, split_inputs, trace
-from net2net.zoo.environment import prepare
+from net2net_lab.zoo.environment import prepare
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- inference.json -->", "<!-- end -->"

@@ -13,10 +13,10 @@ import torch
 from torch.utils._pytree import tree_map
 
 import net2net
-from net2net.zoo.families import family
+from net2net_lab.zoo.families import family
 
 from . import snapshot
-from .test_zoo_sample import MODELS
+from .lab.test_zoo_sample import MODELS
 
 FILE = Path(__file__).with_name("snapshot_zoo.json")
 KNOWN = json.loads(FILE.read_text()) if FILE.exists() else {}

@@ -1,0 +1,152 @@
+"""Graphs: constants, buffers, masks, and what is made of ones and zeros."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import net2net
+from net2net.errors import NotGrowableError
+from tests.helpers import (
+    Cases,
+    Width,
+    between,
+    image,
+    noise,
+    randomise,
+    refused,
+    widen,
+)
+
+CASES = Cases()
+net = CASES.net
+
+
+@net("buffers_by_channel", image, {"body": 8})
+class Buffers(nn.Module):
+    """A constant for every channel: registered, it follows its channel."""
+
+    def __init__(self, n: Width) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, n(8), 3), nn.Conv2d(n(8), 2, 1)
+        self.register_buffer("gain", torch.arange(1.0, 25.0)[: n(8)].view(-1, 1, 1) / 7)
+        self.register_buffer("pixel_mean", torch.tensor([0.1, 0.2, 0.3]).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x - self.pixel_mean) * self.gain)
+
+
+test_whole, test_alone = CASES.tests()
+
+
+class Hidden(nn.Module):
+    """A buffer by channel that the state dict leaves out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, width), nn.Linear(width, 2)
+        self.register_buffer("gain", torch.arange(1.0, width + 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.body(x) * self.gain).tanh())
+
+
+def test_buffers_outside_the_state_dict_follow() -> None:
+    teacher = randomise(Hidden(8))
+    growth = widen(teacher, 1.5, noise(4, 6))
+    assert growth.model.gain.shape == (12,)
+    assert "gain" not in growth.model.state_dict()
+
+
+class PlainTensor(nn.Module):
+    """A constant that is not registered: what it meets cannot grow, all else does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = nn.Linear(6, 8), nn.Linear(8, 5), nn.Linear(5, 2)
+        self.gain = torch.arange(1.0, 6.0, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.b(self.a(x).relu()) * self.gain)
+
+
+def test_a_constant_that_is_a_plain_attribute() -> None:
+    teacher = randomise(PlainTensor())
+    growth = widen(teacher, 1.5, noise(4, 6))
+    assert [(row.name, row.new) for row in growth.report.rows] == [("a", 12)]
+    assert "constant" in str(net2net.spaces(teacher, noise(4, 6))["b"].reason)
+
+
+class Masked(nn.Module):
+    """A mask over time, spread over the heads, and one that is written piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 2
+        self.stem, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        batch, time, _ = x.shape
+        heads = x.view(batch, time, self.heads, -1)
+        heads = heads * heads.amax(-1, keepdim=True)
+        late = torch.arange(time)[:, None, None] > 2
+        heads = torch.where(late.expand(batch, time, self.heads, 1), heads, -heads)
+        scale = x.new_ones(batch, time, 1).type_as(x)
+        scale[:, 1:] = 2
+        return self.head(heads.flatten(2) * scale)
+
+
+def test_masks_that_are_the_same_for_all_units() -> None:
+    growth = widen(randomise(Masked()), 2.0, noise(2, 5, 3))
+    assert (growth.model.heads, growth.model.stem.out_features) == (4, 16)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda ones: ones.cumsum(0),
+        lambda ones: ones.expand(len(ones), -1).tril()[2],
+        lambda ones: torch.cat([ones[:2], 2 * ones[2:]]),
+        lambda ones: F.pad(ones[2:], (2, 0)),
+    ],
+)
+def test_constants_that_are_made_of_ones(made: Any) -> None:
+    teacher = between(lambda x: x * made(torch.ones(x.shape[1], dtype=x.dtype)))
+    with refused(NotGrowableError, "a constant", teacher=teacher):
+        net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
+
+
+@pytest.mark.parametrize("how", ["ones", "expanded"])
+def test_a_constant_that_is_written_to_differs_by_unit(how: str) -> None:
+    def written(x: Tensor) -> Tensor:
+        scale = torch.ones(x.shape[1], dtype=x.dtype)
+        if how == "expanded":
+            scale = torch.arange(2)[:1].expand(x.shape[1]).clone()
+        scale[:3] = 2
+        return x * scale
+
+    teacher = between(written)
+    with refused(NotGrowableError, "a constant", teacher=teacher):
+        net2net.widen(teacher, {"stem": 2.0}, noise(4, 3))
+
+
+class Gathered(nn.Module):
+    """Writes through a view what it computes, into zeros made like something hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.stem, self.head = 4, nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        out = x.new_zeros(self.rows, x.shape[1])
+        out[2:] = x[2:]
+        out[:2] += x[:2].tanh()
+        return self.head(out)
+
+
+def test_zeros_that_are_filled_with_what_is_hidden() -> None:
+    assert widen(randomise(Gathered()), 2.0, noise(4, 3)).model.stem.out_features == 16

@@ -1,0 +1,119 @@
+"""What the documents say: snippets run (a document's, in order, as one program), commands are
+understood, calls have the arguments that are shown."""
+
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import torchvision
+
+import net2net
+from net2net_lab import cli
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
+WITH_SNIPPETS = {
+    document.relative_to(ROOT).as_posix(): found
+    for document in DOCUMENTS
+    if (found := SNIPPET.findall(document.read_text("utf-8")))
+}
+
+COMMANDS = {
+    line.partition("#")[0].strip()
+    for document in DOCUMENTS
+    for block in re.findall(r"```sh\n(.*?)```", document.read_text("utf-8"), re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith(("net2net ", "net2net-lab "))
+}
+
+
+@pytest.fixture
+def output(registry, monkeypatch, tmp_path, capsys) -> Iterator[pytest.CaptureFixture[str]]:
+    """Somewhere to run: no downloads, no files and no rules that stay."""
+    resnet18 = torchvision.models.resnet18
+    monkeypatch.setattr(torchvision.models, "resnet18", lambda weights: resnet18(weights=None))
+    monkeypatch.chdir(tmp_path)
+    return capsys
+
+
+def test_these_documents_have_snippets():
+    counts = {name: len(found) for name, found in WITH_SNIPPETS.items()}
+    assert counts == {"README.md": 4, "docs/limits.md": 2, "docs/rules.md": 4}
+
+
+@pytest.mark.parametrize("name", WITH_SNIPPETS)
+def test_snippets(name, output):
+    names = {"__name__": "snippet"}
+    for number, snippet in enumerate(WITH_SNIPPETS[name], start=1):
+        exec(compile(snippet, f"{name}, snippet {number}", "exec"), names)
+    printed = output.readouterr().out
+    assert "verified" in printed or name != "README.md"
+
+
+def test_the_error_that_the_rules_show_is_the_one_that_is_raised(output):
+    document = "docs/rules.md"
+    names = {"__name__": "snippet"}
+    for snippet in WITH_SNIPPETS[document][:2]:
+        exec(compile(snippet, document, "exec"), names)
+    (shown,) = re.findall(
+        r"```\n(operation .*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL
+    )
+    assert output.readouterr().out.strip() == shown.strip()
+
+
+def test_the_table_of_calls_is_that_of_the_library():
+    table = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", DOCUMENTS[0].read_text("utf-8"), re.M))
+    assert table == {
+        name: arguments(getattr(net2net, name))
+        for name in net2net.__all__
+        if inspect.isfunction(getattr(net2net, name))
+    }
+
+
+def arguments(function):
+    names = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in names:
+            names.append("*")
+        names.append(f"*{name}" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else name)
+    return ", ".join(names)
+
+
+@pytest.mark.parametrize("line", sorted(COMMANDS))
+def test_commands_are_understood(line):
+    command, (name, *words) = cli.main, shlex.split(line)
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(click.Context(command), words)
+    command.make_context(name, words)
+
+
+def test_every_command_is_in_the_readme():
+    def paths(command, path):
+        if not isinstance(command, click.Group):
+            return [path]
+        parts = command.commands.items()
+        return [found for name, part in parts for found in paths(part, f"{path} {name}")]
+
+    text = DOCUMENTS[0].read_text("utf-8")
+    assert [path for path in paths(cli.main, "net2net-lab") if path not in text] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text("utf-8"))
+    assert document.name != "README.md" or links
+    for path, _, section in (link.partition("#") for link in links):
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not section or section in sections(target.read_text("utf-8"))
+
+
+def sections(text):
+    """What links call them: words of the heading, joined by hyphens."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

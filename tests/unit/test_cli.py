@@ -1,0 +1,67 @@
+"""The library's command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch import nn
+
+import net2net
+from net2net import Plan, cli
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, arguments)
+
+
+def test_a_plan_is_shown(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    path = tmp_path / "plan.json"
+    net2net.widen(model, {"0": 7}, torch.randn(2, 3)).plan.save(path)
+    result = run("plan", "show", str(path))
+    assert result.exit_code == 0
+    assert result.output == f"{Plan.load(path)}\n"
+    assert "4 → 7" in result.output
+
+
+def test_what_is_no_plan_ends_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("{}")
+    result = run("plan", "show", str(path))
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: this is not a plan")
+    assert "Traceback" not in result.output
+    missing = run("plan", "show", str(tmp_path / "none.json"))
+    assert missing.exit_code == 2
+    assert "does not exist" in missing.output
+
+
+@pytest.mark.parametrize(
+    "line", ["demo", "demo --seeds 1", "reproduce wider --data digits", "zoo --render-only"]
+)
+def test_what_went_to_the_lab_says_so(line: str) -> None:
+    result = run(*line.split())
+    name = line.split()[0]
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: 'net2net {name}' is 'net2net-lab {name}' now, in a distribution of its own "
+        "(from a copy of the repository: pip install ./lab).\n"
+    )
+
+
+def test_version_and_help() -> None:
+    assert run("--version").output.endswith(f", version {net2net.__version__}\n")
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "\n  plan " in result.output
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "net2net", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout == f"python -m net2net, version {net2net.__version__}\n"
