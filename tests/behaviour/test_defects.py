@@ -86,7 +86,7 @@ def test_danielslater_noise_reaches_one_copy_only() -> None:
 def test_danielslater_no_unit_is_split_nine_ways_by_chance() -> None:
     for seed in range(20):
         growth = widen(mlp(4), {"0": 12}, noise(4, 6), seed=seed)
-        (g,) = (growth.plan.maps[n] for d, _, n in growth.plan.tensors["0.weight"].axes)
+        (g,) = (axis.index.tolist() for axis in growth.plan.recipes["0.weight"].axes)
         assert Counter(g) == {0: 3, 1: 3, 2: 3, 3: 3}
 
 

@@ -623,7 +623,7 @@ def test_a_forward_with_side_effects() -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_failure_half_way_through_applying(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from net2net.plan.plan import grow_tensor as whole
+    from net2net.recipe.run import grown as whole
 
     calls = []
 
@@ -633,7 +633,7 @@ def test_a_failure_half_way_through_applying(after: int, monkeypatch: pytest.Mon
             raise MemoryError("no more")
         return whole(*args, **kwargs)
 
-    monkeypatch.setattr("net2net.plan.plan.grow_tensor", fails)
+    monkeypatch.setattr("net2net.recipe.run.grown", fails)
     teacher = image_model()
     with untouched(teacher), pytest.raises(MemoryError):
         net2net.widen(teacher, 2.0, noise(2, 3, 8, 8))
@@ -642,7 +642,13 @@ def test_a_failure_half_way_through_applying(after: int, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "stage",
-    ["plan.plan.grow_tensor", "growth.match", "growth.infer", "growth.verify", "growth.flops"],
+    [
+        "recipe.run.grown",
+        "widen.student.match",
+        "widen.student.infer",
+        "finish.verify",
+        "widen.widen.flops",
+    ],
 )
 def test_a_failure_at_any_stage(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: Any, **kwargs: Any) -> Any:

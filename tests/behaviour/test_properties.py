@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import DepthError, GraphMismatchError, NotGrowableError, WidthError
+from net2net.infer.units import Role
 from tests.helpers import EXACT, assert_exact, deepen, noise, randomise, tensors, widen
 
 SIDE = 6
@@ -217,11 +218,7 @@ def entangled(model: nn.Module) -> bool:
 
 def predicted(growth: net2net.Growth) -> dict[str, list[int]]:
     """Shape of every tensor of the student, from the plan alone."""
-    found = {name: list(shape) for name, shape in growth.plan.teacher.items()}
-    for name, step in growth.plan.tensors.items():
-        for dim, _, number in step.axes:
-            found[name][dim] = len(growth.plan.maps[number])
-    return found
+    return {name: list(shape) for name, shape in growth.plan.student.shapes.items()}
 
 
 @given(graphs(), st.sampled_from([1.25, 1.5, 2.0, 3.0]), st.booleans(), st.integers(0, 9))
@@ -324,17 +321,16 @@ def test_training_mode_and_gradients(teacher: nn.Module, factor: float) -> None:
         if parameter.grad is None:
             assert old[name].grad is None
             continue
-        axes = growth.plan.tensors[name].axes if name in growth.plan.tensors else ()
         summed = parameter.grad
-        for dim, role, number in axes:
-            index = torch.tensor(growth.plan.maps[number])
+        for axis in growth.plan.recipes[name].axes:
+            dim, role, index = axis.dim, axis.role, torch.from_numpy(axis.index)
             kept = index >= 0  # the rest copies nothing, and nobody reads it
             index, summed = index[kept], summed.index_select(dim, kept.nonzero().flatten())
             size = old[name].shape[dim]
-            shape = [size if axis == dim else n for axis, n in enumerate(summed.shape)]
-            if role == "share":  # every copy of a column sees the teacher's gradient
+            shape = [size if at == dim else n for at, n in enumerate(summed.shape)]
+            if role == Role.CONSUMES:  # every copy of a column sees the teacher's gradient
                 counts = torch.bincount(index, minlength=size)
-                view = [-1 if axis == dim else 1 for axis in range(summed.ndim)]
+                view = [-1 if at == dim else 1 for at in range(summed.ndim)]
                 summed = torch.zeros(shape, dtype=summed.dtype).index_add(dim, index, summed)
                 summed = summed / counts.view(view)
             else:  # the copies of a row share it

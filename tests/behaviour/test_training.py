@@ -127,8 +127,8 @@ def test_training_mode_is_exact(case: Case) -> None:
 
 def expected(growth: Growth, name: str, old: Tensor) -> Tensor:
     """Copies of the teacher's values, as the plan's maps say."""
-    for dim, _, number in growth.plan.tensors[name].axes if name in growth.plan.tensors else ():
-        old = old.index_select(dim, torch.tensor(growth.plan.maps[number]))
+    for axis in growth.plan.recipes[name].axes:
+        old = old.index_select(axis.dim, torch.from_numpy(axis.index))
     return old
 
 
@@ -142,11 +142,11 @@ def loss_of(model: nn.Module, inputs: Any) -> Tensor:
 def gradient(growth: Growth, name: str, old: Tensor) -> Tensor:
     """The teacher's gradient times the share of the unit that each row makes: of a unit with k
     copies, every copy's consumers take a k-th part, so a k-th part of the gradient flows back."""
-    for dim, role, number in growth.plan.tensors[name].axes if name in growth.plan.tensors else ():
-        index = torch.tensor(growth.plan.maps[number])
-        old = old.index_select(dim, index)
-        if role != Role.CONSUMES:
-            shape = [-1 if axis == dim else 1 for axis in range(old.ndim)]
+    for axis in growth.plan.recipes[name].axes:
+        index = torch.from_numpy(axis.index)
+        old = old.index_select(axis.dim, index)
+        if axis.role != Role.CONSUMES:
+            shape = [-1 if dim == axis.dim else 1 for dim in range(old.ndim)]
             old = old / torch.bincount(index)[index].view(shape)
     return old
 
@@ -168,7 +168,7 @@ def test_gradients_of_copies_are_the_teachers_times_their_shares(
         largest = float(old[name].abs().max())
         worst = float((parameter.grad - wanted).abs().max())
         assert worst <= EXACT * max(largest, 1e-2), f"{name}: {worst} of {largest}"
-        shared += name in growth.plan.tensors
+        shared += bool(growth.plan.recipes[name].axes)
     assert shared >= 3
 
 
@@ -176,7 +176,7 @@ def test_the_shares_of_one_unit_add_up_to_the_teachers_gradient() -> None:
     """By hand, once: 2 units, 3 in the student, so unit g(2) has two copies."""
     teacher = randomise(nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)))
     growth = widen(teacher, {"0": 3}, noise(4, 3))
-    twice = growth.plan.maps[growth.plan.tensors["0.weight"].axes[0][2]][2]
+    twice = growth.plan.recipes["0.weight"].axes[0].index[2]
     for model in (teacher, growth.model):
         model(noise(4, 3)).sum().backward()
     old, new = teacher[0].weight.grad, growth.model[0].weight.grad
@@ -229,7 +229,7 @@ def test_grown_networks_train(name: str) -> None:
 
 def copies(growth: Growth, tensor: str) -> list[tuple[int, int]]:
     """Pairs (first, later) of rows that copy one unit."""
-    index = growth.plan.maps[growth.plan.tensors[tensor].axes[0][2]]
+    index = growth.plan.recipes[tensor].axes[0].index.tolist()
     return [(source, later) for later, source in enumerate(index) if later != source]
 
 
@@ -282,7 +282,9 @@ def test_noise_leaves_first_copies_alone_and_changes_every_other_differently() -
     x = noise(2, 3, 5, 5)
     plain = widen(teacher, {"0": 40, "2": 9}, x)
     noisy = widen(teacher, {"0": 40, "2": 9}, x, noise=0.1, exact=False)
-    assert plain.plan.maps == noisy.plan.maps
+    for name, one in plain.plan.recipes.items():
+        for axis, other in zip(one.axes, noisy.plan.recipes[name].axes, strict=True):
+            assert axis.index.tolist() == other.index.tolist()
     for name, n in (("0.weight", 8), ("2.weight", 6)):
         old, new = tensors(plain.model)[name], tensors(noisy.model)[name]
         assert torch.equal(new[:n], old[:n])

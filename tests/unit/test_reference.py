@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 import net2net
 from net2net import Growth, reference
-from net2net.apply.apply import FRESH, generator
 from net2net.maps.methods import random_pad, replicate
+from net2net.recipe.axis_map import NEW
+from net2net.recipe.draw import generator
 from tests.helpers import noise, randomise, tensors, widen
 
 
@@ -25,8 +26,8 @@ def array(tensor: Tensor) -> NDArray[np.float64]:
 
 def map_of(growth: Growth, tensor: str, dim: int) -> list[int]:
     """The map that the plan used on one axis."""
-    (number,) = [number for at, _, number in growth.plan.tensors[tensor].axes if at == dim]
-    return growth.plan.maps[number]
+    (index,) = [axis.index for axis in growth.plan.recipes[tensor].axes if axis.dim == dim]
+    return index.tolist()
 
 
 # -- the equations keep the function, by themselves ------------------------------------------------
@@ -231,7 +232,7 @@ def test_growth_is_balanced_unless_asked_otherwise() -> None:
 def test_random_pad_copies_nothing(size: tuple[int, int, int]) -> None:
     n, extra, seed = size
     g = random_pad(n, n + extra, generator(seed, "layer"), True)
-    assert g.tolist() == [*range(n), *[FRESH] * extra]
+    assert g.tolist() == [*range(n), *[NEW] * extra]
 
 
 # -- seeds -----------------------------------------------------------------------------------------

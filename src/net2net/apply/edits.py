@@ -41,7 +41,8 @@ def from_data(data: dict[str, Any]) -> Edit:
             "value": value,
         }:
             return SetAttribute(path, name, value)
-        case {"edit": "insert", **fields}:
+        case {"edit": "insert", "at": str(), "layers": dict(), "new": dict(), **rest}:
+            fields = {key: data[key] for key in ("at", "layers", "new")} | rest
             kind = fields["activation"]
             fields["activation"] = kind if isinstance(kind, str) else (str(kind[0]), dict(kind[1]))
             mean, variance = (tuple(map(float, fields[key])) for key in ("mean", "variance"))

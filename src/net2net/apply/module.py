@@ -33,10 +33,16 @@ def grown_module(
             base = edit.of(base)
     tensors = {name: make(name) for name in names}
     ours = {name: renamed(edits, name) for name, _ in named_tensors(base)}
-    result = with_tensors(base, {name: tensors.pop(new) for name, new in ours.items()})
+    kept = {name: tensors.pop(new) for name, new in ours.items() if new in tensors}
+    result = with_tensors(base, kept)
     for edit in edits:
         if isinstance(edit, Insertion):
             _insert(result, base, edit)
+    if odd := {name for name, _ in named_tensors(result)} ^ set(names):
+        raise PlanError(
+            f"'{min(odd)}' is made by the plan or by its edits of structure, and not by both. "
+            "The plan is damaged: make it again."
+        )
     put_tensors(result, tensors)
     set_attributes(result, [edit for edit in edits if isinstance(edit, SetAttribute)])
     return result

@@ -128,7 +128,7 @@ class Plan:
         if isinstance(teacher, nn.Module):
             return self._module(teacher, student)
         if isinstance(teacher, Mapping) and all(isinstance(t, Tensor) for t in teacher.values()):
-            return grown_state(self.student, self._state(teacher, student))
+            return grown_state(self.student, self.reader(teacher, student=student))
         raise PlanError(
             f"a plan does not apply to a {type(teacher).__name__}. Give a copy of the teacher (a "
             "torch.nn.Module), or its state dict."
@@ -178,16 +178,26 @@ class Plan:
         """Read from format 1, which does not say what tensors inserted layers have."""
         return bool(self.edits) and not self.recipes
 
-    def _state(self, state: Mapping[str, Tensor], student: nn.Module | None) -> Read:
+    def reader(self, teacher: Mapping[str, Tensor], *, student: nn.Module | None = None) -> Read:
+        """The student's tensors one by one: a function from a name, and None or numbers of rows, to
+        the whole tensor or those rows of it, with the same bits.
+
+        Args:
+            teacher: the teacher's state dict.
+            student: as for ``apply``.
+
+        Raises:
+            PlanError: it is not of the shapes that the plan was made for.
+        """
         if self._open:
             raise PlanError(
                 "a plan of format 1 that inserts layers does not say what tensors they have. "
                 "Apply it to the model, or make it again."
             )
         if self.previous is not None:
-            read, like = self.previous._state(state, student), self._like(state)
+            read, like = self.previous.reader(teacher, student=student), self._like(teacher)
         else:
-            found = checked_state(state, self.teacher, "teacher", OF_ANOTHER)
+            found = checked_state(teacher, self.teacher, "teacher", OF_ANOTHER)
             read, like = reader(found), self._like(found)
         return self._executor(read, like, student).make
 
@@ -249,7 +259,8 @@ class Plan:
                     f"the plan's format is {known!r:.80}, and this version reads {FORMAT!r} and "
                     f"{format_1.FORMAT!r}. Make the plan again with this version."
                 )
-            if data.pop("sha256", None) != _digest(data) and checked:
+            signature = data.pop("sha256") if checked else data.pop("sha256", None)
+            if signature != _digest(data) and checked:
                 raise PlanError(
                     "the plan's checksum is not its own: it is damaged, or was edited by hand. "
                     "Make it again, or sign what you edited: "

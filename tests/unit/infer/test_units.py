@@ -35,7 +35,7 @@ def test_units_combined_with_different_ones_get_different_names(
     units = Units()
     units.new("weight", 0, 4)
     labels = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
-    renamed = units.renamed(*labels).tolist()
+    renamed = units.derived(*labels).tolist()
     for row, one in zip(rows, renamed, strict=True):
         assert (one == NO_UNIT) == (row[0] == NO_UNIT)
         for other, two in zip(rows, renamed, strict=True):
