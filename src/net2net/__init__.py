@@ -2,22 +2,59 @@
 
 from net2net.analysis import spaces
 from net2net.deepen.deepen import deepen
-from net2net.errors import Net2NetError
+from net2net.errors import (
+    DepthError,
+    GraphMismatchError,
+    InputError,
+    Net2NetError,
+    NotGrowableError,
+    PlanError,
+    TransferError,
+    UnknownMethodError,
+    UnknownModuleError,
+    UnknownOperationError,
+    UnsupportedModelError,
+    VerificationError,
+    WidthError,
+)
 from net2net.growth import Growth
+from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
+from net2net.infer.spaces import Space, Spaces
+from net2net.infer.values import Value
 from net2net.plan.plan import Plan
+from net2net.report import Report
 from net2net.transfer.transfer import transfer
 from net2net.verify import Parity, verify
+from net2net.widen.estimate import estimate
 from net2net.widen.widen import widen
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DepthError",
+    "GraphMismatchError",
     "Growth",
+    "InputError",
     "Net2NetError",
+    "NotGrowableError",
+    "OpSite",
     "Parity",
     "Plan",
+    "PlanError",
+    "Report",
+    "Space",
+    "Spaces",
+    "TransferError",
+    "UnknownMethodError",
+    "UnknownModuleError",
+    "UnknownOperationError",
+    "UnsupportedModelError",
+    "Value",
+    "VerificationError",
+    "WidthError",
     "deepen",
+    "estimate",
     "rule",
     "spaces",
     "transfer",

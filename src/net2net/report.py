@@ -12,12 +12,14 @@ from net2net.verify import Parity
 
 @dataclass(frozen=True)
 class Row:
-    """One space, or one place for new layers: sizes before and after, and what is to be said."""
+    """One space, or one place for new layers: sizes before and after, and what is to be said.
+    ``admissible``: the nearest sizes that could be had instead, as far as is known."""
 
     name: str
     old: int
     new: int
     note: str = ""
+    admissible: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -32,6 +32,7 @@ from net2net.plan import document, format_1
 from net2net.plan.deepening import deepening
 from net2net.recipe.recipe import Recipe
 from net2net.recipe.run import Executor, Read, reader
+from net2net.tables import html_table
 from net2net.trace.meta_copy import copied, named_tensors
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -319,6 +320,14 @@ class Plan:
         """Elements of all tensors in the student, buffers included."""
         return sum(spec.count for spec in self.student.tensors.values())
 
+    def elements(self, names: Collection[str]) -> tuple[int, int]:
+        """Elements of these tensors, before and after."""
+        old, new = (
+            sum(spec.count for name, spec in one.tensors.items() if name in names)
+            for one in (self.first.teacher, self.student)
+        )
+        return old, new
+
     def summary(self) -> Summary:
         """Sizes before and after; of growths in a row, before the first."""
         old, new = self.first.teacher.tensors, self.student.tensors
@@ -350,6 +359,10 @@ class Plan:
         if one.fill is not None:
             done.append(f"filled: {type(one.fill).__name__.lower()}")
         return ", ".join(done) or ("kept" if one.kept else "copied")
+
+    def _repr_html_(self) -> str:
+        title = f"{self.kind} by {self.method}, seed {self.seed}"
+        return html_table([("tensor", "from", "how"), *self.rows()], title=title)
 
     def __str__(self) -> str:
         found = self.rows()

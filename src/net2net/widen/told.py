@@ -60,7 +60,15 @@ def _row(one: SpaceGrowth) -> Row:
     if others and one.space.ties:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         found.append(f"with {shown}, tied by {' and '.join(_joins(one.space)[:2])}")
-    return Row(one.space.name, one.space.size, one.new, "; ".join(found))
+    return Row(one.space.name, one.space.size, one.new, "; ".join(found), admissible(one))
+
+
+def admissible(one: SpaceGrowth) -> tuple[int, ...]:
+    """The sizes around the new one; where code cuts channels by position, only a trial shows."""
+    if one.space.split_by_position:
+        return ()
+    around = (one.new - one.space.step, one.new + one.space.step)
+    return tuple(size for size in around if size >= one.space.size)
 
 
 def _joins(space: Space) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from net2net.plan.widths import Widths
 from net2net.report import Report
 from net2net.stages import stage
 from net2net.trace.flops import flops
+from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, check_model
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
@@ -74,7 +75,7 @@ def widen(
     request = Request(widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow")
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
-    plan = _plan(model, wider, request, export)
+    plan = plan_of(model, wider, request, export)
     with stage("made the student"):
         student = plan.apply(model)
     parity = None
@@ -113,9 +114,15 @@ def prepared(
         return find_student(graph, inputs, request), export, notes
 
 
-def _plan(model: nn.Module, wider: Wider, request: Request, export: Export | None) -> Plan:
+def plan_of(
+    model: nn.Module, wider: Wider, request: Request, export: Export | None, *,
+    measured: bool = True,
+) -> Plan:  # fmt: skip
+    """The plan of a student. ``measured``: deviations and means that it needs are the teacher's;
+    without, they are measured when it is applied."""
+    source = model if measured else meta_copy(model)
     with stage("planned"):
-        known, recipes = widening(model, wider.maps, wider.teacher.units.norms, request.noise)
+        known, recipes = widening(source, wider.maps, wider.teacher.units.norms, request.noise)
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
         "widen", request.method, request.seed, fingerprint(model), known, recipes,

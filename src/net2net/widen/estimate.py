@@ -1,0 +1,57 @@
+"""estimate: the report of a widening that is not carried out."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from net2net.plan.widths import Widths
+from net2net.report import Report
+from net2net.trace.flops import flops
+from net2net.trace.trace import Inputs, check_model
+from net2net.widen import told
+from net2net.widen.request import Request, check_request
+from net2net.widen.widen import plan_of, prepared
+
+
+def estimate(
+    model: nn.Module,
+    widths: Widths,
+    inputs: Inputs,
+    *,
+    method: str = "replicate",
+    on_unknown: str = "raise",
+    outputs: str = "keep",
+) -> Report:
+    """What ``widen`` would make: parameters, bytes, FLOPs and widths, without making it.
+
+    No weight is read or copied, so the model may be on the ``meta`` device.
+
+    Args:
+        model: the teacher; never changed.
+        widths: as for ``widen``; also ``inputs``, ``method``, ``on_unknown`` and ``outputs``.
+
+    Returns:
+        A report without a measured difference. ``Row.admissible``: the nearest sizes that could be
+        had instead.
+
+    Raises:
+        As ``widen``, but for ``VerificationError``.
+    """
+    check_model(model)
+    request = Request(widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow")
+    check_request(request, outputs)
+    wider, export, notes = prepared(model, inputs, request)
+    plan = plan_of(model, wider, request, export, measured=False)
+    names = [name for name, _ in model.named_parameters()]
+    return Report(
+        action=f"would widen {type(model).__name__} by {method}",
+        asked=str(request),
+        rows=told.rows(wider),
+        stayed=told.stayed(wider, request),
+        parameters=plan.elements(names),
+        bytes=plan.summary().bytes,
+        flops=(flops(wider.teacher.traces[0]), flops(wider.student.traces[0])),
+        parity=None,
+        warnings=told.warnings(wider, request),
+        notes=notes + told.notes(wider, request),
+    )
