@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from net2net.apply.apply import with_tensors
+from net2net.apply.module import with_tensors
 from net2net.errors import InputError
 from net2net.hf.layouts import LAYOUTS, Ask, image_size
 from net2net.hf.parts import sub_configs
