@@ -12,10 +12,17 @@ import pytest
 import torchvision
 
 import net2net
-from net2net_lab import cli
+from net2net import cli
+from net2net_lab import cli as lab_cli
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "lab" / "README.md",
+    ROOT / "benchmarks" / "README.md",
+]
+PROGRAMS = {"net2net": cli.main, "net2net-lab": lab_cli.main}
 SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
 WITH_SNIPPETS = {
     document.relative_to(ROOT).as_posix(): found
@@ -28,7 +35,7 @@ COMMANDS = {
     for document in DOCUMENTS
     for block in re.findall(r"```sh\n(.*?)```", document.read_text("utf-8"), re.DOTALL)
     for line in block.splitlines()
-    if line.startswith(("net2net ", "net2net-lab "))
+    if line.partition(" ")[0] in PROGRAMS
 }
 
 
@@ -85,8 +92,11 @@ def arguments(function):
 
 
 @pytest.mark.parametrize("line", sorted(COMMANDS))
-def test_commands_are_understood(line):
-    command, (name, *words) = cli.main, shlex.split(line)
+def test_commands_are_understood(line, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.json").touch()  # as a snippet before writes it
+    name, *words = shlex.split(line)
+    command = PROGRAMS[name]
     while isinstance(command, click.Group):
         name, command, words = command.resolve_command(click.Context(command), words)
     command.make_context(name, words)
@@ -100,10 +110,11 @@ def test_every_command_is_in_the_readme():
         return [found for name, part in parts for found in paths(part, f"{path} {name}")]
 
     text = DOCUMENTS[0].read_text("utf-8")
-    assert [path for path in paths(cli.main, "net2net-lab") if path not in text] == []
+    known = [path for name, program in PROGRAMS.items() for path in paths(program, name)]
+    assert [path for path in known if path not in text] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text("utf-8"))
     assert document.name != "README.md" or links

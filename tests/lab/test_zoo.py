@@ -482,4 +482,4 @@ def test_what_cannot_be_done_is_one_sentence(
 def test_what_cannot_be_built_is_no_failure_to_grow() -> None:
     assert Measurement().fail("build", "x").status == "not run"
     assert Measurement().fail("limit", " a\n b").verdict == "failed, limit: a b"
-    assert issubclass(NotBuiltError, cli.Net2NetError)
+    assert issubclass(NotBuiltError, net2net.Net2NetError)

@@ -11,7 +11,6 @@ from net2net_lab.zoo.families import family
 from net2net_lab.zoo.measure import measure
 from net2net_lab.zoo.subject import NotBuiltError, Readout, Subject, first_output
 from net2net_lab.zoo.transformers_configs import tiny
-from net2net_lab.zoo.transformers_inputs import runnable
 from net2net_lab.zoo.transformers_sizes import SPECIAL_TOKENS
 from tests.helpers import Written
 
@@ -61,39 +60,6 @@ def test_text_has_as_many_places_as_there_are_features(name: str, token: str, pl
     assert {"pixel_values", "input_features"} & inputs.keys()
     word = SPECIAL_TOKENS[token]
     assert (inputs["input_ids"] == word).sum(1).tolist() == 2 * [places]
-
-
-class Body(nn.Module):
-    """Runs on what ``wants`` says, and tells under which names it got something."""
-
-    main_input_name = "input_values"
-
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, input_values: Tensor) -> dict[str, Tensor]:
-        if input_values.shape != self.shape:
-            raise ValueError("not this layout")
-        return {"values": input_values}
-
-
-def test_the_first_layout_that_runs_is_taken() -> None:
-    body = Body(2, 1, 3840)
-    inputs, output, note = runnable(body, transformers.PretrainedConfig(), "")
-    assert inputs["input_values"].shape == output["values"].shape == (2, 1, 3840)
-    assert note == ""
-    with pytest.raises(NotBuiltError, match="it does not run on input_values: ValueError: not"):
-        runnable(Body(7), transformers.PretrainedConfig(), "")
-
-
-def test_an_argument_that_is_not_known_is_named() -> None:
-    class Strange(Body):
-        def forward(self, session: object) -> dict[str, Tensor]:  # type: ignore[override]
-            raise AssertionError
-
-    with pytest.raises(NotBuiltError, match="it wants 'session', which is not made here"):
-        runnable(Strange(), transformers.PretrainedConfig(), "")
 
 
 def test_nested_outputs_are_read() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from net2net.hf.examples import find_example
 from net2net_lab.zoo.subject import Entry, Readout, Subject, first_output
 from net2net_lab.zoo.transformers_configs import tiny
-from net2net_lab.zoo.transformers_inputs import runnable
+from net2net_lab.zoo.transformers_overrides import INPUTS
 
 LIBRARIES = ("transformers",)
 
@@ -31,15 +32,16 @@ def build(name: str) -> Subject:
     config = tiny(CONFIG_MAPPING[name], name)
     config.architectures = []  # of several classes for a type, the first
     model = AutoModel.from_config(config).eval()  # type: ignore[no-untyped-call]
-    inputs, output, note = runnable(model, config, name)
+    example = find_example(model, INPUTS.get(name))
+    inputs, output = example.inputs, example.output
     key, tensor = next(
         ((key, output[key]) for key in FEATURES if isinstance(output, dict) and key in output),
         None,
     ) or first_output(output)
     if isinstance(key, str) and any(word in key for word in PREDICTIONS):
-        return Subject(Readout(model, [(key, -1, 0)]), inputs, note)
+        return Subject(Readout(model, [(key, -1, 0)]), inputs, example.note)
     axis = _features(tuple(tensor.shape), of_pictures=any("pixel" in name for name in inputs))
-    return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, note)
+    return Subject(Readout(model, [(key, axis, tensor.shape[axis])]), inputs, example.note)
 
 
 def _features(shape: tuple[int, ...], of_pictures: bool) -> int:
