@@ -107,8 +107,11 @@ def test_every_stage_is_logged_with_its_time(caplog: pytest.LogCaptureFixture) -
         assert any(word in line for line in stages), (word, stages)
 
 
-@pytest.mark.parametrize("options", [{"noise": None}, {"noise": "loud"}, {"noise": -1.0},
-                                     {"noise": float("nan")}, {"seed": "x"}, {"seed": 1.5}])  # fmt: skip
+NO_NUMBERS = ({"noise": x} for x in (None, "loud", -1.0, float("nan")))
+NO_SEEDS = ({"seed": x} for x in ("x", 1.5, None))
+
+
+@pytest.mark.parametrize("options", [*NO_NUMBERS, *NO_SEEDS], ids=str)
 def test_options_that_are_none(options: dict[str, object]) -> None:
     with pytest.raises(WidthError, match=next(iter(options))):
         net2net.widen(mlp(), 2.0, noise(5, 3), **options)  # type: ignore[arg-type]
