@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import net2net
 from net2net import Growth, reference
-from net2net.maps.methods import random_pad, replicate
+from net2net.maps.copy import replicate
+from net2net.maps.random import random_pad
 from net2net.recipe.axis_map import NEW
 from net2net.recipe.draw import generator
 from tests.helpers import noise, randomise, tensors, widen

@@ -1,1 +1,2 @@
-"""Kinds of new units, one small file each."""
+"""Kinds of new units, one small file each (``copy.py``, ``random.py``), and the methods that users
+name (``methods.py``)."""

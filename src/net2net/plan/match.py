@@ -62,7 +62,7 @@ def _match_units(
     strict: bool,
 ) -> NDArray[np.int64]:
     """For every student component, the teacher's component that it is made from."""
-    grow = method_named(method)
+    grow = method_named(method).index
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
     seen: dict[str, int] = {}
     for key, group in student.groups.items():

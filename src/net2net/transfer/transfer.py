@@ -15,7 +15,7 @@ from net2net.finish import count_parameters, never_separate
 from net2net.growth import Growth
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis, Role
-from net2net.maps.methods import PRESERVING, method_named
+from net2net.maps.methods import method_named
 from net2net.plan.match import match
 from net2net.plan.plan import Plan
 from net2net.plan.rescale import rescaled
@@ -73,7 +73,7 @@ def transfer(
     """
     check_model(teacher)
     check_model(student)
-    method_named(method)
+    must_match = exact and method_named(method).exact
     with stage("traced and inferred both"):
         pair = paired(teacher, student, inputs, depth, exact=exact)
     with stage("matched their units"):
@@ -84,7 +84,6 @@ def transfer(
     )
     with stage("made the student"):
         result = plan.apply(teacher, student=student)
-    must_match = exact and method in PRESERVING
     parity = None
     if verify:
         with stage("verified"):

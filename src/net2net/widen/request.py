@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from net2net.analysis import check_choice
 from net2net.errors import WidthError
-from net2net.maps.methods import PRESERVING, method_named
+from net2net.maps.methods import method_named
 from net2net.plan.widths import Widths
 
 
@@ -28,7 +28,7 @@ class Request:
     @property
     def exact(self) -> bool:
         """Whether the student is to compute what the teacher does."""
-        return self.method in PRESERVING and self.noise == 0
+        return method_named(self.method).exact and self.noise == 0
 
     def __str__(self) -> str:
         if not isinstance(self.widths, Mapping):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from net2net.finish import never_separate
 from net2net.infer.spaces import Space
-from net2net.maps.methods import PRESERVING
+from net2net.maps.methods import METHODS
 from net2net.plan.widths import ALL, SpaceGrowth
 from net2net.report import Row
 from net2net.widen.request import Request
@@ -34,7 +34,7 @@ def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
 def notes(wider: Wider, request: Request) -> tuple[str, ...]:
     """Whether the function is kept, and parameters that nothing reads."""
     found = []
-    if request.method not in PRESERVING:
+    if not METHODS[request.method].exact:
         found.append(f"{request.method} does not preserve the function; new units are random")
     elif not request.exact:
         found.append(
