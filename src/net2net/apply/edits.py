@@ -14,12 +14,13 @@ from net2net.identity.insertion import Insertion
 Edit = SetAttribute | Insertion | Export
 
 
-def renamed(edits: Iterable[Edit], name: str) -> str:
-    """The student's name of a tensor, by its name before the edits."""
+def renamed(edits: Iterable[Edit], names: Iterable[str]) -> dict[str, str]:
+    """The student's names of tensors, by their names before the edits."""
+    found = {name: name for name in names}
     for edit in edits:
         if isinstance(edit, Insertion):
-            name = edit.renamed(name)
-    return name
+            found = {name: edit.renamed(now) for name, now in found.items()}
+    return found
 
 
 def to_data(edit: Edit) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def grown_module(
         if isinstance(edit, Export):
             base = edit.of(base)
     tensors = {name: make(name) for name in names}
-    ours = {name: renamed(edits, name) for name, _ in named_tensors(base)}
+    ours = renamed(edits, [name for name, _ in named_tensors(base)])
     kept = {name: tensors.pop(new) for name, new in ours.items() if new in tensors}
     result = with_tensors(base, kept)
     for edit in edits:

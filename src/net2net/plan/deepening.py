@@ -23,7 +23,8 @@ def deepening(
         PlanError: the insertions do not fit the teacher.
     """
     student = meta_copy(teacher)
-    made = {renamed(insertions, name): Recipe(name) for name, _ in named_tensors(teacher)}
+    names = renamed(insertions, [name for name, _ in named_tensors(teacher)])
+    made = {now: Recipe(name) for name, now in names.items()}
     for number, one in enumerate(insertions):
         try:
             insert(student, teacher, one)
@@ -33,8 +34,8 @@ def deepening(
                 f"the plan's layers do not fit after '{one.at}': {error}. "
                 "The plan is damaged: make it again."
             ) from error
+        later = renamed(insertions[number + 1 :], [name for name, _, _ in new])
         for name, like, fill in new:
-            later = renamed(insertions[number + 1 :], name)
-            made[later] = Recipe(like if fill is None else None, fill=fill)
+            made[later[name]] = Recipe(like if fill is None else None, fill=fill)
     known = fingerprint(student)
     return known, {name: made[name] for name in known.tensors}
