@@ -65,8 +65,8 @@ class OpTraits:
             ``sum``, ``expand``; not ``cat`` (zeros and ones), not what draws at random.
         constant_axes: axes along which all positions are the same (an expanded one) stay so, and
             its rule can tell which these are: ``permute``, ``slice``.
-        factory: the output holds one value everywhere, and of an operand it takes no more than the
-            shape and the type: ``zeros``, ``full_like``.
+        factory: the output holds one value everywhere, so that it fits any width, and of an operand
+            it takes no more than the shape and the type: ``zeros``, ``full_like``.
         normalises: subtracts a mean or divides by a deviation, and then scales and shifts each
             feature by ``weight`` and ``bias``: ``layer_norm``.
         hands_on: it is a layer that hands units on from one weight to the next, so that it is no
@@ -219,12 +219,16 @@ _row("_fft_c2c _fft_r2c _fft_c2r fft_fft fft_ifft fft_rfft fft_irfft fft_hfft ff
 
 # -- made from nothing ----------------------------------------------------------------------------
 
-_row("empty empty_like empty_strided full full_like new_empty new_full new_ones new_zeros ones"
-     " ones_like scalar_tensor zeros zeros_like", factory=True, constant=True)  # fmt: skip
+_row("empty empty_like empty_strided full full_like new_empty new_empty_strided new_full new_ones"
+     " new_zeros ones ones_like scalar_tensor zeros zeros_like",
+     factory=True, constant=True)  # fmt: skip
 
 # -- normalised -----------------------------------------------------------------------------------
 
-_row("batch_norm instance_norm group_norm layer_norm rms_norm", normalises=True, hands_on=True)
+_norm = partial(_row, normalises=True, hands_on=True)
+
+_norm("batch_norm")
+_norm("instance_norm group_norm layer_norm rms_norm", zero=FIRST)
 
 # -- sums of products -----------------------------------------------------------------------------
 

@@ -107,6 +107,7 @@ class Graph:
         """Tensor → position of the operation that made it."""
         self._writes: dict[int, list[tuple[int, int]]] = defaultdict(list)
         """Memory (by the tensor that is no view) → position and tensor of every write, in order."""
+        self._positions = {id(op): position for position, op in enumerate(trace.ops)}
         for position, op in enumerate(trace.ops):
             given = {ref.id for ref in op.inputs}
             made = {ref.id for ref in op.outputs}
@@ -132,6 +133,18 @@ class Graph:
         if key not in self._nodes:
             self._nodes[key] = self._made(tensor, position, writer)
         return self._nodes[key]
+
+    def position(self, op: Op) -> int:
+        """How many operations had run before it."""
+        return self._positions[id(op)]
+
+    def inputs(self, op: Op) -> list[Node]:
+        """What an operation reads, in the order of its arguments."""
+        return nodes(self.bound(list(op.args.values()), self.position(op)))
+
+    def outputs(self, op: Op) -> list[Node]:
+        """What an operation produces."""
+        return [self.node(ref.id, self.position(op) + 1) for ref in op.outputs]
 
     def bound(self, item: Any, end: int) -> Any:
         """An argument with nodes in place of tensors, as they were once ``end`` operations had
