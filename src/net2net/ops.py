@@ -161,10 +161,11 @@ _row("prelu", constant=True, zero=FIRST, hands_on=True, module=nn.PReLU)
 
 _map("abs nan_to_num zero", zero=FIRST, keeps_scale=True, idempotent=True)
 _map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True)
-_map("ceil floor frac hardshrink isinf isnan round sgn sign trunc", zero=FIRST, idempotent=True)
-_map("clamp clamp_max clamp_min isfinite", idempotent=True)
-_map("angle asin asinh atan atanh erf expm1 log1p sin sinh softshrink sqrt square tan", zero=FIRST)
-_map("acos acosh cos cosh erfc exp exp2 fill imag lgamma log log10 log2 logit reciprocal rsqrt"
+_map("ceil floor frac hardshrink round sgn sign trunc", zero=FIRST, idempotent=True)
+_map("clamp clamp_max clamp_min fill", idempotent=True)
+_map("angle asin asinh atan atanh erf expm1 isinf isnan log1p sin sinh softshrink sqrt square tan",
+     zero=FIRST)  # fmt: skip
+_map("acos acosh cos cosh erfc exp exp2 imag isfinite lgamma log log10 log2 logit reciprocal rsqrt"
      " sinc _conj")  # fmt: skip
 _map("bitwise_not logical_not", constant_axes=True)
 
@@ -202,7 +203,7 @@ _move("upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_neares
 _row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL)
 _row("max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"
      " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
-     moves=True, zero=FIRST)  # fmt: skip
+     moves=True, zero=FIRST, constant=True)  # fmt: skip
 _row("amax amin", moves=True, zero=FIRST, constant=True)
 _row("sum mean prod", zero=FIRST, constant=True)
 _row("max min", zero=ALL, constant=True)
