@@ -157,7 +157,9 @@ class Graph:
         """The last operation that changed what a tensor holds, and the tensor that it wrote to."""
         born = self._born.get(tensor, GIVEN)
         for position, written in reversed(self._writes.get(self._root(tensor), ())):
-            if born < position < end and not self._apart(tensor, written):
+            if position <= born:
+                break
+            if position < end and not self._apart(tensor, written):
                 return position, written
         return born, tensor
 
@@ -181,7 +183,9 @@ class Graph:
                 self._use(one, node.producer)
 
     def _root(self, tensor: int) -> int:
-        return [tensor, *bases(self.trace, tensor)][-1]
+        while tensor in self.trace.bases:
+            tensor = self.trace.bases[tensor]
+        return tensor
 
     def _apart(self, a: int, b: int) -> bool:
         """Whether two views of one memory cannot overlap: one operation cut it into both, or into
