@@ -12,7 +12,7 @@ from typing import Any
 
 from net2net.ops import Weight, Zero
 from net2net.trace.graph import Graph, Node, nodes
-from net2net.trace.trace import Call, Trace
+from net2net.trace.trace import Call
 
 Fill = float | str
 """What a tensor is overwritten with: one number, or ``"eye"``, the identity of its layer."""
@@ -23,17 +23,16 @@ Fills = dict[str, Fill]
 class TracedBlock:
     """One block of a traced model."""
 
-    def __init__(self, trace: Trace, path: str, *, lenient: bool = False) -> None:
+    def __init__(self, graph: Graph, path: str, *, lenient: bool = False) -> None:
         self.path = path
         self.lenient = lenient
         self.blocker = ""
         """Where on the way from input to output something stands that cannot be undone."""
-        self._graph = Graph(trace)
-        self._call = next((c for c in trace.calls if c.path == path), Call(path))
+        self._call = next((c for c in graph.trace.calls if c.path == path), Call(path))
         self.input = self.output = None
         if self._call.inputs and self._call.outputs:
-            self.input = self._graph.node(self._call.inputs[0], self._call.begin)
-            self.output = self._graph.node(self._call.outputs[0], self._call.end)
+            self.input = graph.node(self._call.inputs[0], self._call.begin)
+            self.output = graph.node(self._call.outputs[0], self._call.end)
         else:
             self.blocker = "it is not called with a tensor"
 

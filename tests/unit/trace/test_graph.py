@@ -10,7 +10,7 @@ from net2net.trace.graph import GIVEN, Graph, Node
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import trace
 
-from .helpers import Written, noise
+from ...helpers import Written, noise
 
 
 def graph(code: Callable[[Any, Tensor], Any]) -> Graph:
