@@ -4,9 +4,9 @@
 all of a user's own library (``mylib::relu``), has none of the traits: nothing is assumed of it.
 
 To add an operation, put its name (as in ``torch.ops.aten``) into the row of its family whose traits
-hold for it, or give it a row; ``tests/test_ops.py`` tries elementwise ones on numbers. What units
-its outputs have is another question, which its rule in ``infer/rules/`` answers; an elementwise
-operation has its rule by its row.
+hold for it, or give it a row; ``tests/unit/test_ops.py`` tries elementwise ones on numbers. What
+units its outputs have is another question, which its rule in ``infer/rules/`` answers; of an
+elementwise operation, the row is the rule as well.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _row(names: str, **given: Any) -> None:
 FIRST, ALL, ANY = Zero
 
 # -- elementwise, of one operand ------------------------------------------------------------------
-# In these rows: its value at 0, whether it keeps the scale, whether twice is once.
+# ``_map``: a function of every element; ``_copy``: one that leaves it as it is.
 
 _map = partial(_row, elementwise=True, constant=True)
 _copy = partial(_map, moves=True, keeps_scale=True, zero=FIRST, idempotent=True)
@@ -183,6 +183,7 @@ _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal 
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip
 
 # -- the elements of one operand, at other places -------------------------------------------------
+# The first row's rules tell which axes an operand was expanded along.
 
 _move = partial(_row, moves=True, keeps_scale=True, zero=FIRST, constant=True)
 

@@ -175,7 +175,7 @@ class Graph:
 
     def _use(self, node: Node, user: Op | None) -> None:
         """Note who reads a node; and if it is a view again, that this reads what is new."""
-        again = node.read_at > node.position >= 0 and not node.users and not node.returned
+        again = node.read_at > node.position and not node.users and not node.returned
         if user is not None and not any(op is user for op in node.users[-1:]):
             node.users.append(user)
         if again:
