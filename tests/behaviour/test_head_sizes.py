@@ -50,6 +50,14 @@ class ScaledQuery(Attention):
         return (query @ key.mT).softmax(-1) @ value
 
 
+class InPlace(Attention):
+    """The query rectified and scaled where it lies, and so the scores."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query = nn.functional.relu_(query).mul_(self.size**-0.25)
+        return (query @ key.mT).div_(self.size**0.25).softmax(-1) @ value
+
+
 class Added(Attention):
     """Scores scaled and added to a bias in one operation."""
 
@@ -109,7 +117,8 @@ class Twice(Attention):
 
 
 @pytest.mark.parametrize(
-    "make", [Attention, Scaled, ScaledQuery, Added, Unscaled, Fused, lambda: Attention(groups=2)]
+    "make",
+    [Attention, Scaled, ScaledQuery, InPlace, Added, Unscaled, Fused, lambda: Attention(groups=2)],
 )
 @pytest.mark.parametrize("size", [12, 2.0])
 @pytest.mark.parametrize("balanced", [True, False])

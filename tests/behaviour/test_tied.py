@@ -55,6 +55,8 @@ class TiedNorm(nn.Module):
         if self.kind == "written":
             x = self.norm.weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6))
             x = (x * 0.5 + self.norm.bias).to(x.dtype)
+        elif self.kind == "rectified":
+            x = F.leaky_relu_(self.norm(x)).flip(1)
         elif self.kind == "twice":
             x = self.norm(x) + self.norm(x.flip(1))
         else:
@@ -64,7 +66,7 @@ class TiedNorm(nn.Module):
         return self.head(x[:, :-1])
 
 
-@pytest.mark.parametrize("norm", ["torch", "written"])
+@pytest.mark.parametrize("norm", ["torch", "written", "rectified"])
 def test_tied_embeddings_grow_where_a_norm_takes_the_shares(norm: str) -> None:
     teacher, x = randomise(TiedNorm(norm)), tokens(2, 5, below=11)
     growth = widen(teacher, {"embed": 2.0}, x)

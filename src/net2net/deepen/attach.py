@@ -49,7 +49,7 @@ def attached(
         except DepthError as error:
             refused.append(error)
             continue
-        _check_activations(calls, insertion)
+        _check_activations(found, calls, insertion)
         return insertion
     raise refused[0]
 
@@ -105,14 +105,17 @@ def _check_axes(made: nn.Module, where: str, ndim: int, axis: int) -> None:
             )
 
 
-def _check_activations(calls: Sequence[tuple[Trace, Call]], insertion: Insertion) -> None:
+def _check_activations(
+    found: Inference, calls: Sequence[tuple[Trace, Call]], insertion: Insertion
+) -> None:
     """As all before it are identities, an activation gets what the module puts out, and has to
     leave that as it is: for an idempotent one, what itself has put out (paper, section 2.4)."""
     for name, part in block_from_spec(insertion.new).eval().named_modules():
         if not isinstance(part, ELEMENTWISE):
             continue
         for trace, call in calls:
-            for source, values in values_of(trace, call.outputs[0], call.end):
+            node = found.graph_of(trace).node(call.outputs[0], call.end)
+            for source, values in values_of(node):
                 if not torch.equal(part(values.clone()), values):
                     raise DepthError(
                         f"the block for '{insertion.at}' has a {type(part).__name__} at '{name}', "

@@ -37,8 +37,9 @@ from net2net.plan.plan import Plan
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
+from net2net.trace.graph import Graph, Node
 from net2net.trace.meta_copy import copied
-from net2net.trace.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
+from net2net.trace.trace import Call, Inputs, Trace, check_model, split_inputs
 
 log = logging.getLogger(__name__)
 
@@ -219,16 +220,12 @@ def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
     return calls
 
 
-def _next(trace: Trace, tensor: int) -> Op | None:
-    """The operation that alone consumes a tensor, or None. In place, it consumes all there was."""
-    users = [op for op in trace.ops if any(ref.id == tensor for ref in op.inputs)]
-    producer = next((i for i, op in enumerate(trace.ops) if Ref(tensor) in op.outputs), None)
-    users = [
-        op for op in users if op is not (trace.ops[producer] if producer is not None else None)
-    ]
-    if users and (len(users) == 1 or users[0].name.endswith("_")):
-        return users[0]
-    return None
+def _next(node: Node) -> Node | None:
+    """What the operation makes that alone consumes a tensor, or None. In place, it consumes all
+    there was."""
+    if len(node.users) != 1 or node.returned:
+        return None
+    return next(iter(node.graph.outputs(node.users[0])), None)
 
 
 def _locate(
@@ -237,7 +234,7 @@ def _locate(
     calls = _calls(found, path)
     if not isinstance(model.get_submodule(path), LAYERS):
         return _locate_block(model, found, path, count), []
-    places = {_follow(model, trace, path, call.outputs[0]) for trace, call in calls}
+    places = {_follow(model, found.graph_of(trace), path, call) for trace, call in calls}
     if len(places) > 1:
         raise DepthError(
             f"'{path}' is called several times with different norms or activations behind it. "
@@ -270,12 +267,14 @@ Activation = tuple[str, str, tuple[tuple[str, float], ...]]
 
 
 def _follow(
-    model: nn.Module, trace: Trace, path: str, tensor: int
+    model: nn.Module, graph: Graph, path: str, call: Call
 ) -> tuple[str, str, Activation, str]:
     """After a layer: where to insert, its batch norm, its activation, a norm left out."""
     at, norm, skipped = path, "", ""
-    op = _next(trace, tensor)
-    if op is not None and op.kind.endswith("_norm"):
+    trace = graph.trace
+    made = _next(graph.node(call.outputs[0], call.end))
+    op = made.producer if made else None
+    if made is not None and op is not None and made.traits.normalises:
         part = model.get_submodule(op.path)
         if list(part.children()):  # a functional norm: the new layer stands before it
             return at, norm, ("", "", ()), skipped
@@ -284,7 +283,8 @@ def _follow(
         else:
             skipped = type(part).__name__
         at = op.path
-        op = _next(trace, op.outputs[0].id)
+        made = _next(made)
+        op = made.producer if made else None
     none: Activation = ("", "", ())
     if op is None or op.kind not in ACTIVATIONS:
         return at, norm, none, skipped

@@ -8,16 +8,13 @@ from typing import Any
 from torch import nn
 
 from net2net.errors import DepthError
+from net2net.ops import kinds, traits
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh, "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU,
-    "selu": nn.SELU, "celu": nn.CELU, "softplus": nn.Softplus, "mish": nn.Mish,
-    "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "log_sigmoid": nn.LogSigmoid,
-    "softsign": nn.Softsign, "threshold": nn.Threshold, "rrelu": nn.RReLU, "prelu": nn.PReLU,
-}  # fmt: skip
+    kind: module for kind in kinds(lambda traits: traits.module) if (module := traits(kind).module)
+}
 """Elementwise activations by operation, and the module that computes them by default."""
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -7,61 +7,33 @@ layers, each becomes an identity layer (paper, section 2.4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-from net2net.trace.trace import Op, Ref, Trace
+from net2net.ops import Weight, Zero
+from net2net.trace.graph import Graph, Node, nodes
+from net2net.trace.trace import Call
 
 Fill = float | str
 """What a tensor is overwritten with: one number, or ``"eye"``, the identity of its layer."""
 
 Fills = dict[str, Fill]
 
-LAYERS = frozenset("linear addmm matmul mm conv1d conv2d conv3d".split())
-PRODUCTS = LAYERS | frozenset("bmm baddbmm _grouped_mm einsum".split())
-NORMS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm".split())
-PASS = frozenset(
-    "dropout feature_dropout alias contiguous clone detach to _to_copy view reshape permute "
-    "transpose flatten unflatten squeeze unsqueeze expand slice select unsafe_view _unsafe_view "
-    "relu relu6 hardtanh".split()
-)
-"""What leaves values as they are, or does so after having been done once (a rectifier)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A tensor, as what computed it; ``name``: the parameter that it is."""
-
-    op: Op | None
-    args: dict[str, Any]
-    name: str = ""
-
-    @property
-    def kind(self) -> str:
-        return self.op.kind if self.op else ""
-
-    @property
-    def inputs(self) -> list[Node]:
-        found: list[Node] = []
-        for item in self.args.values():
-            found += [x for x in (item if isinstance(item, list) else [item]) if type(x) is Node]
-        return found
-
 
 class TracedBlock:
     """One block of a traced model."""
 
-    def __init__(self, trace: Trace, path: str, *, lenient: bool = False) -> None:
+    def __init__(self, graph: Graph, path: str, *, lenient: bool = False) -> None:
         self.path = path
         self.lenient = lenient
         self.blocker = ""
         """Where on the way from input to output something stands that cannot be undone."""
-        self._shapes = {name: trace.shapes[tensor] for tensor, name in trace.names.items()}
-        call = next((c for c in trace.calls if c.path == path), None)
-        self.input, self.output = _ends(trace, path, call.inputs, call.outputs) if call else (
-            None, None,
-        )  # fmt: skip
-        if call is None or self.output is None:
+        self._call = next((c for c in graph.trace.calls if c.path == path), Call(path))
+        self.input = self.output = None
+        if self._call.inputs and self._call.outputs:
+            self.input = graph.node(self._call.inputs[0], self._call.begin)
+            self.output = graph.node(self._call.outputs[0], self._call.end)
+        else:
             self.blocker = "it is not called with a tensor"
 
     def fills(self) -> Fills | None:
@@ -72,23 +44,27 @@ class TracedBlock:
         """What makes this tensor the block's input."""
         if node is self.input:
             return {}
+        if node.producer is None or not self._inside(node):
+            return None
         if node.kind == "add" and len(node.inputs) == 2:
             return self._residual(*node.inputs)
-        if (node.kind in PASS or node.kind.endswith("_as")) and node.inputs:
+        known = node.traits
+        alike = known.passes and len(node.producer.outputs) == 1
+        if (alike or known.idempotent) and node.inputs:  # a rectifier after one does nothing
             return self._same(node.inputs[0])
         fills = None
-        if node.kind in LAYERS:
-            fills = self._identity_layer(node)
+        if known.weight is not None:
+            fills = self._identity_layer(node, known.weight)
         elif node.kind == "batch_norm":
             fills = self._identity_norm(node)
-        elif node.kind in NORMS and self.lenient:
+        elif known.normalises and self.lenient:
             fills = {}
         if fills is not None:
-            data = node.args.get("input", node.args.get("mat1"))
-            below = self._same(data) if isinstance(data, Node) else None
+            data = node.args["input" if known.weight is None else known.weight.data]
+            below = self._same(data)
             return None if below is None else {**below, **fills}
-        if node.op is not None and not self.blocker:
-            self.blocker = f"{node.kind} in '{node.op.path}'"
+        if not self.blocker:
+            self.blocker = f"{node.kind} in '{node.producer.path}'"
         return None
 
     def _residual(self, a: Node, b: Node) -> Fills | None:
@@ -102,46 +78,40 @@ class TracedBlock:
 
     def _zero(self, node: Node) -> Fills | None:
         """What makes this tensor zero."""
-        if node.name:
-            return {node.name: 0.0} if self._own(node.name) else None
-        if node.op is None:
+        if (parameter := self._parameter(node)) is not None:
+            return {parameter.name: 0.0} if self._own(parameter.name) else None
+        if not self._inside(node):
             return None
-        if node.kind in PRODUCTS:
-            return self._zero_product(node)
         if node.kind.startswith("_weight_norm"):
             return self._zero(node.args["g"])
-        if node.kind in NORMS:
-            own = [
-                x.name
-                for key, x in node.args.items()
-                if isinstance(x, Node) and x.name and not key.startswith("running_")
-            ]
+        if node.traits.normalises:
+            own = [x.name for x in nodes([node.args.get("weight"), node.args.get("bias")])]
             if own:
                 return dict.fromkeys(own, 0.0) if all(map(self._own, own)) else None
-        if node.kind in {"add", "sub"} and len(node.inputs) < 2:
-            return None  # a number is added, which nothing silences
-        if node.kind in {"add", "sub", "cat", "stack"}:
-            return self._all(node.inputs)
-        if node.kind in {"mul", "div"}:
-            factors = sorted(node.inputs, key=lambda x: not x.name)
-            found = (self._zero(x) for x in factors[: 1 if node.kind == "div" else None])
-            return next((fills for fills in found if fills is not None), None)
-        data = [x for x in node.inputs if not x.name]
-        as_other = node.kind.endswith("_as") or node.kind in {"index", "index_select"}
-        return self._zero(data[0]) if data and (as_other or len(data) == 1) else None
+        match node.traits.zero:
+            case Zero.FIRST:
+                return self._zero(node.inputs[0])
+            case Zero.ALL if not isinstance(node.args.get("other"), (int, float)):
+                return self._all(node.inputs)  # but for a number, which nothing silences
+            case Zero.ANY:
+                return self._zero_product(node)
+        return None
 
     def _zero_product(self, node: Node) -> Fills | None:
-        """What is added has to be zero, and one factor, sooner a weight than what it multiplies."""
-        added = node.args.get("self" if node.kind in {"addmm", "baddbmm"} else "bias")
-        factors = [x for x in reversed(node.inputs) if x is not added]
-        factors.sort(key=lambda x: not x.name)
+        """What is added has to be zero, and one factor: sooner a weight than what it multiplies,
+        and sooner what is weighed than what weighs it (the last operand of a sum of products)."""
+        added = node.args.get(node.traits.adds)
+        factors = [x for x in node.inputs if x is not added]
+        if node.traits.contracts:
+            factors.reverse()
+        factors.sort(key=lambda x: self._parameter(x) is None)
         found = (self._zero(x) for x in factors)
         silent = next((fills for fills in found if fills is not None), None)
         rest = self._zero(added) if isinstance(added, Node) else {}
         return None if silent is None or rest is None else {**silent, **rest}
 
-    def _all(self, nodes: list[Node]) -> Fills | None:
-        found = [self._zero(x) for x in nodes]
+    def _all(self, terms: list[Node]) -> Fills | None:
+        found = [self._zero(x) for x in terms]
         if any(fills is None for fills in found):
             return None
         return {name: fill for fills in found if fills for name, fill in fills.items()}
@@ -149,12 +119,23 @@ class TracedBlock:
     def _own(self, name: str) -> bool:
         return name.startswith(f"{self.path}.")
 
-    def _identity_layer(self, node: Node) -> Fills | None:
-        bias = node.args.get("bias", node.args.get("self"))
-        weight = node.args.get("weight", node.args.get("mat2"))
-        if not isinstance(weight, Node) or not self._own(weight.name):
+    def _inside(self, node: Node) -> bool:
+        """Whether the block computed it."""
+        return node.producer is not None and node.position >= self._call.begin
+
+    def _parameter(self, node: Node) -> Node | None:
+        """The parameter that a tensor is, as it lies or transposed: all of it."""
+        while self._inside(node) and node.traits.passes:
+            if prod(node.shape) != prod(node.inputs[0].shape):
+                return None
+            node = node.inputs[0]
+        return node if node.name else None
+
+    def _identity_layer(self, node: Node, layer: Weight) -> Fills | None:
+        bias, weight = node.args[node.traits.adds], self._parameter(node.args[layer.weight])
+        if weight is None or not self._own(weight.name):
             return None
-        shape = self._shapes[weight.name]
+        shape = weight.shape
         groups = node.args.get("groups", 1)
         square = shape[0] == shape[1] * groups and all(
             size % 2 and step == 1 and 2 * pad == gap * (size - 1)
@@ -193,33 +174,3 @@ def _padding(padding: Any, kernel: tuple[int, ...], dilation: list[int]) -> list
     if padding == "same":
         return [gap * (size - 1) // 2 for size, gap in zip(kernel, dilation, strict=True)]
     return [0] * len(kernel) if isinstance(padding, str) else list(padding)
-
-
-def _ends(
-    trace: Trace, path: str, inputs: list[int], outputs: list[int]
-) -> tuple[Node | None, Node | None]:
-    """What goes into a block and what comes out. Tensors written in place are followed in order of
-    execution, so a name stands for what it holds at the time."""
-    if not inputs or not outputs:
-        return None, None
-    held = {tensor: Node(None, {}, name) for tensor, name in trace.names.items()}
-    start = Node(None, {})
-    held[inputs[0]] = start
-    for op in trace.ops:
-        if op.path != path and not op.path.startswith(f"{path}."):
-            continue
-        node = Node(op, {key: _bound(item, held) for key, item in op.args.items()})
-        structural = node.kind in {"t", "numpy_T", "transpose", "permute", "view", "to", "_to_copy"}
-        if structural and node.inputs and node.inputs[0].name:
-            node = node.inputs[0]
-        for ref in op.outputs:
-            held[ref.id] = node
-    return start, held.get(outputs[0])
-
-
-def _bound(item: Any, held: dict[int, Node]) -> Any:
-    if isinstance(item, Ref):
-        return held.setdefault(item.id, Node(None, {}))
-    if isinstance(item, list):
-        return [_bound(x, held) for x in item]
-    return item

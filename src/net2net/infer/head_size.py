@@ -15,13 +15,9 @@ import numpy as np
 
 from net2net.infer.units import NO_UNIT, Axis, UnitIds, Units, joined
 from net2net.infer.values import Value
-from net2net.trace.flow import PASS, Flow
-from net2net.trace.trace import Op, Ref, Trace, refs
-
-CUTS = frozenset("chunk split split_with_sizes unbind".split())
-ROWS = {"linear": ("weight", 0, "bias"), "addmm": ("mat2", 1, "self"),
-        **dict.fromkeys(("conv1d", "conv2d", "conv3d"), ("weight", 0, "bias"))}  # fmt: skip
-"""What makes features: argument of its weight, the axis that makes them, argument of its bias."""
+from net2net.ops import traits
+from net2net.trace.graph import Graph, Node, nodes
+from net2net.trace.trace import Op, Trace
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,7 @@ class ShareAbsorber:
 class OperandPath:
     """What happens to features between where they are made and where they meet."""
 
-    flow: Flow
-    trace: Trace
+    graph: Graph
     values: Mapping[int, Value]
     units: Units
     wanted: UnitIds
@@ -58,37 +53,37 @@ class OperandPath:
     numbers: list[Op] = field(default_factory=list)
     rows: list[tuple[Axis, tuple[int, ...]]] = field(default_factory=list)
 
-    def before(self, tensor: int, reader: Op) -> bool:
+    def before(self, node: Node, reader: Op) -> bool:
         """Follow an operand back to the weight that made it; whether it can take the shares."""
         while True:
-            if not self._alone(tensor, reader) or (op := self.flow.producer.get(tensor)) is None:
+            op = node.producer
+            if op is None or not self._alone(node, reader):
                 return False
-            kind = op.kind
-            if kind in ROWS:
-                weight, dim, bias = ROWS[kind]
-                return self._take(op, op.args[weight], dim) and self._take_bias(op, op.args[bias])
-            operands = refs([op.args.get("self", op.args.get("input")), op.args.get("other")])
-            if op.name.endswith("_") or not operands:
+            if (layer := node.traits.weight) is not None:
+                weight, bias = node.args[layer.weight], node.args[node.traits.adds]
+                return self._take(node, weight, layer.axis) and self._take_bias(node, bias)
+            operands = nodes(
+                [node.args.get("self", node.args.get("input")), node.args.get("other")]
+            )
+            if not operands:
                 return False
             onward = operands[0]
-            if kind in {"mul", "div"}:
-                if not self._multiply(op, onward.id):
+            if node.kind in {"mul", "div"}:
+                if not self._multiply(node, onward):
                     return False
-            elif kind == "add" and len(operands) == 2:
-                onward, bias_ref = (
-                    operands if operands[1].id in self.trace.names else operands[::-1]
-                )
-                if not self._take_bias(op, bias_ref):
+            elif node.kind == "add" and len(operands) == 2:
+                onward, bias = operands if operands[1].name else operands[::-1]
+                if not self._take_bias(node, bias):
                     return False
-            elif kind not in PASS | CUTS:
+            elif not node.traits.keeps_scale:
                 return False
-            tensor, reader = onward.id, op
+            node, reader = onward, op
 
     def after(self, op: Op) -> None:
         """Follow the product on, as long as it is but multiplied by numbers."""
         if op.kind == "scaled_dot_product_attention":
             given = op.args.get("scale")
-            features = self.trace.shapes[op.args["query"].id][-1]
+            features = self.graph.trace.shapes[op.args["query"].id][-1]
             self.scale *= features**-0.5 if given is None else given
             self.numbers.append(op)
             return
@@ -96,45 +91,46 @@ class OperandPath:
             self.scale *= op.args["alpha"]
             self.numbers.append(op)
             return
-        tensor = op.outputs[0].id
-        while len(readers := self.flow.users[tensor]) == 1:
-            (op,) = readers
-            kind = op.kind
-            if kind in {"mul", "div"} and not op.name.endswith("_"):
-                if not self._multiply(op, tensor):
-                    return
-            elif kind not in PASS:
+        node = self.graph.outputs(op)[0]
+        while len(node.users) == 1 and not node.returned:
+            made = self.graph.outputs(node.users[0])
+            if len(made) != 1:
                 return
-            tensor = op.outputs[0].id
+            if made[0].kind in {"mul", "div"}:
+                if not self._multiply(made[0], node):
+                    return
+            elif not made[0].traits.keeps_scale:
+                return
+            node = made[0]
 
-    def _multiply(self, op: Op, data: int) -> bool:
-        """Note the number that an operation multiplies or divides ``data`` by."""
-        own, other = op.args["self"], op.args["other"]
-        if own != Ref(data):
+    def _multiply(self, node: Node, data: Node) -> bool:
+        """Note the number that ``data`` was multiplied or divided by."""
+        op, own, other = node.producer, node.args["self"], node.args["other"]
+        if own is not data:
             own, other = other, own
-        if own != Ref(data) or (op.kind == "div" and op.args["self"] != own):
+        if op is None or own is not data or (node.kind == "div" and node.args["self"] is not own):
             return False
-        if isinstance(other, Ref):
-            made = self.flow.producer.get(other.id)
-            while made is not None and made.kind in PASS and made.inputs:
-                made = self.flow.producer.get(made.inputs[0].id)
-            if made is None or made.kind != "full" or self.trace.shapes[other.id]:
+        if isinstance(other, Node):
+            made = other
+            while made.traits.passes and made.inputs:
+                made = made.inputs[0]
+            if made.producer is None or made.kind != "full" or other.shape:
                 return False
-            self.numbers.append(made)
+            self.numbers.append(made.producer)
             other = made.args["fill_value"]
         if not isinstance(other, (int, float)):
             return False
         self.numbers.append(op)
-        self.scale *= other if op.kind == "mul" else 1 / other
+        self.scale *= other if node.kind == "mul" else 1 / other
         return True
 
-    def _alone(self, tensor: int, reader: Op) -> bool:
+    def _alone(self, node: Node, reader: Op) -> bool:
         """Whether nothing but ``reader`` gets the wanted features of a tensor."""
-        if tensor in self.trace.outputs.values():
+        if node.returned:
             return False
-        others = [op for op in self.flow.users[tensor] if op is not reader]
+        others = [op for op in node.users if op is not reader]
         return all(
-            op.kind in PASS | CUTS and not any(self._has_wanted(out.id) for out in op.outputs)
+            traits(op.kind).keeps_scale and not any(self._has_wanted(out.id) for out in op.outputs)
             for op in others
         )
 
@@ -146,19 +142,19 @@ class OperandPath:
     def _origins(self, ids: UnitIds) -> UnitIds:
         return np.where(ids < 0, ids, self.units.origins()[ids])
 
-    def _take_bias(self, op: Op, item: object) -> bool:
-        return item is None or self._take(op, item, 0)
+    def _take_bias(self, node: Node, item: object) -> bool:
+        return item is None or self._take(node, item, 0)
 
-    def _take(self, op: Op, item: object, dim: int) -> bool:
+    def _take(self, node: Node, item: object, dim: int) -> bool:
         """Note the positions of a parameter that are factors or terms of the wanted features."""
-        name = self.trace.names.get(item.id) if isinstance(item, Ref) else None
-        if not isinstance(item, Ref) or name is None or self.flow.users[item.id] != [op]:
+        if not isinstance(item, Node) or not item.name:
             return False
-        size = self.trace.shapes[item.id][dim]
-        for part in self.values[op.outputs[0].id].parts:
+        if any(user is not node.producer for user in item.users):
+            return False
+        for part in self.values[node.tensor].parts:
             there = np.isin(self._origins(part.ids.reshape(-1)), self.wanted)
-            if len(part.axes) == 1 and part.ids.size == size and there.any():
-                self.rows.append((Axis(name, dim), tuple(np.flatnonzero(there).tolist())))
+            if len(part.axes) == 1 and part.ids.size == item.shape[dim] and there.any():
+                self.rows.append((Axis(item.name, dim), tuple(np.flatnonzero(there).tolist())))
                 return True
         return False
 
@@ -168,23 +164,23 @@ def absorbers(
     units: Units,
 ) -> Iterator[ShareAbsorber | None]:  # fmt: skip
     """For every product what takes its shares, or None."""
-    flows = [Flow(trace) for trace in traces]
+    graphs = {number: Graph(traces[number]) for number in {one.trace for one in products}}
     tied = units.components() if products else joined([])
     for product in products:
         known = values[product.trace]
         summed = np.unique(tied[product.ids])
-        flow, trace = flows[product.trace], traces[product.trace]
+        graph = graphs[product.trace]
         chains = {}
-        for ref in product.op.inputs:
-            own = [part.ids[part.ids != NO_UNIT] for part in known[ref.id].parts]
+        for node in graph.inputs(product.op):
+            own = [part.ids[part.ids != NO_UNIT] for part in known[node.tensor].parts]
             features = joined([x for x in own if np.isin(tied[x], summed).any()])
             if features.size:
                 made = np.unique(units.origins()[features])
-                chains[ref.id] = OperandPath(flow, trace, known, units, made)
+                chains[node] = OperandPath(graph, known, units, made)
         yield _absorber(product, chains)
 
 
-def _absorber(product: Product, chains: Mapping[int, OperandPath]) -> ShareAbsorber | None:
+def _absorber(product: Product, chains: Mapping[Node, OperandPath]) -> ShareAbsorber | None:
     """What takes the shares: what made one of the operands. Numbers on the way of the other count
     as well. ``chains``: operand → what happens to its features."""
     able = [chain for operand, chain in chains.items() if chain.before(operand, product.op)]
@@ -192,10 +188,9 @@ def _absorber(product: Product, chains: Mapping[int, OperandPath]) -> ShareAbsor
         return None
     taken = able[0]
     taken.after(product.op)
-    places = {id(op): place for place, op in enumerate(taken.trace.ops)}
     return ShareAbsorber(
         product.trace,
         tuple(taken.rows),
         math.prod(chain.scale for chain in chains.values()),
-        frozenset(places[id(op)] for chain in chains.values() for op in chain.numbers),
+        frozenset(chain.graph.position(op) for chain in chains.values() for op in chain.numbers),
     )

@@ -20,32 +20,9 @@ from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
 from net2net.infer.values import Part, Value
+from net2net.ops import traits
+from net2net.trace.graph import bases
 from net2net.trace.trace import Op, Ref, Trace, refs
-
-UNIFORM = frozenset(rules.pointwise.FACTORIES.split())
-"""Operations whose output holds one value everywhere, so that it fits any width."""
-
-TYPED = frozenset(("to", "type_as"))
-"""Operations of whose operands all but the first give a type alone."""
-
-EVEN = frozenset(
-    """
-    expand expand_as broadcast_to repeat tile to _to_copy clone alias logical_not bitwise_not
-    view reshape flatten unflatten view_as reshape_as _unsafe_view
-    permute transpose swapaxes swapdims unsqueeze repeat_interleave slice
-    """.split()
-)
-"""What keeps axes along which a tensor was expanded or repeated what they are: the same all along
-(masks, the one key head of many query heads)."""
-
-ALIKE = EVEN | {
-    *"""
-    index_select narrow select squeeze unbind chunk split split_with_sizes
-    sum mean amax amin max min any all prod softmax
-    """.split(),
-    *{*(rules.pointwise.UNARY + rules.pointwise.BINARY).split()} - rules.pointwise.RANDOM,
-}
-"""What makes of tensors that each hold one value everywhere others that do."""
 
 
 def infer(
@@ -143,7 +120,7 @@ def _needed(trace: Trace) -> set[int]:
         told = not outputs  # a number that code branches on
         if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
             needed.add(position)
-            if op.kind not in UNIFORM:  # it reads a shape, and no value
+            if not traits(op.kind).factory:  # else it reads a shape, and no value
                 read |= inputs
     return needed
 
@@ -154,25 +131,16 @@ def _filled(trace: Trace) -> set[int]:
     found = set()
     hidden = set(trace.names)
     for op in trace.ops:
-        kind = op.kind
-        values = [] if kind in UNIFORM else op.inputs[: 1 if kind in TYPED else None]
+        known = traits(op.kind)
+        values = [] if known.factory else op.inputs[: 1 if known.passes else None]
         if not hidden.intersection(ref.id for ref in values):
             continue
         hidden.update(ref.id for ref in op.outputs)
         target = next(iter(op.args.values()), None)
         if op.name.endswith("_") and isinstance(target, Ref):
-            bases = _bases(trace, target.id)
-            hidden.update(bases)
-            found.update(bases[-1:])
-    return found
-
-
-def _bases(trace: Trace, tensor: int) -> list[int]:
-    """What a view looks into, and what that looks into, and so on."""
-    found = []
-    while tensor in trace.bases:
-        tensor = trace.bases[tensor]
-        found.append(tensor)
+            into = bases(trace, target.id)
+            hidden.update(into)
+            found.update(into[-1:])
     return found
 
 
@@ -223,11 +191,11 @@ class Walk:
         inputs = [self.value(ref) for ref in op.inputs]
         depends_on_input = any(value.depends_on_input for value in inputs)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
-        kind = op.kind
-        constant = kind in UNIFORM or (
-            kind in ALIKE and bool(inputs) and all(value.constant for value in inputs)
+        known = traits(op.kind)
+        constant = known.factory or (
+            known.constant and bool(inputs) and all(value.constant for value in inputs)
         )
-        if not any(value.parts for value in inputs) and kind not in EVEN:
+        if not any(value.parts for value in inputs) and not known.constant_axes:
             results = [Value(shape) for shape in shapes]
         else:
             results = self._apply(op, shapes, inputs, depends_on_input)
@@ -238,7 +206,7 @@ class Walk:
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = tuple(Part(p.axes, self.units.through_op(p.ids)) for p in result.parts)
-            constant_axes = result.constant_axes if kind in EVEN else frozenset[int]()
+            constant_axes = result.constant_axes if known.constant_axes else frozenset[int]()
             result = replace(result, parts=parts, constant_axes=constant_axes)
             if result.shape != shape:
                 raise AssertionError(f"the rule of {op.name} says {result.shape}, not {shape}")
@@ -252,7 +220,7 @@ class Walk:
                     result, depends_on_input=depends_on_input, parameter_axes=parameter_axes
                 )
         if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
-            for base in _bases(self.trace, target.id):
+            for base in bases(self.trace, target.id):
                 written = self.value(Ref(base))
                 self.values[base] = replace(written, constant=False, constant_axes=frozenset())
 

@@ -18,6 +18,7 @@ from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.relations import Count
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, joined, runs
 from net2net.infer.values import Value
+from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
 
 
@@ -62,6 +63,14 @@ class Inference:
     """What takes the shares of sums over the features inside heads."""
     traced_with_values: bool = False
     """The model was run with values, since its code branches on them."""
+
+    @cached_property
+    def _graphs(self) -> dict[int, Graph]:
+        return {id(one): Graph(one) for one in self.traces}
+
+    def graph_of(self, trace: Trace) -> Graph:
+        """Who produces and who uses the tensors of one of the traces."""
+        return self._graphs[id(trace)]
 
     def ids(self, axis: int) -> UnitIds:
         """Components along the parameter axis with this number."""

@@ -2,6 +2,6 @@
 
 ``trace.py`` records the operations of a run, ``hollow.py`` makes the copy without values that runs,
 and ``provenance.py`` follows the integers that code reads as sizes back to where they come from.
-``flow.py`` and ``flops.py`` read a trace: who makes and reads a tensor, and what it costs.
+``graph.py`` and ``flops.py`` read a trace: who produces and uses a tensor, and what it costs.
 ``blank.py``: inputs as plain data.
 """

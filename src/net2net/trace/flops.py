@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace
 
 
@@ -13,22 +14,16 @@ def flops(trace: Trace) -> int:
 
 
 def _flops_of(op: Op, trace: Trace) -> int:
-    kind = op.kind
-    if not isinstance(op.result, Ref):
+    formula = traits(op.kind).flops
+    if formula is None:
         return 0
-    out = int(np.prod(trace.shapes[op.result.id], dtype=np.int64))
-    shapes = [trace.shapes[ref.id] for ref in op.inputs]
-    if kind == "linear":
-        return 2 * out * shapes[1][-1]
-    if kind.startswith("conv_transpose"):
-        return 2 * int(np.prod(shapes[0], dtype=np.int64)) * int(np.prod(shapes[1][1:]))
-    if kind.startswith("conv"):
-        return 2 * out * int(np.prod(shapes[1][1:]))
-    if kind in {"matmul", "mm", "bmm"}:
-        return 2 * out * shapes[0][-1]
-    if kind in {"addmm", "baddbmm"}:
-        return 2 * out * shapes[1][-1]
-    if kind == "scaled_dot_product_attention":
-        query, key = shapes[:2]
-        return 2 * int(np.prod(query)) * key[-2] + 2 * out * key[-2]
-    return 0
+    return formula(_shaped(op.args, trace), [trace.shapes[ref.id] for ref in op.outputs])
+
+
+def _shaped(item: Any, trace: Trace) -> Any:
+    """Arguments with shapes in place of tensors."""
+    if isinstance(item, Ref):
+        return trace.shapes[item.id]
+    if isinstance(item, dict):
+        return {name: _shaped(x, trace) for name, x in item.items()}
+    return [_shaped(x, trace) for x in item] if isinstance(item, list) else item

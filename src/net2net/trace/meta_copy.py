@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from net2net.errors import UnsupportedModelError
+from net2net.ops import traits
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -176,7 +177,8 @@ what they return."""
 
 
 def _shape_only(name: str) -> bool:
-    return name.startswith("aten::new_") or name.endswith(("zeros_like", "ones_like", "full_like"))
+    kind = name.removeprefix("aten::")
+    return traits(kind).factory and kind != "empty_like"
 
 
 def _here(item: Any) -> Any:

@@ -81,9 +81,10 @@ class Op:
 @dataclass
 class Call:
     """One call of a module: the tensors that went in and came out, and how many operations of the
-    trace had run when it returned."""
+    trace had run when it began and when it returned."""
 
     path: str
+    begin: int = 0
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     end: int = 0
@@ -204,6 +205,12 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
             "be kept the same. Return tensors in tuples, lists, dicts or registered pytrees."
         )
     return recorder.trace
+
+
+def _may_share_memory(view: Tensor, source: Tensor) -> bool:
+    """Whether one is a view of the other: ``reshape`` and ``to`` may copy. A hollow view of a
+    tensor with values stands for one that shares its memory."""
+    return view.device != source.device or torch._C._is_alias_of(view, source)  # type: ignore[attr-defined]
 
 
 def _readable(tensor: Tensor) -> bool:
@@ -337,7 +344,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )  # fmt: skip
         self.trace.ops.append(op)
         if viewed is not None and isinstance(base := arguments[viewed], Ref):
-            self.trace.bases.update((ref.id, base.id) for ref in op.outputs if ref != base)
+            source = next(tensor for tensor in tensors if self.number(tensor) == base.id)
+            self.trace.bases.update(
+                (self.number(view), base.id)
+                for view in tensors_in(result)
+                if self.number(view) != base.id and _may_share_memory(view, source)
+            )
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:
@@ -349,7 +361,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Keep the path of the module that runs, and what each call took and returned."""
 
         def before(part: nn.Module, args: Any) -> None:
-            call = Call(self._paths.get(id(part), self.path))
+            call = Call(self._paths.get(id(part), self.path), len(self.trace.ops))
             self.failed_in = None
             call.inputs = [self.number(t) for t in tree_flatten(args)[0] if isinstance(t, Tensor)]
             self._stack.append(call)

@@ -16,6 +16,7 @@ from net2net.plan.widening import by_tensor
 from net2net.recipe.axis_map import AxisMap
 from net2net.recipe.fill import Constant, Eye
 from net2net.recipe.recipe import FollowedNorm, Recipe, recipe
+from net2net.trace.graph import Graph
 from net2net.trace.meta_copy import named_tensors
 from net2net.transfer.pair import Pair
 from net2net.transfer.stacks import join
@@ -31,7 +32,13 @@ def recipes_for(
         TransferError: shapes do not fit, or (``exact``) an added block cannot be an identity.
     """
     found = _Recipes(
-        pair, dict(named_tensors(teacher)), dict(named_tensors(student)), exact, {}, []
+        pair,
+        Graph(pair.whole),
+        dict(named_tensors(teacher)),
+        dict(named_tensors(student)),
+        exact,
+        {},
+        [],
     )
     found.matched(maps)
     found.norms()
@@ -50,6 +57,8 @@ class _Recipes:
     stays as the student has it."""
 
     pair: Pair
+    whole: Graph
+    """What the student does."""
     old: Mapping[str, Tensor]
     new: Mapping[str, Tensor]
     exact: bool
@@ -108,7 +117,7 @@ class _Recipes:
             )
 
     def _identity(self, path: str) -> Fills:
-        block = TracedBlock(self.pair.whole, path)
+        block = TracedBlock(self.whole, path)
         fills = block.fills()
         if fills is not None:
             return fills
@@ -122,7 +131,7 @@ class _Recipes:
                 "Keep the teacher's depth there, or pass exact=False."
             )
         self.notes.append(f"added block '{path}' is no exact identity: {why}")
-        return TracedBlock(self.pair.whole, path, lenient=True).fills() or {}
+        return TracedBlock(self.whole, path, lenient=True).fills() or {}
 
 
 def _alike(copied: Recipe, like: str, path: str) -> Recipe:

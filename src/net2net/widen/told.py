@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from net2net.finish import never_separate
 from net2net.infer.spaces import Space
 from net2net.maps.methods import METHODS
+from net2net.ops import traits
 from net2net.plan.widths import ALL, SpaceGrowth
 from net2net.report import Row
 from net2net.widen.request import Request
@@ -73,12 +74,5 @@ def admissible(one: SpaceGrowth) -> tuple[int, ...]:
 
 def _joins(space: Space) -> tuple[str, ...]:
     """What brings modules together, rather than handing units on."""
-    joins = tuple(tie for tie in space.ties if tie.split(" in ")[0] not in PASSING)
+    joins = tuple(tie for tie in space.ties if not traits(tie.split(" in ")[0]).hands_on)
     return joins or space.ties
-
-
-PASSING = frozenset(
-    "batch_norm instance_norm group_norm layer_norm rms_norm linear matmul addmm prelu"
-    " conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
-)
-"""Operations that hand units on; what is left of a space's ties brings modules together."""

@@ -250,6 +250,57 @@ def test_a_branch_that_ends_in_a_norm_and_in_weights_that_are_transposed() -> No
     transfer(build(4, 2), build(8, 3), X)
 
 
+class Ending(nn.Module):
+    """A residual block whose branch ends in one of several ways."""
+
+    def __init__(self, width: int, how: str) -> None:
+        super().__init__()
+        self.how, self.up, self.gate = how, nn.Linear(width, width), nn.Linear(width, width)
+        self.spread = nn.ConvTranspose1d(width, width, 1)
+        self.bias = nn.Parameter(torch.randn(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "gate":  # half of the other factor, where its weights are zero
+            return x + torch.sigmoid(self.gate(x)) * self.up(x)
+        if self.how == "spread":  # its bias stays, where what it reads is zero
+            return x + self.spread(self.up(x)[:, :, None])[:, :, 0]
+        if self.how == "divided":
+            return x + self.up(x) / (1 + self.bias.exp())
+        return x.add_(self.up(x).mul_(2))
+
+
+@pytest.mark.parametrize("how", ["gate", "spread", "divided", "in place"])
+def test_what_makes_a_branch_zero_is_known_of_every_operation(how: str) -> None:
+    def build(width: int, depth: int) -> Build:
+        def model() -> nn.Module:
+            net = Net(width, depth)
+            net.blocks = nn.ModuleList([Ending(width, how) for _ in range(depth)])
+            return net
+
+        return model
+
+    growth = transfer(build(4, 2), build(4, 3), X)
+    silent = {"spread": "spread", "divided": "up", "in place": "up", "gate": "up"}[how]
+    assert not growth.model.blocks[1].get_submodule(silent).weight.any()
+    assert growth.model.blocks[1].gate.weight.any()
+
+
+def test_transposed_convolutions_can_be_identities() -> None:
+    def build(width: int, depth: int) -> Build:
+        def layers(width: int) -> nn.Module:
+            kernel = nn.ConvTranspose1d(width, width, 3, padding=1)
+            return nn.Sequential(kernel, nn.BatchNorm1d(width), nn.ReLU())
+
+        def model() -> nn.Module:
+            stem = nn.Sequential(nn.Conv1d(3, width, 1), nn.ReLU())
+            blocks = nn.Sequential(*[layers(width) for _ in range(depth)])
+            return nn.Sequential(stem, blocks, nn.Conv1d(width, 2, 1))
+
+        return model
+
+    transfer(build(4, 2), build(8, 4), noise(2, 3, 7))
+
+
 def test_an_added_block_like_no_other_starts_from_the_students_own_values() -> None:
     teacher, student = randomise(Bottle(4)), Bottle(6, 9).double()
     growth = net2net.transfer(teacher, student, X, depth="top")

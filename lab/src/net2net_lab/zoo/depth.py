@@ -10,10 +10,8 @@ from torch import nn
 from net2net.deepen.deepen import deepen
 from net2net.errors import DepthError, UnknownModuleError
 from net2net.identity.blocks import LAYERS
+from net2net.ops import traits
 from net2net.trace.trace import Inputs, Trace
-
-ACTIVATIONS = frozenset({"relu", "relu6", "hardtanh"})
-"""Those that an identity layer can stand before (paper, section 2.4)."""
 
 NEAR, TRIES = 3, 2
 """How many operations behind a layer its activation may be, and how many layers are tried of those
@@ -46,8 +44,10 @@ def _candidates(model: nn.Module, trace: Trace) -> Iterator[str]:
     for position, op in enumerate(trace.ops):
         layer = modules.get(op.path)
         if isinstance(layer, LAYERS) and _identity_size(layer) <= most:
-            following = (x.kind for x in trace.ops[position + 1 : position + 1 + NEAR])
-            (before if ACTIVATIONS & set(following) else others)[op.path] = None
+            following = (traits(x.kind) for x in trace.ops[position + 1 : position + 1 + NEAR])
+            # those that an identity layer can stand before (paper, section 2.4)
+            idempotent = any(known.module and known.idempotent for known in following)
+            (before if idempotent else others)[op.path] = None
     yield from [*list(before)[:TRIES], *list(others)[:TRIES]]
 
 

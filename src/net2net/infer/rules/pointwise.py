@@ -8,36 +8,9 @@ from math import prod
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
+from net2net.ops import kinds
 
-UNARY = """
-    abs acos acosh alias alpha_dropout asin asinh atan atanh bernoulli bitwise_not cauchy ceil celu
-    clamp clamp_max clamp_min clone contiguous cos cosh cross deg2rad detach dropout elu erf erfc
-    exp exp2 expm1 exponential feature_alpha_dropout feature_dropout fill floor frac gelu geometric
-    hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan leaky_relu lgamma log log10 log1p
-    log2 log_sigmoid logical_not logit log_normal mish nan_to_num native_dropout neg negative normal
-    positive rad2deg random reciprocal relu relu6 round rrelu rsqrt selu sgn sigmoid sign silu sin
-    sinc sinh softplus softshrink softsign sqrt square tan tanh threshold to trunc type_as uniform
-    _to_copy zero bfloat16 float double half real imag conj angle resolve_conj resolve_neg _conj
-    _neg_view
-"""
-BINARY = """
-    add addcdiv addcmul atan2 complex bitwise_and bitwise_or bitwise_xor copy copysign div divide eq
-    floor_divide fmax fmin fmod ge greater greater_equal gt hypot le lerp less less_equal logaddexp
-    logical_and logical_or logical_xor lt masked_fill maximum minimum mul multiply ne not_equal
-    polar pow remainder rsub sub subtract true_divide xlogy __and__ __or__ __xor__
-"""
 SCALING = frozenset("mul multiply div divide true_divide".split())
-
-RANDOM = frozenset(
-    "alpha_dropout bernoulli cauchy dropout exponential feature_alpha_dropout feature_dropout"
-    " geometric log_normal native_dropout normal random uniform".split()
-)
-
-FACTORIES = """
-    empty empty_like empty_strided full full_like new_empty new_full new_ones new_zeros ones
-    ones_like scalar_tensor zeros zeros_like
-"""
-"""Their outputs hold one value everywhere, so they fit any width."""
 
 
 def operands(site: OpSite) -> list[Value]:
@@ -45,7 +18,7 @@ def operands(site: OpSite) -> list[Value]:
     return [value for value in site.args.values() if isinstance(value, Value)]
 
 
-@rule(*(UNARY + BINARY).split())
+@rule(*kinds(lambda traits: traits.elementwise), "cross")
 def pointwise(site: OpSite) -> Value:
     values = operands(site)
     if site.name in {"to", "type_as", "contiguous", "fill", "zero"}:
@@ -78,7 +51,7 @@ def prelu(site: OpSite) -> Value:
     return Value(value.shape, value.parts)
 
 
-@rule(*FACTORIES.split())
+@rule(*kinds(lambda traits: traits.factory))
 def factory(site: OpSite) -> Value:
     """``zeros_like`` has the units of what it is like; other sizes come from elsewhere."""
     like = site["self"] if site.name.endswith("_like") else Value(site.shape)
