@@ -265,12 +265,14 @@ def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
 
 
 @cache
-def _signature(func: Any) -> tuple[dict[str, Any], str | None]:
-    """The arguments of an operation with their defaults, and the one that its outputs look into:
-    the schema calls them its aliases, and it is not written to."""
+def _signature(func: Any) -> tuple[dict[str, Any], str | None, frozenset[str]]:
+    """The arguments of an operation with their defaults; the one that its outputs look into: the
+    schema calls them its aliases, and it is not written to; and those of one integer for each of
+    a fixed number of axes, for which one for all may stand."""
     arguments = func._schema.arguments
     viewed = [a.name for a in arguments if a.alias_info is not None and not a.alias_info.is_write]
-    return {a.name: a.default_value for a in arguments}, next(iter(viewed), None)
+    repeated = frozenset(a.name for a in arguments if a.N is not None)
+    return {a.name: a.default_value for a in arguments}, next(iter(viewed), None), repeated
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -323,13 +325,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = tensors_in((args, kwargs))
         if any(self.number(tensor) in self._touched for tensor in tensors):
             self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
-        names, viewed = _signature(func)
+        names, viewed, repeated = _signature(func)
         arguments = dict(names)
         arguments.update(zip(names, map(self._ref, args), strict=False))
         arguments.update((name, self._ref(item)) for name, item in kwargs.items())
         if func._schema.name == "aten::as_strided":  # it reads what lies in memory
             arguments["memory"] = [list(args[0].stride()), args[0].storage_offset()]
-        found = match_traced_ints(arguments, self.observer.args, self.observer.kwargs)
+        found = match_traced_ints(
+            arguments, self.observer.args, self.observer.kwargs, repeated
+        )
         op = Op(
             func._schema.name, arguments, self._ref(result), self.path,
             {key: x for key, x in found.items() if not x.of_sizes_only},

@@ -8,7 +8,7 @@ sizes of tensors: after ``heads.reshape(x.shape)`` all heads together are as wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from math import prod
@@ -196,12 +196,14 @@ def integers(item: Any) -> Iterator[int]:
 
 
 def match_traced_ints(
-    arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[tuple[str, int], TracedInt]:
+    arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+    repeated: Collection[str] = (),
+) -> dict[tuple[str, int], TracedInt]:  # fmt: skip
     """Which arguments of an operation are named integers of the call that led to it.
 
-    An argument that the call has at the same place, or by name, is that one. Others are looked for
-    among all its integers: lists (sizes) as a run, single ones by their value.
+    An argument that the call has at the same place, or by name, is that one; those in ``repeated``
+    may be one integer for all axes (a stride). Others are looked for among all its integers: lists
+    (sizes) as a run, single ones by their value.
     """
     given = list(integers([args, kwargs]))
     if not any(isinstance(x, TracedInt) for x in given):
@@ -216,7 +218,7 @@ def match_traced_ints(
         else:
             continue
         own = list(integers([kwargs.get(key, args[position] if position < len(args) else None)]))
-        own = own * len(wanted) if len(own) == 1 else own  # one stride for all axes
+        own = own * len(wanted) if len(own) == 1 and key in repeated else own
         matches = own if own == wanted else _run(wanted, given)
         for index, match in zip(indices, matches, strict=True):
             if isinstance(match, TracedInt):
