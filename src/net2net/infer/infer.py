@@ -161,18 +161,9 @@ def _filled(trace: Trace) -> set[int]:
         hidden.update(ref.id for ref in op.outputs)
         target = next(iter(op.args.values()), None)
         if op.name.endswith("_") and isinstance(target, Ref):
-            bases = _bases(trace, target.id)
+            bases = trace.looked_into(target.id)
             hidden.update(bases)
             found.update(bases[-1:])
-    return found
-
-
-def _bases(trace: Trace, tensor: int) -> list[int]:
-    """What a view looks into, and what that looks into, and so on."""
-    found = []
-    while tensor in trace.bases:
-        tensor = trace.bases[tensor]
-        found.append(tensor)
     return found
 
 
@@ -252,7 +243,7 @@ class Walk:
                     result, depends_on_input=depends_on_input, parameter_axes=parameter_axes
                 )
         if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
-            for base in _bases(self.trace, target.id):
+            for base in self.trace.looked_into(target.id):
                 written = self.value(Ref(base))
                 self.values[base] = replace(written, constant=False, constant_axes=frozenset())
 

@@ -9,6 +9,7 @@ values, no weight is copied, and the model itself is never run. What depends on 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import warnings
@@ -27,10 +28,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
+from net2net.trace.decisions import Decision, decision
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
 from net2net.trace.traced_ints import (
     CallObserver,
     TracedInt,
+    comparisons_told,
     match_traced_ints,
     tag_sizes,
     transparent_functional,
@@ -89,9 +92,13 @@ class Call:
     end: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Trace:
-    """What one run did. Tensors are numbers; ``shapes[i]`` is the shape of tensor ``i``."""
+    """What one run on ``inputs`` did, in training mode or not. Tensors are numbers; ``shapes[i]``
+    is the shape of tensor ``i``."""
+
+    inputs: Inputs = ()
+    training: bool = False
 
     ops: list[Op] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -106,6 +113,18 @@ class Trace:
     """Slices that take all of an axis: tensor, axis, and the traced integer that is its size."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
+    decisions: dict[Decision, None] = field(default_factory=dict)
+    """Where the code branches on values or sizes of what it was given."""
+    left_out: list[str] = field(default_factory=list)
+    """Arguments of the model's ``forward`` that were left None."""
+
+    def looked_into(self, tensor: int) -> list[int]:
+        """What a view looks into, and what that looks into, and so on."""
+        found = []
+        while tensor in self.bases:
+            tensor = self.bases[tensor]
+            found.append(tensor)
+        return found
 
 
 def split_inputs(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -170,7 +189,9 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     """
     args, kwargs = split_inputs(inputs)
     args, kwargs = tree_map(_private, (args, kwargs))
-    recorder = Recorder(meta)
+    recorder = Recorder(meta, tensors_in([args, kwargs]))
+    recorder.trace.inputs, recorder.trace.training = inputs, training
+    recorder.trace.left_out = _left_out(meta, args, kwargs)
     for part in meta.modules():
         part.training = training
     try:
@@ -182,6 +203,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
             recorder.watch_modules(),
             torch.inference_mode(),
             torch.random.fork_rng(devices=[]),
+            comparisons_told(recorder.decide),
             recorder.observer,
             recorder,
         ):
@@ -204,6 +226,19 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
             "be kept the same. Return tensors in tuples, lists, dicts or registered pytrees."
         )
     return recorder.trace
+
+
+def _left_out(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """The arguments of a model that are None if they are not given, and were not."""
+    try:
+        signature = inspect.signature(model.forward)
+        given = signature.bind_partial(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return []
+    return [
+        name for name, one in signature.parameters.items()
+        if one.default is None and given.get(name) is None
+    ]  # fmt: skip
 
 
 def _readable(tensor: Tensor) -> bool:
@@ -278,10 +313,10 @@ def _signature(func: Any) -> tuple[dict[str, Any], str | None, frozenset[str]]:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation that runs under it into ``trace``."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, given: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
-        self.observer = CallObserver(self.number)
+        self.observer = CallObserver(self.number, self._listed)
         self._runner = MetaInterpreter()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
@@ -293,10 +328,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.trace.names[self.number(tensor)] = name
         self._touched = set(self.trace.names)
         """Tensors that depend on a parameter: their values are no constants."""
+        self._given = {self.number(tensor) for tensor in given}
+        """Tensors whose values depend on the inputs'."""
 
     @property
     def path(self) -> str:
         return self._stack[-1].path if self._stack else ""
+
+    def decide(self, sizes: frozenset[tuple[int, int]] = frozenset()) -> None:
+        """The code branches on these sizes, or else on values."""
+        if (made := decision(self.path, sizes)) is not None:
+            self.trace.decisions[made] = None
+
+    def _listed(self, tensor: Tensor) -> None:
+        """Code makes numbers of a tensor's values."""
+        if self.number(tensor) in self._given:
+            self.decide()
 
     def number(self, tensor: Tensor) -> int:
         key = id(tensor)
@@ -314,7 +361,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return item
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        with comparisons_told(None):
+            return self._record(func, args, kwargs or {})
+
+    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.failed_in = None
         result = self._runner.run(func, args, kwargs)
         if func._schema.name == "aten::contiguous":
@@ -325,15 +375,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = tensors_in((args, kwargs))
         if any(self.number(tensor) in self._touched for tensor in tensors):
             self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
+        if any(self.number(tensor) in self._given for tensor in tensors):
+            self._given |= {self.number(tensor) for tensor in tensors_in(result)}
+            if isinstance(result, (bool, int, float, complex)):
+                self.decide()
         names, viewed, repeated = _signature(func)
         arguments = dict(names)
         arguments.update(zip(names, map(self._ref, args), strict=False))
         arguments.update((name, self._ref(item)) for name, item in kwargs.items())
         if func._schema.name == "aten::as_strided":  # it reads what lies in memory
             arguments["memory"] = [list(args[0].stride()), args[0].storage_offset()]
-        found = match_traced_ints(
-            arguments, self.observer.args, self.observer.kwargs, repeated
-        )
+        found = match_traced_ints(arguments, self.observer.args, self.observer.kwargs, repeated)
         op = Op(
             func._schema.name, arguments, self._ref(result), self.path,
             {key: x for key, x in found.items() if not x.of_sizes_only},
@@ -342,6 +394,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.trace.ops.append(op)
         if viewed is not None and isinstance(base := arguments[viewed], Ref):
             self.trace.bases.update((ref.id, base.id) for ref in op.outputs if ref != base)
+        if op.name.endswith("_") and self._given.issuperset(ref.id for ref in op.outputs):
+            self._given.update(
+                base for ref in op.outputs for base in self.trace.looked_into(ref.id)
+            )
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:
