@@ -37,6 +37,7 @@ from net2net.plan.globs import matching
 from net2net.plan.plan import Plan
 from net2net.report import Report, Row
 from net2net.stages import stage
+from net2net.trace.alone import ALONE
 from net2net.trace.flops import flops
 from net2net.trace.meta_copy import copied
 from net2net.trace.trace import Call, Inputs, Op, Ref, Trace, check_model, split_inputs
@@ -369,7 +370,7 @@ def _check_block(model: nn.Module, insertion: Insertion, inputs: Sequence[Inputs
     seen: list[Tensor] = []
     original = double.get_submodule(insertion.at)
     handle = original.register_forward_hook(lambda part, args, output: seen.append(output.clone()))
-    with torch.random.fork_rng():
+    with ALONE, torch.random.fork_rng():
         for one in inputs:
             args, kwargs = tree_map(_as_double, split_inputs(one))
             double(*args, **kwargs)

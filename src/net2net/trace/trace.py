@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
+from net2net.trace.alone import ALONE
 from net2net.trace.decisions import Decision, decision
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
 from net2net.trace.traced_ints import (
@@ -197,6 +199,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     try:
         tag_sizes(meta)
         with (
+            ALONE,
             quiet(),
             _drawn_alike(),
             transparent_functional(),
@@ -408,13 +411,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def watch_modules(self) -> Iterator[None]:
         """Keep the path of the module that runs, and what each call took and returned."""
 
+        ours = get_ident()  # other threads may run models of their own
+
         def before(part: nn.Module, args: Any) -> None:
+            if get_ident() != ours:
+                return
             call = Call(self._paths.get(id(part), self.path))
             self.failed_in = None
             call.inputs = [self.number(t) for t in tree_flatten(args)[0] if isinstance(t, Tensor)]
             self._stack.append(call)
 
         def after(part: nn.Module, args: Any, output: Any) -> None:
+            if get_ident() != ours:
+                return
             call = self._stack.pop()
             if output is None and self.failed_in is None:
                 self.failed_in = call.path  # the innermost module that returned nothing

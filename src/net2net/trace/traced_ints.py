@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from fractions import Fraction
 from math import prod
+from threading import get_ident
 from typing import Any, Self
 
 import torch.nn.functional
@@ -377,9 +378,14 @@ def transparent_functional() -> Iterator[None]:
     """Let ``torch.nn.functional`` run its Python bodies, so that a mode sees the calls inside."""
     module: Any = torch.nn.functional
     saved = {name: getattr(module, name) for name in _CHECKS}
+    ours = get_ident()  # other threads may run models of their own
+
+    def elsewhere(check: Callable[..., bool]) -> Callable[..., bool]:
+        return lambda *args: get_ident() != ours and check(*args)
+
     try:
         for name in _CHECKS:
-            setattr(module, name, lambda *args: False)
+            setattr(module, name, elsewhere(saved[name]))
         yield
     finally:
         for name, function in saved.items():
