@@ -32,6 +32,7 @@ from net2net.errors import InputError, UnsupportedModelError
 from net2net.trace.alone import ALONE
 from net2net.trace.decisions import Decision, decision
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
+from net2net.trace.refused import check_state
 from net2net.trace.traced_ints import (
     CallObserver,
     TracedInt,
@@ -147,7 +148,8 @@ def check_model(model: nn.Module) -> None:
     """Refuse what cannot be grown, before anything is done.
 
     Raises:
-        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types.
+        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types, or in
+            a state that ``check_state`` refuses.
     """
     if not isinstance(model, nn.Module):
         raise UnsupportedModelError(
@@ -156,6 +158,7 @@ def check_model(model: nn.Module) -> None:
     devices: dict[str, str] = {}
     types: dict[str, str] = {}
     for path, part in model.named_modules():
+        check_state(path, part)
         if "quantized" in type(part).__module__:
             raise UnsupportedModelError(
                 f"module '{path}' ({type(part).__name__}) is quantised, and its packed weights "
