@@ -170,9 +170,7 @@ def _plan(model: nn.Module, found: list[Insertion]) -> Plan:
     return Plan("deepen", "identity", 0, fingerprint(model), known, recipes, edits)
 
 
-def _trace_student(
-    student: nn.Module, inputs: Sequence[Inputs], found: list[Insertion]
-) -> Trace:
+def _trace_student(student: nn.Module, inputs: Sequence[Inputs], found: list[Insertion]) -> Trace:
     """What it does on the first of the inputs; it has to run on all."""
     try:
         return traced(student, *inputs)[1][0]

@@ -126,9 +126,7 @@ class _Attempt:
             f"in forward.{BY_NAME}"
         )
         try:
-            found = [
-                trace(wider, one.inputs, training=one.training) for one in self.teacher.traces
-            ]
+            found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
         except InputError as error:
             raise GraphMismatchError(
                 "the wider student does not run: a size is written into the model's code. "

@@ -15,7 +15,7 @@ import net2net
 from net2net import Growth
 from net2net.errors import InputError
 
-from .helpers import Written, assert_exact, deepen, noise, randomise, refused, untouched, widen
+from ..helpers import Written, assert_exact, deepen, noise, randomise, refused, untouched, widen
 
 X = noise(4, 3)
 POSITIVE, NEGATIVE = X.abs(), -X.abs()

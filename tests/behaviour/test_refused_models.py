@@ -16,7 +16,7 @@ from torch.nn.utils import prune
 import net2net
 from net2net.errors import UnsupportedModelError
 
-from .helpers import noise, randomise, widen
+from ..helpers import noise, randomise, widen
 
 X = noise(4, 6)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import net2net
 
-from .helpers import Written, noise, randomise, widen
+from ..helpers import Written, noise, randomise, widen
 
 NETS: dict[str, Any] = {}
 

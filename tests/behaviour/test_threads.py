@@ -14,7 +14,7 @@ import net2net
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import trace
 
-from .helpers import image_model, noise, randomise, tensors
+from ..helpers import image_model, noise, randomise, tensors
 
 
 def attention() -> nn.Module:
