@@ -15,7 +15,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from threading import get_ident
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -229,7 +230,8 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     if not recorder.trace.outputs:
         raise InputError(
             f"no tensor was found in the model's output, a {type(output).__name__}, so nothing can "
-            "be kept the same. Return tensors in tuples, lists, dicts or registered pytrees."
+            "be kept the same. Return tensors in tuples, lists, dicts, dataclasses or registered "
+            "pytrees."
         )
     return recorder.trace
 
@@ -268,15 +270,18 @@ def refs(item: Any) -> list[Ref]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings of the user's model, and no opaque fast path for attention, while tracing."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """No warnings of the user's model, no opaque fast path for attention, and no distribution that
+    looks at its parameters' values, while tracing."""
+    fast, checks = torch.backends.mha.get_fastpath_enabled(), Distribution._validate_args
     torch.backends.mha.set_fastpath_enabled(False)
+    Distribution.set_default_validate_args(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        Distribution.set_default_validate_args(checks)
 
 
 @contextmanager
@@ -296,13 +301,17 @@ def _drawn_alike() -> Iterator[None]:
 
 
 def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
-    """All tensors in nested containers, each with its place, such as ``['logits'][0]``."""
-    leaves, _ = tree_flatten_with_path(output)
-    return [
-        ("".join(str(key) for key in path), leaf)
-        for path, leaf in leaves
-        if isinstance(leaf, Tensor)
-    ]
+    """All tensors in nested containers, each with its place, such as ``['logits'][0]``; also in
+    dataclasses (``.logits``)."""
+    found = []
+    for path, leaf in tree_flatten_with_path(output)[0]:
+        place = "".join(map(str, path))
+        if isinstance(leaf, Tensor):
+            found.append((place, leaf))
+        elif is_dataclass(leaf) and not isinstance(leaf, type):
+            held = [(f".{one.name}", getattr(leaf, one.name, None)) for one in fields(leaf)]
+            found += [(place + name + own, x) for name, y in held for own, x in tensors_of(y)]
+    return found
 
 
 @cache
