@@ -35,6 +35,17 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def returned_numbers(teacher: Inference, student: Inference) -> tuple[str, ...]:
+    """What a report says of numbers that the model returns beside tensors, if they change."""
+    old, new = teacher.traces[0].returned, student.traces[0].returned
+    return tuple(
+        f"the model returns a number that is not kept: output{place} is {old[place]:g} in the "
+        f"teacher and {number:g} in the student"
+        for place, number in new.items()
+        if place in old and number != old[place]
+    )
+
+
 def never_separate(teacher: Inference) -> tuple[str, ...]:
     """The warning that even shares deserve, unless the model has dropout."""
     if any(_drops(op) for trace in teacher.traces for op in trace.ops):

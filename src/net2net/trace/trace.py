@@ -117,6 +117,8 @@ class Trace:
     """Slices that take all of an axis: tensor, axis, and the traced integer that is its size."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
+    returned: dict[str, float] = field(default_factory=dict)
+    """Numbers that it returns beside them: where in its output → value."""
     decisions: dict[Decision, None] = field(default_factory=dict)
     """Where the code branches on values or sizes of what it was given."""
     left_out: list[str] = field(default_factory=list)
@@ -225,6 +227,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     recorder.trace.full_slices = [
         (recorder.number(t), axis, n) for t, axis, n in recorder.observer.full_slices
     ]
+    recorder.trace.returned = dict(leaves_of(output, (int, float)))
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
     if not recorder.trace.outputs:
@@ -303,14 +306,19 @@ def _drawn_alike() -> Iterator[None]:
 def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
     """All tensors in nested containers, each with its place, such as ``['logits'][0]``; also in
     dataclasses (``.logits``)."""
+    return leaves_of(output, Tensor)
+
+
+def leaves_of(output: Any, kind: type | tuple[type, ...]) -> list[tuple[str, Any]]:
+    """All items of a kind in nested containers, each with its place."""
     found = []
     for path, leaf in tree_flatten_with_path(output)[0]:
         place = "".join(map(str, path))
-        if isinstance(leaf, Tensor):
+        if isinstance(leaf, kind):
             found.append((place, leaf))
         elif is_dataclass(leaf) and not isinstance(leaf, type):
             held = [(f".{one.name}", getattr(leaf, one.name, None)) for one in fields(leaf)]
-            found += [(place + name + own, x) for name, y in held for own, x in tensors_of(y)]
+            found += [(place + name + own, x) for name, y in held for own, x in leaves_of(y, kind)]
     return found
 
 

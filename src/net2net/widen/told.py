@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from net2net.finish import never_separate
+from net2net.finish import never_separate, returned_numbers
 from net2net.infer.branches import branch_notes, unread_note
 from net2net.infer.spaces import Space
 from net2net.maps.methods import METHODS
@@ -42,7 +42,8 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
             f"noise of {request.noise:g} breaks symmetry, so the function is kept only roughly"
         )
     teacher = wider.teacher
-    return (*found, *unread_note(teacher), *branch_notes(teacher), *wider.notes)
+    found += [*unread_note(teacher), *branch_notes(teacher)]
+    return (*found, *returned_numbers(teacher, wider.student), *wider.notes)
 
 
 def warnings(wider: Wider, request: Request) -> tuple[str, ...]:
