@@ -229,6 +229,12 @@ def test_experts_that_a_known_branch_hides() -> None:
     assert_exact(model, growth.model, NEGATIVE)
 
 
+def test_an_estimate_has_what_any_input_reaches() -> None:
+    teacher = branching()
+    report = net2net.estimate(teacher, 2.0, NEGATIVE, also=[POSITIVE])
+    assert report.parameters[1] == 8 * 4 + 8 * 9 + 2 * 9
+
+
 @pytest.mark.parametrize("also", [X, {"x": X}])
 def test_further_inputs_are_a_list(also: Any) -> None:
     teacher = branching()
@@ -236,6 +242,7 @@ def test_further_inputs_are_a_list(also: Any) -> None:
         lambda: net2net.widen(teacher, 2.0, X, also=also),
         lambda: net2net.deepen(teacher, {"a": 1}, X, also=also),
         lambda: net2net.spaces(teacher, X, also=also),
+        lambda: net2net.estimate(teacher, 2.0, X, also=also),
         lambda: net2net.transfer(teacher, branching(), X, also=also),
     ):
         with refused(InputError, "list of inputs", teacher=teacher):

@@ -39,8 +39,8 @@ def branch_notes(found: Inference) -> tuple[str, ...]:
     if not (decisions := input_decisions(found)):
         return ()
     return (
-        f"verified for the branches that these inputs take: the code branches on values or sizes "
-        f"of its input at {places(decisions)}; also=[…] takes in further inputs",
+        f"holds for the branches that these inputs take: the code branches on values or sizes of "
+        f"its input at {places(decisions)}; also=[…] takes in further inputs",
     )
 
 
