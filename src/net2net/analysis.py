@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from net2net.errors import InputError, UnknownOperationError
+from net2net.infer.branches import input_decisions, places
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
@@ -23,18 +24,18 @@ log = logging.getLogger(__name__)
 
 def analyse(
     model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False,
-    globs: Iterable[str] = (),
+    globs: Iterable[str] = (), also: Sequence[Inputs] = (),
 ) -> Inference:  # fmt: skip
     """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
-    (auxiliary heads), what training does is taken in as well. Code that branches on hidden values
-    is run with them. ``globs`` of widths tell whether heads grow inside, instead of in number."""
-    meta, done, traced_with_values = traced(model, inputs)
-    found = infer([done], on_unknown=on_unknown, grow_outputs=grow_outputs)
-    if traced_with_values:
-        _check_reached(found)
-        found = replace(found, traced_with_values=True)
-    else:
+    (auxiliary heads), what training does is taken in as well, and what it does on ``also``. Code
+    that branches on hidden values is run with them. ``globs`` of widths tell whether heads grow
+    inside, instead of in number."""
+    meta, done, traced_with_values = traced(model, inputs, *also)
+    found = infer(done, on_unknown=on_unknown, grow_outputs=grow_outputs)
+    if not traced_with_values:
         found = _with_training(meta, inputs, found, on_unknown, grow_outputs)
+    _check_reached(found, traced_with_values)
+    found = replace(found, traced_with_values=traced_with_values)
     if not (head_size_axes := named_head_sizes(found, model, globs)):
         return found
     again = infer(
@@ -46,16 +47,16 @@ def analyse(
     return replace(again, traced_with_values=traced_with_values)
 
 
-def traced(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Trace, bool]:
-    """The copy of the model that was traced, its trace, and whether it has values: a skeleton has
-    not, and where code branches on hidden values it does not run."""
+def traced(model: nn.Module, *inputs: Inputs) -> tuple[nn.Module, list[Trace], bool]:
+    """The copy of the model that was traced, its trace on each of the inputs, and whether it has
+    values: a skeleton has not, and where code branches on hidden values it does not run."""
     meta = meta_copy(model)
     try:
-        return meta, trace(meta, inputs), False
+        return meta, [trace(meta, one) for one in inputs], False
     except InputError as error:
         log.info("traced with values, for without them: %s", error)
         whole = with_values(model)
-        return whole, trace(whole, inputs), True
+        return whole, [trace(whole, one) for one in inputs], True
 
 
 def _with_training(
@@ -72,20 +73,28 @@ def _with_training(
     return infer([*found.traces, training], on_unknown=on_unknown, grow_outputs=grow_outputs)
 
 
-def _check_reached(found: Inference) -> None:
-    """What these inputs do not reach, others may: an expert that stayed narrow would fail there."""
+def _check_reached(found: Inference, hidden: bool) -> None:
+    """What these inputs do not reach, others may: an expert that stayed narrow would fail there.
+    ``hidden``: the code branches on hidden values."""
+    decisions = input_decisions(found)
+    if not hidden and not decisions:
+        return
     names = found.traces[0].names.values()
     reached = {pattern(name) for name in names if name not in found.unused}
     missed = [name for name in found.unused if pattern(name) in reached]
     if missed:
         raise InputError(
-            f"the code branches on hidden values, and on these inputs it does not reach "
-            f"'{missed[0]}' ({len(missed)} tensors in all), though it reaches others like it. "
-            "Give inputs that reach every part: more rows, other values."
+            f"the code branches on {'hidden values' if hidden else 'its input'}"
+            f"{f' at {places(decisions)}' if decisions else ''}, and on these inputs it does not "
+            f"reach '{missed[0]}' ({len(missed)} tensors in all), though it reaches others like "
+            "it. Give inputs that reach every part (more rows, other values), or pass others as "
+            "well with also=[…]."
         )
 
 
-def spaces(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Spaces:
+def spaces(
+    model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", also: Sequence[Inputs] = ()
+) -> Spaces:
     """The spaces of a model: units that can only grow together.
 
     Args:
@@ -93,6 +102,7 @@ def spaces(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Sp
             model runs on. Only shapes and types matter.
         on_unknown: ``"raise"``, or ``"fix"`` to leave spaces as they are where an operation has
             no rule.
+        also: further inputs, for code that branches on them: what any of them reaches is seen.
 
     Returns:
         A table: print it; index it by module path or position.
@@ -102,7 +112,16 @@ def spaces(model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise") -> Sp
     """
     check_model(model)
     check_choice(on_unknown)
-    return spaces_of(analyse(model, inputs, on_unknown=on_unknown))
+    check_also(also)
+    return spaces_of(analyse(model, inputs, on_unknown=on_unknown, also=also))
+
+
+def check_also(also: Sequence[Inputs]) -> None:
+    """Refuse a single input in place of a list of them."""
+    if not isinstance(also, (list, tuple)):
+        raise InputError(
+            f"also is a {type(also).__name__}. Give a list of inputs, each like ``inputs``."
+        )
 
 
 def check_choice(on_unknown: str) -> None:

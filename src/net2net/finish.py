@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from net2net.errors import VerificationError
@@ -13,10 +15,12 @@ from net2net.verify import Parity, verify
 
 def check(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool,
-    outputs: OutputMaps | None = None,
+    outputs: OutputMaps | None = None, also: Sequence[Inputs] = (),
 ) -> Parity:  # fmt: skip
-    """Measure parity; a student that should be exact and is not never gets out."""
-    parity = verify(teacher, student, inputs, outputs=outputs)
+    """Measure parity, on every input; a student that should be exact and is not never gets out.
+    Returns the worst."""
+    measured = [verify(teacher, student, one, outputs=outputs) for one in (inputs, *also)]
+    parity = max(measured, key=lambda one: one.max_rel)
     if must_match and not parity.exact:
         raise VerificationError(
             f"the student does not compute the teacher's function: {parity}. "
@@ -29,6 +33,17 @@ def check(
 def count_parameters(model: nn.Module) -> int:
     """Elements of all parameters, each counted once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def returned_numbers(teacher: Inference, student: Inference) -> tuple[str, ...]:
+    """What a report says of numbers that the model returns beside tensors, if they change."""
+    old, new = teacher.traces[0].returned, student.traces[0].returned
+    return tuple(
+        f"the model returns a number that is not kept: output{place} is {old[place]:g} in the "
+        f"teacher and {number:g} in the student"
+        for place, number in new.items()
+        if place in old and number != old[place]
+    )
 
 
 def never_separate(teacher: Inference) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from net2net.apply.module import with_tensors
 from net2net.errors import InputError, VerificationError
 from net2net.plan.outputs import OutputMaps, counterparts
+from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs, split_inputs, tensors_of
 
@@ -181,7 +182,8 @@ def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tu
     try:
         double = _double(model, dtype)
         args, kwargs = tree_map(cast, (args, kwargs))
-        with torch.no_grad(), torch.random.fork_rng(), _Wide() if dtype else nullcontext():  # type: ignore[no-untyped-call]
+        wide = _Wide() if dtype else nullcontext()  # type: ignore[no-untyped-call]
+        with ALONE, torch.no_grad(), torch.random.fork_rng(), wide:
             torch.manual_seed(0)
             return tensors_of(double(*args, **kwargs))
     except MemoryError:

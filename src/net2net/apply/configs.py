@@ -22,6 +22,7 @@ from torch import nn
 
 from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
 from net2net.errors import InputError
+from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import META, copied, named_tensors
 from net2net.trace.trace import Inputs, Ref, Trace, trace
 
@@ -204,7 +205,7 @@ def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.
         changes = [SetAttribute("", f"config.{name}", value) for name, value in values.items()]
         set_attributes(holder, changes)
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:
+        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:
             warnings.simplefilter("ignore")
             return kind(holder.config)
     except Exception as error:  # its own checks, or a constructor that wants something else

@@ -29,6 +29,7 @@ from torch.fx.node import map_aggregate
 from torch.utils._pytree import tree_leaves, tree_map
 
 from net2net.errors import PlanError, UnsupportedModelError
+from net2net.trace.alone import ALONE
 from net2net.trace.input_spec import from_spec
 from net2net.trace.meta_copy import copied, named_tensors
 from net2net.trace.trace import quiet, split_inputs
@@ -47,7 +48,7 @@ class GraphModel(fx.GraphModule):
         """``GraphModule`` would keep only what the graph reads, in the order of reading."""
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        with warnings.catch_warnings():
+        with ALONE, warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, of copying its own specs
             vars(result).update(copy.deepcopy(vars(self), memo))
         result.recompile()
@@ -145,7 +146,7 @@ def _exported(model: nn.Module, inputs: Any, training: bool) -> torch.export.Exp
             if isinstance(leaf, Tensor):
                 shapes[leaf] = dict.fromkeys(range(leaf.ndim), Dim.AUTO)
         try:
-            with quiet(), torch.random.fork_rng(), torch.enable_grad():
+            with ALONE, quiet(), torch.random.fork_rng(), torch.enable_grad():
                 return torch.export.export(
                     double, args, kwargs, dynamic_shapes=shapes, strict=False
                 )

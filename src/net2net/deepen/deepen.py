@@ -11,7 +11,7 @@ then start with ``trunk.3.0``, those of the first new one with ``trunk.3.1``, an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from net2net.analysis import analyse, traced
+from net2net.analysis import analyse, check_also, traced
 from net2net.apply.fingerprint import fingerprint
 from net2net.deepen.attach import BlockBuilder, attached
 from net2net.errors import DepthError, InputError
@@ -30,12 +30,14 @@ from net2net.identity.blocks import ACTIVATIONS, LAYERS
 from net2net.identity.calibrate import calibrated
 from net2net.identity.insertion import Insertion, identity_block
 from net2net.identity.ranges import scalars
+from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
 from net2net.plan.deepening import deepening
 from net2net.plan.globs import matching
 from net2net.plan.plan import Plan
 from net2net.report import Report, Row
 from net2net.stages import stage
+from net2net.trace.alone import ALONE
 from net2net.trace.flops import flops
 from net2net.trace.graph import Graph, Node
 from net2net.trace.meta_copy import copied
@@ -54,6 +56,7 @@ def deepen(
     seed: int = 0,
     calibrate: Iterable[Inputs] | None = None,
     verify: bool = True,
+    also: Sequence[Inputs] = (),
 ) -> Growth:
     """Net2DeeperNet (paper, section 2.4): a deeper network that computes the same.
 
@@ -74,6 +77,8 @@ def deepen(
             are measured (the model runs in training mode, on a copy). Without them, the norm is
             an identity in evaluation mode only.
         verify: measure the difference, and raise if the function was not kept.
+        also: further inputs, for code that branches on its input (the report says where): the
+            student is verified on each.
 
     Raises:
         UnsupportedModelError, InputError: the model cannot be traced.
@@ -83,22 +88,23 @@ def deepen(
         VerificationError: the student's outputs differ.
     """
     check_model(model)
+    check_also(also)
     with stage("traced and inferred the teacher"):
-        teacher = analyse(model, inputs, on_unknown="fix")
+        teacher = analyse(model, inputs, on_unknown="fix", also=also)
     found, notes = _insertions(model, teacher, depths)
     for one in found:
         if one.block:
-            _check_block(model, one, inputs)
+            _check_block(model, one, [inputs, *also])
     if calibrate is not None:
         with stage("calibrated"):
             found = calibrated(model, found, calibrate, seed)
     plan = _plan(model, found)
     student = plan.apply(model)
-    after = _trace_student(student, inputs, found)
+    after = _trace_student(student, [inputs, *also], found)
     parity = None
     if verify:
         with stage("verified"):
-            parity = check(model, student, inputs, must_match=True)
+            parity = check(model, student, inputs, must_match=True, also=also)
     report = Report(
         action=f"deepened {type(model).__name__}",
         asked=", ".join(f"{glob} + {_count(asked)}" for glob, asked in depths.items()),
@@ -111,7 +117,7 @@ def deepen(
         bytes=plan.summary().bytes,
         flops=(flops(teacher.traces[0]), flops(after)),
         parity=parity,
-        notes=tuple(notes),
+        notes=(*notes, *branch_notes(teacher)),
     )
     return Growth(student, plan, report)
 
@@ -165,9 +171,10 @@ def _plan(model: nn.Module, found: list[Insertion]) -> Plan:
     return Plan("deepen", "identity", 0, fingerprint(model), known, recipes, edits)
 
 
-def _trace_student(student: nn.Module, inputs: Inputs, found: list[Insertion]) -> Trace:
+def _trace_student(student: nn.Module, inputs: Sequence[Inputs], found: list[Insertion]) -> Trace:
+    """What it does on the first of the inputs; it has to run on all."""
     try:
-        return traced(student, inputs)[1]
+        return traced(student, *inputs)[1][0]
     except InputError as error:
         raise DepthError(
             f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
@@ -355,15 +362,16 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
 
 
 @torch.no_grad()
-def _check_block(model: nn.Module, insertion: Insertion, inputs: Inputs) -> None:
+def _check_block(model: nn.Module, insertion: Insertion, inputs: Sequence[Inputs]) -> None:
     """A block's copy has to be an identity on what the block puts out: tried on these inputs."""
     double = copied(model).double().eval()
     seen: list[Tensor] = []
     original = double.get_submodule(insertion.at)
     handle = original.register_forward_hook(lambda part, args, output: seen.append(output.clone()))
-    args, kwargs = tree_map(_as_double, split_inputs(inputs))
-    with torch.random.fork_rng():
-        double(*args, **kwargs)
+    with ALONE, torch.random.fork_rng():
+        for one in inputs:
+            args, kwargs = tree_map(_as_double, split_inputs(one))
+            double(*args, **kwargs)
         handle.remove()
         try:
             again = identity_block(double, insertion)(seen[0].clone())

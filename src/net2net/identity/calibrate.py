@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from net2net.errors import InputError
 from net2net.identity.insertion import Insertion, activation_module
+from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import copied
 from net2net.trace.trace import Inputs, split_inputs
 
@@ -42,7 +43,7 @@ def calibrated(
 
     handles = [double.get_submodule(one.at).register_forward_hook(watch(one)) for one in watched]
     try:
-        with torch.random.fork_rng():
+        with ALONE, torch.random.fork_rng():
             torch.manual_seed(seed)
             for batch in batches:
                 args, kwargs = split_inputs(batch)

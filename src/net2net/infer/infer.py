@@ -21,7 +21,6 @@ from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
 from net2net.infer.values import Part, Value
 from net2net.ops import traits
-from net2net.trace.graph import bases
 from net2net.trace.trace import Op, Ref, Trace, refs
 
 
@@ -138,9 +137,9 @@ def _filled(trace: Trace) -> set[int]:
         hidden.update(ref.id for ref in op.outputs)
         target = next(iter(op.args.values()), None)
         if op.name.endswith("_") and isinstance(target, Ref):
-            into = bases(trace, target.id)
-            hidden.update(into)
-            found.update(into[-1:])
+            bases = trace.looked_into(target.id)
+            hidden.update(bases)
+            found.update(bases[-1:])
     return found
 
 
@@ -220,7 +219,7 @@ class Walk:
                     result, depends_on_input=depends_on_input, parameter_axes=parameter_axes
                 )
         if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
-            for base in bases(self.trace, target.id):
+            for base in self.trace.looked_into(target.id):
                 written = self.value(Ref(base))
                 self.values[base] = replace(written, constant=False, constant_axes=frozenset())
 

@@ -3,7 +3,7 @@ student's repeats."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.units import NO_UNIT, Axis, UnitIds
-from net2net.infer.values import Part
+from net2net.infer.values import Part, Value
 from net2net.plan.match import positions
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap
 
@@ -32,16 +32,22 @@ def output_maps(
     """
     source = _sources(teacher, student, maps)
     result: dict[str, dict[int, tuple[int, ...]]] = {}
-    for where, tensor in student.traces[0].outputs.items():
-        value = student.values[0].get(tensor)
-        old = teacher.values[0].get(teacher.traces[0].outputs[where])
-        if value is None or old is None:
-            continue
+    for where, old, value in _ends(teacher, student):
         for part, before in zip(value.parts, old.parts, strict=True):
             if part.ids.shape != before.ids.shape:
                 found = _block(teacher, student, before, part, source, where)
                 result.setdefault(where, {}).update(found)
     return result
+
+
+def _ends(teacher: Inference, student: Inference) -> Iterator[tuple[str, Value, Value]]:
+    """What the teacher and the student put out, in evaluation mode, and where in the output."""
+    for number, trace in enumerate(teacher.traces):
+        for where, tensor in () if trace.training else trace.outputs.items():
+            old = teacher.values[number].get(tensor)
+            new = student.values[number].get(student.traces[number].outputs[where])
+            if old is not None and new is not None:
+                yield where, old, new
 
 
 def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap]) -> UnitIds:

@@ -167,7 +167,7 @@ def grown(tensor: Tensor, axes: Sequence[AxisMap], rows: Index | None = None) ->
     """The paper's equation 2 on every axis, in new memory: rows ``U[j] = W[g(j)]``, columns
     ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``. ``rows``: which of the student's these are
     already, if not all of the teacher's."""
-    result = tensor if axes else tensor.clone(memory_format=torch.preserve_format)
+    result = tensor if axes else tensor.clone()
     for axis in sorted(axes, key=lambda axis: -axis.dim):
         index, divisor = axis.index, axis.divisor
         if rows is not None and axis.dim == 0:

@@ -88,15 +88,6 @@ def nodes(item: Any) -> list[Node]:
     return [node for x in item for node in nodes(x)] if isinstance(item, list) else []
 
 
-def bases(trace: Trace, tensor: int) -> list[int]:
-    """What a view looks into, and what that looks into, and so on."""
-    found = []
-    while tensor in trace.bases:
-        tensor = trace.bases[tensor]
-        found.append(tensor)
-    return found
-
-
 class Graph:
     """The nodes of a trace."""
 
@@ -168,7 +159,7 @@ class Graph:
             return Node(self, tensor, position, None)
         if tensor == written:
             return Node(self, tensor, position, self.trace.ops[position], read_at=position)
-        if written in bases(self.trace, tensor):  # it is the same view of what is new
+        if written in self.trace.looked_into(tensor):  # it is the same view of what is new
             view = self.trace.ops[self._born[tensor]]
             return Node(self, tensor, position, view, read_at=position + 1)
         return Node(self, tensor, position, None)
@@ -190,7 +181,7 @@ class Graph:
     def _apart(self, a: int, b: int) -> bool:
         """Whether two views of one memory cannot overlap: one operation cut it into both, or into
         what they look into (``chunk``)."""
-        ways = [[one, *bases(self.trace, one)][::-1] for one in (a, b)]
+        ways = [[one, *self.trace.looked_into(one)][::-1] for one in (a, b)]
         first = next(((x, y) for x, y in zip(*ways, strict=False) if x != y), None)
         if first is None or not all(one in self._born for one in first):
             return False

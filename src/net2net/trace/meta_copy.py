@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from net2net.errors import UnsupportedModelError
 from net2net.ops import traits
+from net2net.trace.closures import rebind
+from net2net.trace.shared import share
 
 
 def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -38,18 +40,28 @@ def meta_copy(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = Non
 
 
 def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
-    """A deep copy, in which ``memo`` says what stands for which tensor.
+    """A deep copy, in which ``memo`` says what stands for which tensor. What has no copies (locks)
+    is shared.
 
     Raises:
-        UnsupportedModelError: the model holds something that cannot be copied.
+        UnsupportedModelError: the model holds something that can be neither.
     """
+    given = memo or {}
     try:
-        return copy.deepcopy(model, memo)
-    except Exception as error:
-        raise UnsupportedModelError(
-            f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it holds "
-            "besides parameters, buffers and plain data (activations that forward keeps, locks)."
-        ) from error
+        memo = dict(given)
+        result = copy.deepcopy(model, memo)
+    except Exception:
+        share(model, given)
+        try:
+            memo = dict(given)
+            result = copy.deepcopy(model, memo)
+        except Exception as error:
+            raise UnsupportedModelError(
+                f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it "
+                "holds besides parameters, buffers and plain data (activations that forward keeps)."
+            ) from error
+    rebind(model, memo)
+    return result
 
 
 def _is_index(tensor: Tensor) -> bool:

@@ -9,28 +9,35 @@ values, no weight is copied, and the model itself is never run. What depends on 
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
+from threading import get_ident
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError, UnsupportedModelError
+from net2net.trace.alone import ALONE
+from net2net.trace.decisions import Decision, decision
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
+from net2net.trace.refused import check_state
 from net2net.trace.traced_ints import (
     CallObserver,
     TracedInt,
+    comparisons_told,
     match_traced_ints,
     tag_sizes,
     transparent_functional,
@@ -90,9 +97,13 @@ class Call:
     end: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Trace:
-    """What one run did. Tensors are numbers; ``shapes[i]`` is the shape of tensor ``i``."""
+    """What one run on ``inputs`` did, in training mode or not. Tensors are numbers; ``shapes[i]``
+    is the shape of tensor ``i``."""
+
+    inputs: Inputs = ()
+    training: bool = False
 
     ops: list[Op] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -107,6 +118,20 @@ class Trace:
     """Slices that take all of an axis: tensor, axis, and the traced integer that is its size."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Tensors that the model returns: where in its output → number."""
+    returned: dict[str, float] = field(default_factory=dict)
+    """Numbers that it returns beside them: where in its output → value."""
+    decisions: dict[Decision, None] = field(default_factory=dict)
+    """Where the code branches on values or sizes of what it was given."""
+    left_out: list[str] = field(default_factory=list)
+    """Arguments of the model's ``forward`` that were left None."""
+
+    def looked_into(self, tensor: int) -> list[int]:
+        """What a view looks into, and what that looks into, and so on."""
+        found = []
+        while tensor in self.bases:
+            tensor = self.bases[tensor]
+            found.append(tensor)
+        return found
 
 
 def split_inputs(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -127,7 +152,8 @@ def check_model(model: nn.Module) -> None:
     """Refuse what cannot be grown, before anything is done.
 
     Raises:
-        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types.
+        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types, or in
+            a state that ``check_state`` refuses.
     """
     if not isinstance(model, nn.Module):
         raise UnsupportedModelError(
@@ -136,6 +162,7 @@ def check_model(model: nn.Module) -> None:
     devices: dict[str, str] = {}
     types: dict[str, str] = {}
     for path, part in model.named_modules():
+        check_state(path, part)
         if "quantized" in type(part).__module__:
             raise UnsupportedModelError(
                 f"module '{path}' ({type(part).__name__}) is quantised, and its packed weights "
@@ -171,18 +198,22 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     """
     args, kwargs = split_inputs(inputs)
     args, kwargs = tree_map(_private, (args, kwargs))
-    recorder = Recorder(meta)
+    recorder = Recorder(meta, tensors_in([args, kwargs]))
+    recorder.trace.inputs, recorder.trace.training = inputs, training
+    recorder.trace.left_out = _left_out(meta, args, kwargs)
     for part in meta.modules():
         part.training = training
     try:
         tag_sizes(meta)
         with (
+            ALONE,
             quiet(),
             _drawn_alike(),
             transparent_functional(),
             recorder.watch_modules(),
             torch.inference_mode(),
             torch.random.fork_rng(devices=[]),
+            comparisons_told(recorder.decide),
             recorder.observer,
             recorder,
         ):
@@ -197,12 +228,14 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     recorder.trace.full_slices = [
         (recorder.number(t), axis, n) for t, axis, n in recorder.observer.full_slices
     ]
+    recorder.trace.returned = dict(leaves_of(output, (int, float)))
     for path, tensor in tensors_of(output):
         recorder.trace.outputs[path] = recorder.number(tensor)
     if not recorder.trace.outputs:
         raise InputError(
             f"no tensor was found in the model's output, a {type(output).__name__}, so nothing can "
-            "be kept the same. Return tensors in tuples, lists, dicts or registered pytrees."
+            "be kept the same. Return tensors in tuples, lists, dicts, dataclasses or registered "
+            "pytrees."
         )
     return recorder.trace
 
@@ -211,6 +244,19 @@ def _may_share_memory(view: Tensor, source: Tensor) -> bool:
     """Whether one is a view of the other: ``reshape`` and ``to`` may copy. A hollow view of a
     tensor with values stands for one that shares its memory."""
     return view.device != source.device or torch._C._is_alias_of(view, source)  # type: ignore[attr-defined]
+
+
+def _left_out(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """The arguments of a model that are None if they are not given, and were not."""
+    try:
+        signature = inspect.signature(model.forward)
+        given = signature.bind_partial(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return []
+    return [
+        name for name, one in signature.parameters.items()
+        if one.default is None and given.get(name) is None
+    ]  # fmt: skip
 
 
 def _readable(tensor: Tensor) -> bool:
@@ -234,15 +280,18 @@ def refs(item: Any) -> list[Ref]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings of the user's model, and no opaque fast path for attention, while tracing."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """No warnings of the user's model, no opaque fast path for attention, and no distribution that
+    looks at its parameters' values, while tracing."""
+    fast, checks = torch.backends.mha.get_fastpath_enabled(), Distribution._validate_args
     torch.backends.mha.set_fastpath_enabled(False)
+    Distribution.set_default_validate_args(False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        Distribution.set_default_validate_args(checks)
 
 
 @contextmanager
@@ -262,31 +311,42 @@ def _drawn_alike() -> Iterator[None]:
 
 
 def tensors_of(output: Any) -> list[tuple[str, Tensor]]:
-    """All tensors in nested containers, each with its place, such as ``['logits'][0]``."""
-    leaves, _ = tree_flatten_with_path(output)
-    return [
-        ("".join(str(key) for key in path), leaf)
-        for path, leaf in leaves
-        if isinstance(leaf, Tensor)
-    ]
+    """All tensors in nested containers, each with its place, such as ``['logits'][0]``; also in
+    dataclasses (``.logits``)."""
+    return leaves_of(output, Tensor)
+
+
+def leaves_of(output: Any, kind: type | tuple[type, ...]) -> list[tuple[str, Any]]:
+    """All items of a kind in nested containers, each with its place."""
+    found = []
+    for path, leaf in tree_flatten_with_path(output)[0]:
+        place = "".join(map(str, path))
+        if isinstance(leaf, kind):
+            found.append((place, leaf))
+        elif is_dataclass(leaf) and not isinstance(leaf, type):
+            held = [(f".{one.name}", getattr(leaf, one.name, None)) for one in fields(leaf)]
+            found += [(place + name + own, x) for name, y in held for own, x in leaves_of(y, kind)]
+    return found
 
 
 @cache
-def _signature(func: Any) -> tuple[dict[str, Any], str | None]:
-    """The arguments of an operation with their defaults, and the one that its outputs look into:
-    the schema calls them its aliases, and it is not written to."""
+def _signature(func: Any) -> tuple[dict[str, Any], str | None, frozenset[str]]:
+    """The arguments of an operation with their defaults; the one that its outputs look into: the
+    schema calls them its aliases, and it is not written to; and those of one integer for each of
+    a fixed number of axes, for which one for all may stand."""
     arguments = func._schema.arguments
     viewed = [a.name for a in arguments if a.alias_info is not None and not a.alias_info.is_write]
-    return {a.name: a.default_value for a in arguments}, next(iter(viewed), None)
+    repeated = frozenset(a.name for a in arguments if a.N is not None)
+    return {a.name: a.default_value for a in arguments}, next(iter(viewed), None), repeated
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation that runs under it into ``trace``."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, given: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
-        self.observer = CallObserver(self.number)
+        self.observer = CallObserver(self.number, self._listed)
         self._runner = MetaInterpreter()
         self._numbers: dict[int, int] = {}
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
@@ -298,10 +358,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.trace.names[self.number(tensor)] = name
         self._touched = set(self.trace.names)
         """Tensors that depend on a parameter: their values are no constants."""
+        self._given = {self.number(tensor) for tensor in given}
+        """Tensors whose values depend on the inputs'."""
 
     @property
     def path(self) -> str:
         return self._stack[-1].path if self._stack else ""
+
+    def decide(self, sizes: frozenset[tuple[int, int]] = frozenset()) -> None:
+        """The code branches on these sizes, or else on values."""
+        if (made := decision(self.path, sizes)) is not None:
+            self.trace.decisions[made] = None
+
+    def _listed(self, tensor: Tensor) -> None:
+        """Code makes numbers of a tensor's values."""
+        if self.number(tensor) in self._given:
+            self.decide()
 
     def number(self, tensor: Tensor) -> int:
         key = id(tensor)
@@ -319,7 +391,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return item
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        with comparisons_told(None):
+            return self._record(func, args, kwargs or {})
+
+    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.failed_in = None
         result = self._runner.run(func, args, kwargs)
         if func._schema.name == "aten::contiguous":
@@ -330,13 +405,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensors = tensors_in((args, kwargs))
         if any(self.number(tensor) in self._touched for tensor in tensors):
             self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
-        names, viewed = _signature(func)
+        if any(self.number(tensor) in self._given for tensor in tensors):
+            self._given |= {self.number(tensor) for tensor in tensors_in(result)}
+            if isinstance(result, (bool, int, float, complex)):
+                self.decide()
+        names, viewed, repeated = _signature(func)
         arguments = dict(names)
         arguments.update(zip(names, map(self._ref, args), strict=False))
         arguments.update((name, self._ref(item)) for name, item in kwargs.items())
         if func._schema.name == "aten::as_strided":  # it reads what lies in memory
             arguments["memory"] = [list(args[0].stride()), args[0].storage_offset()]
-        found = match_traced_ints(arguments, self.observer.args, self.observer.kwargs)
+        found = match_traced_ints(arguments, self.observer.args, self.observer.kwargs, repeated)
         op = Op(
             func._schema.name, arguments, self._ref(result), self.path,
             {key: x for key, x in found.items() if not x.of_sizes_only},
@@ -350,6 +429,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 for view in tensors_in(result)
                 if self.number(view) != base.id and _may_share_memory(view, source)
             )
+        if op.name.endswith("_") and self._given.issuperset(ref.id for ref in op.outputs):
+            self._given.update(
+                base for ref in op.outputs for base in self.trace.looked_into(ref.id)
+            )
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:
@@ -360,13 +443,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def watch_modules(self) -> Iterator[None]:
         """Keep the path of the module that runs, and what each call took and returned."""
 
+        ours = get_ident()  # other threads may run models of their own
+
         def before(part: nn.Module, args: Any) -> None:
+            if get_ident() != ours:
+                return
             call = Call(self._paths.get(id(part), self.path), len(self.trace.ops))
             self.failed_in = None
             call.inputs = [self.number(t) for t in tree_flatten(args)[0] if isinstance(t, Tensor)]
             self._stack.append(call)
 
         def after(part: nn.Module, args: Any, output: Any) -> None:
+            if get_ident() != ours:
+                return
             call = self._stack.pop()
             if output is None and self.failed_in is None:
                 self.failed_in = call.path  # the innermost module that returned nothing

@@ -8,10 +8,12 @@ sizes of tensors: after ``heads.reshape(x.shape)`` all heads together are as wid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from math import prod
+from threading import get_ident
 from typing import Any, Self
 
 import torch.nn.functional
@@ -119,8 +121,69 @@ class TracedInt(int):
         terms = {_times(ours, inverse): a / factor for ours, a in self.terms.items()}
         return TracedInt(quotient, terms, {**self.values, **_values(other)})
 
+    def __mod__(self, other: Any) -> Any:
+        _compare(self, other)
+        return int.__mod__(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        _compare(self, other)
+        return int.__rmod__(self, other)
+
+    def __eq__(self, other: Any) -> bool:
+        _compare(self, other)
+        return int.__eq__(self, other)
+
+    def __ne__(self, other: Any) -> bool:
+        return not self == other
+
+    def __lt__(self, other: Any) -> bool:
+        _compare(self, other)
+        return int.__lt__(self, other)
+
+    def __le__(self, other: Any) -> bool:
+        _compare(self, other)
+        return int.__le__(self, other)
+
+    def __gt__(self, other: Any) -> bool:
+        _compare(self, other)
+        return int.__gt__(self, other)
+
+    def __ge__(self, other: Any) -> bool:
+        _compare(self, other)
+        return int.__ge__(self, other)
+
+    def __bool__(self) -> bool:
+        _compare(self, 0)
+        return int.__bool__(self)
+
+    __hash__ = int.__hash__
+
     def __deepcopy__(self, memo: Any) -> TracedInt:
         return self
+
+
+Told = Callable[[frozenset[tuple[int, int]]], None]
+COMPARED: ContextVar[Told | None] = ContextVar("COMPARED", default=None)
+"""Who hears of comparisons of sizes while a model runs: the tensors, and their axes."""
+
+
+@contextmanager
+def comparisons_told(told: Told | None) -> Iterator[None]:
+    """Here ``told`` hears of them, or nobody: what compares is no code of the model's."""
+    token = COMPARED.set(told)
+    try:
+        yield
+    finally:
+        COMPARED.reset(token)
+
+
+def _compare(*numbers: Any) -> None:
+    """Code compares these, or takes a remainder: is one of them made of the size of a tensor?"""
+    told = COMPARED.get()
+    if told is not None:
+        origins = [o for x in numbers if isinstance(x, TracedInt) for o in x.values]
+        if axes := frozenset(filter(None, map(axis_of, origins))):
+            told(axes)
 
 
 class Size(TracedInt):
@@ -129,13 +192,10 @@ class Size(TracedInt):
     note: Callable[[TracedInt], None]
 
     def __eq__(self, other: Any) -> bool:
-        same = int.__eq__(self, other)
+        same = super().__eq__(other)
         if same and isinstance(other, TracedInt) and not other.of_sizes_only:
             self.note(other)
         return same
-
-    def __ne__(self, other: Any) -> bool:
-        return not self == other
 
     __hash__ = int.__hash__
 
@@ -196,12 +256,14 @@ def integers(item: Any) -> Iterator[int]:
 
 
 def match_traced_ints(
-    arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[tuple[str, int], TracedInt]:
+    arguments: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+    repeated: Collection[str] = (),
+) -> dict[tuple[str, int], TracedInt]:  # fmt: skip
     """Which arguments of an operation are named integers of the call that led to it.
 
-    An argument that the call has at the same place, or by name, is that one. Others are looked for
-    among all its integers: lists (sizes) as a run, single ones by their value.
+    An argument that the call has at the same place, or by name, is that one; those in ``repeated``
+    may be one integer for all axes (a stride). Others are looked for among all its integers: lists
+    (sizes) as a run, single ones by their value.
     """
     given = list(integers([args, kwargs]))
     if not any(isinstance(x, TracedInt) for x in given):
@@ -216,7 +278,7 @@ def match_traced_ints(
         else:
             continue
         own = list(integers([kwargs.get(key, args[position] if position < len(args) else None)]))
-        own = own * len(wanted) if len(own) == 1 else own  # one stride for all axes
+        own = own * len(wanted) if len(own) == 1 and key in repeated else own
         matches = own if own == wanted else _run(wanted, given)
         for index, match in zip(indices, matches, strict=True):
             if isinstance(match, TracedInt):
@@ -263,22 +325,30 @@ SIZES = {Tensor.size, vars(Tensor.__base__)["shape"].__get__}
 
 
 class CallObserver(TorchFunctionMode):
-    """Sees calls before their integers become numbers of C++. ``number`` numbers tensors."""
+    """Sees calls before their integers become numbers of C++. ``number`` numbers tensors;
+    ``listed`` hears of those whose values become numbers by no operation."""
 
-    def __init__(self, number: Callable[[Tensor], int]) -> None:
+    def __init__(self, number: Callable[[Tensor], int], listed: Callable[[Tensor], None]) -> None:
         super().__init__()
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self._number = number
+        self._listed = listed
         self.full_slices: list[tuple[Tensor, int, TracedInt]] = []
         """Axes whose size code compares with an integer of its own, or takes all of by a slice: no
         operation runs that would tell of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.args, self.kwargs = args, kwargs = tuple(args), kwargs or {}
+        with comparisons_told(None):
+            return self._observe(func, tuple(args), kwargs or {})
+
+    def _observe(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.args, self.kwargs = args, kwargs
         if func is Tensor.__getitem__:
             self.full_slices += ((args[0], axis, size) for axis, size in full_slices(*args))
             args = (args[0], _with_positions(args[1]))
+        elif func is Tensor.tolist:
+            self._listed(args[0])
         try:
             result = func(*args, **kwargs)
         finally:
@@ -308,9 +378,14 @@ def transparent_functional() -> Iterator[None]:
     """Let ``torch.nn.functional`` run its Python bodies, so that a mode sees the calls inside."""
     module: Any = torch.nn.functional
     saved = {name: getattr(module, name) for name in _CHECKS}
+    ours = get_ident()  # other threads may run models of their own
+
+    def elsewhere(check: Callable[..., bool]) -> Callable[..., bool]:
+        return lambda *args: get_ident() != ours and check(*args)
+
     try:
         for name in _CHECKS:
-            setattr(module, name, lambda *args: False)
+            setattr(module, name, elsewhere(saved[name]))
         yield
     finally:
         for name, function in saved.items():

@@ -3,6 +3,7 @@ inferred, and which of its tensors is which of the teacher's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +43,9 @@ class Pair:
 
 
 def paired(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool
-) -> Pair:
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool,
+    also: Sequence[Inputs] = (),
+) -> Pair:  # fmt: skip
     """Bring the models together.
 
     Raises:
@@ -58,8 +60,8 @@ def paired(
     new, of_student = _without(
         _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
     )
-    known = analyse(old, inputs, on_unknown="fix")
-    traces = _student_traces(new, inputs, len(known.traces))
+    known = analyse(old, inputs, on_unknown="fix", also=also)
+    traces = _student_traces(new, known.traces)
     names = _same_names(known.traces, traces)
     for one in traces:
         order = {name: place for place, name in enumerate(known.traces[0].names.values())}
@@ -131,9 +133,9 @@ def _names(stack: Stack) -> list[str]:
     return [str(place) for place in range(len(blocks))] if digits else blocks
 
 
-def _student_traces(meta: nn.Module, inputs: Inputs, count: int) -> list[Trace]:
+def _student_traces(meta: nn.Module, teacher: list[Trace]) -> list[Trace]:
     try:
-        return [trace(meta, inputs, training=training) for training in (False, True)[:count]]
+        return [trace(meta, one.inputs, training=one.training) for one in teacher]
     except InputError as error:
         raise TransferError(
             f"the student does not run without its added blocks: {error.__cause__}. Check that it "

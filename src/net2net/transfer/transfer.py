@@ -7,12 +7,16 @@ neighbours, and are made to return what they are given (``recipes.py``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
+from net2net.analysis import check_also
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, TransferError, VerificationError
-from net2net.finish import count_parameters, never_separate
+from net2net.finish import count_parameters, never_separate, returned_numbers
 from net2net.growth import Growth
+from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis, Role
 from net2net.maps.methods import method_named
@@ -43,6 +47,7 @@ def transfer(
     seed: int = 0,
     balanced: bool = True,
     verify: bool = True,
+    also: Sequence[Inputs] = (),
 ) -> Growth:
     """Give a larger model, built by its own code, the weights with which it computes what the
     teacher does.
@@ -63,6 +68,8 @@ def transfer(
         seed: of the random map.
         balanced: deal copies out evenly.
         verify: measure the difference.
+        also: further inputs, for code that branches on its input (the report says where): all that
+            any of them reaches is matched, and the student is verified on each.
 
     Returns:
         A new model of the student's class. ``plan.apply(teacher, student=student)`` makes it again.
@@ -74,8 +81,9 @@ def transfer(
     check_model(teacher)
     check_model(student)
     must_match = exact and method_named(method).exact
+    check_also(also)
     with stage("traced and inferred both"):
-        pair = paired(teacher, student, inputs, depth, exact=exact)
+        pair = paired(teacher, student, inputs, depth, exact=exact, also=also)
     with stage("matched their units"):
         maps = _matched(pair, method, balanced, seed, strict=exact)
     recipes, notes = recipes_for(teacher, student, pair, maps, exact=exact)
@@ -87,7 +95,7 @@ def transfer(
     parity = None
     if verify:
         with stage("verified"):
-            parity = _measured(teacher, result, inputs, pair, must_match, notes)
+            parity = _measured(teacher, result, [inputs, *also], pair, must_match, notes)
     rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student))
     report = Report(
         action=f"transferred {type(teacher).__name__} into {type(student).__name__} by {method}",
@@ -99,7 +107,11 @@ def transfer(
         flops=(flops(pair.teacher.traces[0]), flops(pair.whole)),
         parity=parity,
         warnings=never_separate(pair.teacher) if must_match and maps else (),
-        notes=tuple(notes),
+        notes=(
+            *notes,
+            *branch_notes(pair.teacher),
+            *returned_numbers(pair.teacher, pair.student),
+        ),
     )
     return Growth(result, plan, report)
 
@@ -117,11 +129,14 @@ def _matched(
 
 
 def _measured(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, pair: Pair, must_match: bool,
+    teacher: nn.Module, student: nn.Module, inputs: list[Inputs], pair: Pair, must_match: bool,
     notes: list[str],
 ) -> Parity | None:  # fmt: skip
+    """The worst parity of all inputs."""
     try:
-        parity = measure(teacher, student, inputs)
+        parity = max(
+            (measure(teacher, student, one) for one in inputs), key=lambda one: one.max_rel
+        )
     except VerificationError as error:
         if must_match:
             raise TransferError(

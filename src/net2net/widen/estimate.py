@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from net2net.plan.widths import Widths
@@ -21,6 +23,7 @@ def estimate(
     method: str = "replicate",
     on_unknown: str = "raise",
     outputs: str = "keep",
+    also: Sequence[Inputs] = (),
 ) -> Report:
     """What ``widen`` would make: parameters, bytes, FLOPs and widths, without making it.
 
@@ -28,7 +31,8 @@ def estimate(
 
     Args:
         model: the teacher; never changed.
-        widths: as for ``widen``; also ``inputs``, ``method``, ``on_unknown`` and ``outputs``.
+        widths: as for ``widen``, and so are ``inputs``, ``method``, ``on_unknown``, ``outputs`` and
+            ``also``.
 
     Returns:
         A report without a measured difference. ``Row.admissible``: the nearest sizes that could be
@@ -38,7 +42,9 @@ def estimate(
         As ``widen``, but for ``VerificationError``.
     """
     check_model(model)
-    request = Request(widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow")
+    request = Request(
+        widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also
+    )
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
     plan = plan_of(model, wider, request, export, measured=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from net2net.analysis import check_choice
+from net2net.analysis import check_also, check_choice
 from net2net.errors import WidthError
 from net2net.maps.methods import method_named
 from net2net.plan.widths import Widths
+from net2net.trace.trace import Inputs
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Request:
     verify: bool = True
     on_unknown: str = "raise"
     grow_outputs: bool = False
+    also: Sequence[Inputs] = ()
 
     @property
     def exact(self) -> bool:
@@ -41,10 +43,11 @@ class Request:
 
 def check_request(request: Request, outputs: str) -> None:
     """Raises:
-    UnknownMethodError, UnknownOperationError, WidthError: an option that is none.
+    UnknownMethodError, UnknownOperationError, WidthError, InputError: an option that is none.
     """
     method_named(request.method)
     check_choice(request.on_unknown)
+    check_also(request.also)
     noise, seed = request.noise, request.seed
     if type(noise) not in (int, float) or not 0 <= noise < math.inf:
         raise WidthError(f"noise is {noise!r}. Give 0 or a positive fraction.")

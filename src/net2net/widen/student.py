@@ -64,10 +64,10 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
     with stage("traced and inferred the teacher"):
         teacher = analyse(
             base, inputs, on_unknown=request.on_unknown, grow_outputs=request.grow_outputs,
-            globs=globs,
+            globs=globs, also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher)
-    attempt = _Attempt(base, inputs, request, teacher, spaces)
+    attempt = _Attempt(base, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
         grown, (student, maps, edits) = nearest_feasible(
             resolve(spaces, teacher, base, request.widths),
@@ -87,7 +87,6 @@ class _Attempt:
     """Tries of one request."""
 
     base: nn.Module
-    inputs: Inputs
     request: Request
     teacher: Inference
     spaces: Spaces
@@ -122,28 +121,28 @@ class _Attempt:
         return student, rescaled(self.teacher, student, maps), edits
 
     def _infer(self, wider: nn.Module) -> Inference:
-        modes = (False, True)[: len(self.teacher.traces)]
         advice = (
             "Leave the spaces that meet there as they are, or read the size from a tensor's shape "
             f"in forward.{BY_NAME}"
         )
         try:
-            found = [trace(wider, self.inputs, training=training) for training in modes]
+            found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
         except InputError as error:
             raise GraphMismatchError(
                 "the wider student does not run: a size is written into the model's code. "
                 f"({error.__cause__}) {advice}",
                 module=error.module,
             ) from error
-        old, new = (
-            [(where, one.shapes[tensor]) for where, tensor in one.outputs.items()]
-            for one in (self.teacher.traces[0], found[0])
-        )
-        if old != new and not self.request.grow_outputs:
-            raise GraphMismatchError(
-                f"the wider student returns {new}, and the teacher {old}: a size is written into "
-                f"the model's code. {advice}"
+        for pair in zip(self.teacher.traces, found, strict=True):
+            old, new = (
+                [(where, one.shapes[tensor]) for where, tensor in one.outputs.items()]
+                for one in pair
             )
+            if old != new and not pair[0].training and not self.request.grow_outputs:
+                raise GraphMismatchError(
+                    f"the wider student returns {new}, and the teacher {old}: a size is written "
+                    f"into the model's code. {advice}"
+                )
         return infer(
             found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
             head_size_axes=self.teacher.head_size_axes,

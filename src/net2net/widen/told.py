@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from net2net.finish import never_separate
+from net2net.finish import never_separate, returned_numbers
+from net2net.infer.branches import branch_notes, unread_note
 from net2net.infer.spaces import Space
 from net2net.maps.methods import METHODS
 from net2net.ops import traits
@@ -33,7 +34,7 @@ def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
 
 
 def notes(wider: Wider, request: Request) -> tuple[str, ...]:
-    """Whether the function is kept, and parameters that nothing reads."""
+    """Whether the function is kept, and where; and parameters that nothing reads."""
     found = []
     if not METHODS[request.method].exact:
         found.append(f"{request.method} does not preserve the function; new units are random")
@@ -42,11 +43,8 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
             f"noise of {request.noise:g} breaks symmetry, so the function is kept only roughly"
         )
     teacher = wider.teacher
-    shapes = {name: t for trace in teacher.traces for t, name in trace.names.items()}
-    unread = [n for n in teacher.unused if teacher.traces[0].shapes[shapes[n]]]
-    if unread:
-        found.append(f"left as they are, for no operation read them: {', '.join(unread)}")
-    return tuple(found) + wider.notes
+    found += [*unread_note(teacher), *branch_notes(teacher)]
+    return (*found, *returned_numbers(teacher, wider.student), *wider.notes)
 
 
 def warnings(wider: Wider, request: Request) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -39,6 +39,7 @@ def widen(
     verify: bool = True,
     on_unknown: str = "raise",
     outputs: str = "keep",
+    also: Sequence[Inputs] = (),
 ) -> Growth:
     """Net2WiderNet (paper, section 2.3, equation 2): a wider network that computes the same.
 
@@ -64,6 +65,8 @@ def widen(
         on_unknown: ``"raise"``, or ``"fix"`` for operations without a rule.
         outputs: ``"keep"``, or ``"grow"`` where the model ends in features that may grow as well:
             ``Growth.outputs`` then says which of the teacher's values each position repeats.
+        also: further inputs, for code that branches on its input (the report says where): all that
+            any of them reaches grows, and the student is verified on each.
 
     Raises:
         UnsupportedModelError, InputError, UnknownOperationError: the model cannot be traced.
@@ -72,7 +75,9 @@ def widen(
         VerificationError: the student's outputs differ.
     """
     check_model(model)
-    request = Request(widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow")
+    request = Request(
+        widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also
+    )
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
     plan = plan_of(model, wider, request, export)
@@ -81,7 +86,9 @@ def widen(
     parity = None
     if verify:
         with stage("verified"):
-            parity = check(model, student, inputs, must_match=request.exact, outputs=wider.outputs)
+            parity = check(
+                model, student, inputs, must_match=request.exact, outputs=wider.outputs, also=also
+            )
     report = Report(
         action=f"widened {type(model).__name__} by {method}",
         asked=str(request),
@@ -106,8 +113,8 @@ def prepared(
         return find_student(model, inputs, request), None, ()
     except GraphMismatchError as error:
         # Most of it grows without the spaces that meet there: that is the user's choice. And a
-        # graph has none of the attributes.
-        named = isinstance(request.widths, Mapping)
+        # graph has none of the attributes, and takes one branch.
+        named = isinstance(request.widths, Mapping) and not request.also
         if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
             raise
         graph, export, notes = graph_instead(model, inputs, error)

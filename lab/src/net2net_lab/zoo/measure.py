@@ -67,7 +67,7 @@ def _measure(subject: Subject, found: Measurement) -> None:
     teacher, inputs = _precise(randomise(subject.model.eval()), subject.inputs)
     _warm_up()
     found.export_seconds = _export_seconds(teacher, inputs)
-    _, done, _ = analysis.traced(teacher, inputs)
+    _, (done,), _ = analysis.traced(teacher, inputs)
     found.operations = len(done.ops)
     begin = time.perf_counter()
     grown = net2net.widen(teacher, FACTOR, inputs, verify=False)

@@ -45,6 +45,7 @@ def find(name: str) -> Rule | None:
 from net2net.infer.rules import (  # noqa: E402
     contract,  # noqa: F401
     index,  # noqa: F401
+    loss,  # noqa: F401
     norm,  # noqa: F401
     pointwise,  # noqa: F401
     pool,  # noqa: F401

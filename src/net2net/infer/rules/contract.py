@@ -33,7 +33,7 @@ def linear(site: OpSite) -> Value:
     return out
 
 
-@rule("matmul", "mm", "bmm", "mv", "dot")
+@rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "_sparse_mm")
 def matmul(site: OpSite) -> Value:
     a, b = (value for value in site.args.values() if isinstance(value, Value))
     return product(site, a, b)
@@ -149,6 +149,7 @@ def solve(site: OpSite) -> Value:
 @rule(
     "conv1d", "conv2d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "convolution", "_convolution",
 )  # fmt: skip
 def convolution(site: OpSite) -> Value:
     """Channels as in a linear layer, for every kernel position; groups side by side."""
@@ -164,7 +165,8 @@ def convolution(site: OpSite) -> Value:
         weight.constant,
         constant_axes=weight.constant_axes,
     )
-    reading, making = (0, 1) if "transpose" in site.op.name else (1, 0)
+    transposed = site.args.get("transposed", "transpose" in site.name)
+    reading, making = (0, 1) if transposed else (1, 0)
     groups = site["groups"]
     plain = site.confine(value, range(channel + 1, value.ndim), "slides over it")
     if groups > 1:

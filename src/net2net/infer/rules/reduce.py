@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
@@ -30,19 +28,6 @@ def reduction(site: OpSite) -> list[Value]:
     kind = "sum" if site.name.startswith("arg") else KINDS[site.name]
     result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
     return [Value(shape, result.parts) for shape in site.outputs]
-
-
-@rule("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-def loss(site: OpSite) -> Value:
-    """Element by element, then their mean (1) or sum (2), if that is asked for."""
-    value = site.pointwise([site["self"], site["target"]], _broadcast(site))
-    if site["reduction"] == 0:
-        return value
-    return site.reduce(value, range(value.ndim), False, ("mean", "sum")[site["reduction"] - 1])
-
-
-def _broadcast(site: OpSite) -> tuple[int, ...]:
-    return tuple(np.broadcast_shapes(site["self"].shape, site["target"].shape))
 
 
 @rule(*(f"fft_{name}" for name in

@@ -1,0 +1,57 @@
+"""States of a model in which it cannot be grown, and the way out of each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from net2net.errors import UnsupportedModelError
+
+
+def check_state(path: str, part: nn.Module) -> None:
+    """Refuse a module that is wrapped, compiled, sharded, or holds what cannot be copied.
+
+    Raises:
+        UnsupportedModelError: with the state, and what to do first.
+    """
+    kind = type(part).__name__
+    where = f"module '{path}' ({kind})" if path else f"the model ({kind})"
+    if isinstance(part, torch.jit.ScriptModule):
+        raise UnsupportedModelError(
+            f"{where} is compiled by torch.jit, and its code keeps its own sizes. "
+            "Grow the model that it was made from, then compile the student."
+        )
+    if isinstance(part, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise UnsupportedModelError(
+            f"{where} only hands its inputs to the model inside. "
+            "Grow its .module, then wrap the student."
+        )
+    bases = {base.__name__ for base in type(part).__mro__}
+    sharded = any(hasattr(tensor, "device_mesh") for tensor in part.parameters(recurse=False))
+    if sharded or bases & {"FSDPModule", "FullyShardedDataParallel"}:
+        raise UnsupportedModelError(
+            f"{where} is sharded over devices (fully_shard), so no weight is here as a whole. "
+            "Load its full state dict into a model that is not, grow that, and shard the student."
+        )
+    for name, item in vars(part).items():
+        if isinstance(item, Tensor) and not item.is_leaf:
+            raise UnsupportedModelError(f"'{name}' of {where} {_computed(part, name)}")
+
+
+def _computed(part: nn.Module, name: str) -> str:
+    """What a tensor is that gradients flow through, and how to be rid of it."""
+    before = "is computed with gradients before every call, so it cannot be copied"
+    if hasattr(part, f"{name}_mask"):
+        return (
+            f"is pruned: it {before}. "
+            f"Make that permanent with torch.nn.utils.prune.remove(module, '{name}')."
+        )
+    if hasattr(part, f"{name}_g") and hasattr(part, f"{name}_v"):
+        return (
+            f"has torch.nn.utils.weight_norm: it {before}. "
+            f"Use torch.nn.utils.parametrizations.weight_norm(module, '{name}') instead."
+        )
+    return (
+        "is an activation that was kept, with gradients, so it cannot be copied. "
+        "Set it to None, or run the model once under torch.no_grad()."
+    )
