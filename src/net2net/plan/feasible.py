@@ -151,12 +151,12 @@ class _Search(Generic[T]):
             f"a size is written into the code of '{last.module}' "
             "(named in widths, it makes the student a graph module)"
         )
-        kind = _kind(failed)
+        kind = kind_of(failed)
         known = kind in self.stopped
         self.stopped.add(kind)
         return [
             replace(g, new=_old(g), note=why)
-            if g is failed or (known and _kind(g) == kind and g.new != _old(g))
+            if g is failed or (known and kind_of(g) == kind and g.new != _old(g))
             else g
             for g in grown
         ]
@@ -164,8 +164,9 @@ class _Search(Generic[T]):
     def _without_an_integer(
         self, grown: list[SpaceGrowth], last: GraphMismatchError
     ) -> list[SpaceGrowth]:
-        """What still grows if one integer of the code stays, the first with which the student gets
-        further: it is the size of features and of a constant, which no longer fits what reads it."""
+        """What still grows if one integer of the code stays, the first with which the student
+        gets further: it is the size of features and of a constant, which no longer fits what reads
+        it."""
         moving = {one.space.name for one in grown if one.new != _old(one) and one.asked == ALL}
         held = {frozenset(space.name for space in spaces) & moving for spaces in self.counted()}
         where = f" in '{last.module}'" if last.module else ""
@@ -216,7 +217,7 @@ def _idle(one: SpaceGrowth) -> bool:
     return one.space.unread and one.asked == ALL
 
 
-def _kind(one: SpaceGrowth) -> tuple[str, int]:
+def kind_of(one: SpaceGrowth) -> tuple[str, int]:
     """What spaces of like layers have in common."""
     return pattern(one.space.name), one.space.size
 

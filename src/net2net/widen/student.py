@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
@@ -46,6 +46,7 @@ class Wider:
         edits: the integers to set, also in configurations.
         outputs: the model's outputs that grew.
         notes: on configurations.
+        attempt: how it was built.
     """
 
     teacher: Inference
@@ -56,6 +57,17 @@ class Wider:
     edits: list[SetAttribute]
     outputs: OutputMaps
     notes: tuple[str, ...]
+    attempt: _Attempt
+
+    def at(self, grown: list[SpaceGrowth]) -> Wider:
+        """A student of other widths; its configuration stays.
+
+        Raises:
+            GraphMismatchError: there is none at these widths.
+        """
+        student, maps, edits = self.attempt.match(grown)
+        outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
+        return replace(self, grown=grown, student=student, maps=maps, edits=edits, outputs=outputs)
 
 
 def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
@@ -79,7 +91,7 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
         settings, notes = config_edits(
             base, partial(attempt.build, grown, edits), inputs, student.traces[0]
         )
-    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes)
+    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes, attempt)
 
 
 @dataclass(frozen=True, eq=False)
