@@ -4,5 +4,6 @@
 can be had; ``runnable.py`` names those at which a student that stops would run. ``maps.py`` chooses
 what each new unit copies, ``match.py`` makes of it one index for every parameter axis, from the
 traces of teacher and student (``stand_in.py``: a student with values, where code branches on them).
-``rescale.py``: heads of more features; ``outputs.py``: outputs that grow. ``plan.py`` holds it all as plain data.
+``rescale.py``: heads of more features; ``outputs.py``: outputs that grow. ``plan.py`` holds it all
+as plain data.
 """

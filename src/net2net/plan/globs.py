@@ -116,16 +116,18 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 
 
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
-    """The space that the table calls so; else those of the units that a module puts out; for a bare
+    """The spaces of the units that a module puts out, unless the table calls another so; for a bare
     parameter, those it makes."""
-    if shown := [space for space in spaces.growable if space.name == path]:
-        return shown
     blocks = [
         ids[ids != NO_UNIT]
         for trace, tensor in inference.outputs_of.get(path, ())
         for ids in inference.ids_of(trace, tensor)
     ]
-    return _spaces_on(spaces, inference, blocks) or [
+    put_out = _spaces_on(spaces, inference, blocks)
+    shown = [space for space in spaces.growable if space.name == path]
+    if shown and shown[0] not in put_out:
+        return shown
+    return put_out or [
         space
         for space in spaces
         if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())
