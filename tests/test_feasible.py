@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from net2net.infer.spaces import spaces_of
 from net2net.plan.feasible import nearest_feasible
 from net2net.plan.widths import SpaceGrowth, resolve
 
-from .helpers import noise, randomise, widen
+from .helpers import Written, image, noise, randomise, widen
 
 
 class Attention(nn.Module):
@@ -84,3 +86,18 @@ def test_it_moves_what_fails_up_to_twice_what_was_asked_for(
     enough: dict[str, int], factor: float, widths: dict[str, int]
 ) -> None:
     assert search(enough, factor) == widths
+
+
+def test_channels_that_no_longer_fit_the_next_kernel_stay() -> None:
+    """Every other one of an odd number: twice as many are not twice as many of the others."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.last(model.up(model.first(x)[:, ::2]))
+
+    layers = {"first": nn.Conv2d(3, 9, 3), "up": nn.ConvTranspose2d(5, 4, 2)}
+    teacher = randomise(Written(code, **layers, last=nn.Conv2d(4, 2, 1)))
+    growth = widen(teacher, 2.0, image())
+    assert [(row.name, row.new) for row in growth.report.rows] == [("up", 8)]
+    assert any("'first' stays at 9" in note for note in growth.report.notes)
+    with pytest.raises(GraphMismatchError, match="9 channels, .* reads 10"):
+        widen(teacher, {"first": 2.0}, image())

@@ -141,10 +141,14 @@ class _Attempt:
         )
         try:
             found = [trace(wider, self.inputs, training=training) for training in modes]
+            student = infer(
+                found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
+                head_size_axes=self.teacher.head_size_axes,
+            )  # fmt: skip
         except InputError as error:
             raise GraphMismatchError(
                 "the wider student does not run: a size is written into the model's code. "
-                f"({error.__cause__}) {advice}",
+                f"({error.__cause__ or error}) {advice}",
                 module=error.module,
             ) from error
         old, new = (
@@ -156,7 +160,4 @@ class _Attempt:
                 f"the wider student returns {new}, and the teacher {old}: a size is written into "
                 f"the model's code. {advice}"
             )
-        return infer(
-            found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
-            head_size_axes=self.teacher.head_size_axes,
-        )  # fmt: skip
+        return student
