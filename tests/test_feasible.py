@@ -99,5 +99,5 @@ def test_channels_that_no_longer_fit_the_next_kernel_stay() -> None:
     growth = widen(teacher, 2.0, image())
     assert [(row.name, row.new) for row in growth.report.rows] == [("up", 8)]
     assert any("'first' stays at 9" in note for note in growth.report.notes)
-    with pytest.raises(GraphMismatchError, match="9 channels, .* reads 10"):
+    with pytest.raises(GraphMismatchError, match=r"9 channels, .* reads 10"):
         widen(teacher, {"first": 2.0}, image())

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import WidthError
+from net2net.errors import DepthError, NotGrowableError, WidthError
 
-from .helpers import Written, refused
+from .helpers import Written, conv, deepen, noise, randomise, refused
 
 
 class Grouped(nn.Module):
@@ -43,3 +43,62 @@ def test_a_student_that_stops_at_its_widths(widths: Any, said: list[str]) -> Non
     teacher = Written(code, **layers).bfloat16()
     with refused(WidthError, "the student does not run", *said, teacher=teacher):
         net2net.widen(teacher, widths, torch.randn(8, 3).bfloat16())
+
+
+class Prefixed(nn.Module):
+    """A row of its own comes first, so a parameter lies along the batch and the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(1, 1, 8))
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(torch.cat([self.first.expand(len(x), -1, -1), x], 1)).relu()
+
+
+def test_a_block_is_as_wide_as_its_features() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(model.block(model.stem(x)))
+
+    layers = {"stem": nn.Linear(3, 8), "block": Prefixed(), "head": nn.Linear(8, 2)}
+    teacher = randomise(Written(code, **layers))
+    with refused(DepthError, "a copy of 'block' .* does not return its input", teacher=teacher):
+        net2net.deepen(teacher, {"block": 1}, noise(2, 5, 3))
+
+
+def test_a_list_of_blocks_deepens_by_transfer() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        for block in model.blocks:
+            x = block(x)
+        return model.head(x)
+
+    blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2))
+    teacher = randomise(Written(code, blocks=blocks, head=nn.Linear(4, 2)))
+    with refused(DepthError, "'blocks' is a list of modules", "transfer", teacher=teacher):
+        net2net.deepen(teacher, {"blocks": 1}, noise(2, 4))
+
+
+@pytest.mark.parametrize("widths", [2.0, {"weight": 2.0}])
+def test_an_autoencoder_is_told_that_its_weight_is_tied(widths: Any) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.empty(6, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x @ self.weight.t()).relu() @ self.weight
+
+    teacher = randomise(Tied())
+    with refused(NotGrowableError, "tied weights", teacher=teacher):
+        net2net.widen(teacher, widths, noise(3, 4))
+
+
+def test_no_statistics_suit_two_calls_of_one_norm() -> None:
+    layers = {"block": conv(3, 3), "head": nn.Conv2d(3, 2, 1)}
+    twice = randomise(Written(lambda model, x: model.head(model.block(model.block(x))), **layers))
+    once = randomise(Written(lambda model, x: model.head(model.block(x)), **layers))
+    x = noise(4, 3, 6, 6)
+    (note,) = deepen(twice, {"block.0": 1}, x, calibrate=[x]).report.notes
+    assert "'block.1' is called 2 times" in note and "evaluation mode only" in note
+    assert not deepen(once, {"block.0": 1}, x, calibrate=[x]).report.notes

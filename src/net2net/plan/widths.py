@@ -72,7 +72,9 @@ def resolve(
             "factors (float) or new widths (int)."
         )
     if not spaces.growable:
-        reasons = {space.name: space.reason for space in spaces}
+        reasons: dict[str, str | None] = {}
+        for space in spaces:
+            reasons.setdefault(space.name, space.reason)
         raise NotGrowableError(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
@@ -90,7 +92,7 @@ def _chosen(
         for path, found in named(spaces, inference, model, glob):
             for now, space in found:
                 if space.reason is not None:
-                    refused[path] = space.reason
+                    refused.setdefault(path, space.reason)
                     continue
                 hits += 1
                 one = _grow(space, now, path, glob, width)
