@@ -170,7 +170,8 @@ class _Search:
     ) -> tuple[dict[str, int], dict[tuple[str, ...], set[str]]]:
         """Fields that say nothing, with the numbers that they stand for: a size, whole or divided
         by a number that is said (of heads); and the sizes that they touch."""
-        values, probes = {}, {}
+        values: dict[str, int] = {}
+        probes: dict[tuple[str, ...], set[str]] = {}
         numbers = sorted({1, *(get_attribute(self.config, name) for name in said)})
         for name in unsaid:
             probe = self.sizes({name: _PROBE})

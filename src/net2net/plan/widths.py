@@ -150,7 +150,7 @@ def _by_factor(space: Space, factor: float, asked: str) -> SpaceGrowth:
     steps = space.size // space.step
     new = math.floor(steps * factor + 0.5) * space.step
     note = ""
-    if new != round(space.size * factor):
+    if new != round(space.size * factor) or (new == space.size and factor > 1):
         why = space.equal_copies or f"grows in steps of {space.step}"
         note = f"nearest admissible to {space.size * factor:g}: {why}"
     return SpaceGrowth(space, new, asked, note, wanted=space.size * factor)

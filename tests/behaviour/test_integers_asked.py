@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from net2net.errors import WidthError
 
-from .helpers import Written, noise, randomise, refused, widen
+from ..helpers import Written, noise, randomise, refused, widen
 
 
 def gated() -> nn.Module:
@@ -34,7 +34,7 @@ def test_an_integer_is_the_width_of_the_whole_layer(width: int) -> None:
 
 def test_the_width_as_it_is_is_no_growth() -> None:
     growth = widen(gated(), {"stem": 3}, noise(4, 3))
-    assert not growth.report.rows and not growth.report.notes
+    assert not growth.report.rows and not growth.report.stayed
 
 
 def test_less_than_the_whole_layer_is_refused() -> None:
@@ -73,14 +73,21 @@ def test_an_integer_is_the_new_value_of_the_attribute() -> None:
     assert growth.model.width == growth.model.stem.out_features == 5
 
 
-@pytest.mark.parametrize("widths", [1.25, {"0": 1.25}])
-def test_what_stays_at_the_nearest_width_is_told(widths: Any) -> None:
-    model = randomise(nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8), nn.Linear(8, 2)))
-    report = widen(model, widths, noise(4, 3)).report
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("norm", "factor", "why"),
+    [
+        (nn.LayerNorm(8), 1.25, "nearest admissible to 10: layer_norm in '1' averages over it"),
+        (nn.ReLU(), 1.05, "nearest admissible to 8.4: grows in steps of 1"),
+    ],
+)
+def test_what_stays_at_the_nearest_width_is_told(
+    norm: nn.Module, factor: float, why: str, named: bool
+) -> None:
+    model = randomise(nn.Sequential(nn.Linear(3, 8), norm, nn.Linear(8, 2)))
+    report = widen(model, {"0": factor} if named else factor, noise(4, 3)).report
     assert not report.rows
-    assert report.notes == (
-        "'0' stays at 8: nearest admissible to 10: layer_norm in '1' averages over it",
-    )
+    assert [(row.new, row.note) for row in report.stayed if row.name == "0"] == [(8, why)]
 
 
 class Experts(nn.Module):

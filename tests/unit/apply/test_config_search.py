@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from net2net import Plan
 from net2net.errors import PlanError
 
-from .helpers import assert_exact, noise, randomise, shapes, untouched, widen
+from ...helpers import assert_exact, noise, randomise, shapes, untouched, widen
 
 
 class Config:

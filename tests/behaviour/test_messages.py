@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import DepthError, NotGrowableError, WidthError
 
-from .helpers import Written, conv, deepen, noise, randomise, refused
+from ..helpers import Written, conv, deepen, noise, randomise, refused
 
 
 class Grouped(nn.Module):

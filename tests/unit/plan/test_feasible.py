@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from net2net import Growth
 from net2net.analysis import analyse
 from net2net.errors import GraphMismatchError
 from net2net.infer.spaces import spaces_of
 from net2net.plan.feasible import nearest_feasible
 from net2net.plan.widths import SpaceGrowth, resolve
 
-from .helpers import Written, image, noise, randomise, widen
+from ...helpers import Written, image, noise, randomise, widen
 
 
 class Attention(nn.Module):
@@ -47,10 +48,14 @@ class Stream(nn.Module):
         return self.head(x)
 
 
+def stayed(growth: Growth) -> dict[str, str]:
+    return {row.name: row.note for row in growth.report.stayed}
+
+
 def test_the_space_that_fails_stays_and_no_other_moves() -> None:
     growth = widen(randomise(Stream()), 2.0, noise(2, 5, 3))
     assert [(row.name, row.old, row.new) for row in growth.report.rows] == [("stem", 12, 24)]
-    assert any("'first.q' stays at 12: no width near 24" in note for note in growth.report.notes)
+    assert "no width near 24 gives every unit a place" in stayed(growth)["first.q"]
 
 
 def search(enough: dict[str, int], factor: float) -> dict[str, int]:
@@ -98,6 +103,6 @@ def test_channels_that_no_longer_fit_the_next_kernel_stay() -> None:
     teacher = randomise(Written(code, **layers, last=nn.Conv2d(4, 2, 1)))
     growth = widen(teacher, 2.0, image())
     assert [(row.name, row.new) for row in growth.report.rows] == [("up", 8)]
-    assert any("'first' stays at 9" in note for note in growth.report.notes)
+    assert "a size is written into the code of 'up'" in stayed(growth)["first"]
     with pytest.raises(GraphMismatchError, match=r"9 channels, .* reads 10"):
         widen(teacher, {"first": 2.0}, image())

@@ -12,7 +12,7 @@ from torch import nn
 
 import net2net
 
-from .helpers import image_model, noise, randomise, same_bits, tensors
+from ..helpers import image_model, noise, randomise, same_bits, tensors
 
 GROWTHS: dict[str, Callable[[nn.Module, Any], net2net.Growth]] = {
     "widen": lambda model, x: net2net.widen(model, 2.0, x),
