@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from net2net.errors import WidthError
-
-from ..helpers import Written, noise, randomise, refused, widen
+from tests.helpers import Written, noise, randomise, refused, widen
 
 
 def gated() -> nn.Module:

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 import net2net
-
-from ..helpers import image_model, noise, randomise, same_bits, tensors
+from tests.helpers import image_model, noise, randomise, same_bits, tensors
 
 GROWTHS: dict[str, Callable[[nn.Module, Any], net2net.Growth]] = {
     "widen": lambda model, x: net2net.widen(model, 2.0, x),

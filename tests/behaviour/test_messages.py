@@ -10,8 +10,16 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import DepthError, NotGrowableError, WidthError
-
-from ..helpers import Written, conv, deepen, noise, randomise, refused
+from tests.helpers import (
+    Written,
+    assert_exact,
+    conv,
+    deepen,
+    noise,
+    randomise,
+    refused,
+    same_bits,
+)
 
 
 class Grouped(nn.Module):
@@ -102,3 +110,37 @@ def test_no_statistics_suit_two_calls_of_one_norm() -> None:
     (note,) = deepen(twice, {"block.0": 1}, x, calibrate=[x]).report.notes
     assert "'block.1' is called 2 times" in note and "evaluation mode only" in note
     assert not deepen(once, {"block.0": 1}, x, calibrate=[x]).report.notes
+
+
+class WithTable(nn.Module):
+    """Holds a table that nothing reads."""
+
+    def __init__(self, width: int, places: int) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(3, width), nn.Linear(width, 2)
+        self.places = nn.Embedding(places, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x).relu())
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("size", [(4, 9), (8, 5), (8, 9)])
+def test_what_nothing_reads_may_have_another_size(size: tuple[int, int], device: str) -> None:
+    teacher, student = randomise(WithTable(4, 5)), WithTable(*size).to(device)
+    growth = net2net.transfer(teacher, student, noise(4, 3))
+    assert any("places.weight" in note for note in growth.report.notes)
+    table = growth.model.places.weight
+    assert tuple(table.shape) == size[::-1]
+    kept = torch.zeros_like(table) if device == "meta" else student.places.weight.double()
+    assert torch.equal(table, kept)
+    assert_exact(teacher, growth.model, noise(4, 3))
+    again = growth.plan.apply(teacher, student=student)
+    assert same_bits(again, growth.model)
+
+
+def test_what_nothing_reads_is_copied_if_it_fits() -> None:
+    teacher = randomise(WithTable(4, 5))
+    growth = net2net.transfer(teacher, WithTable(4, 5), noise(4, 3))
+    assert torch.equal(growth.model.places.weight, teacher.places.weight)
+    assert not any("places" in note for note in growth.report.notes)

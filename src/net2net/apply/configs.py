@@ -58,8 +58,15 @@ def config_edits(
     student = wider()
     for path, teacher in configured:
         fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
-        if fitting is None:
-            continue  # its class does not build it from its configuration as it is
+        if fitting is None:  # its class does not build it from its configuration as it is
+            changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
+            if changed and (inner := _other_model(path, teacher)) is not None:
+                where = f" of '{inner}'" if inner else ""
+                notes.append(
+                    f"the config{where} stays as it is: its class builds other tensors than the "
+                    "model has (adapters, exchanged layers), so it cannot be told whether it fits"
+                )
+            continue
         if _same_model(student, path, fitting, inputs, done):
             found += [
                 SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
@@ -80,6 +87,21 @@ def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if hasattr(getattr(part, "config", None), "from_dict") and not path.startswith(inside):
             inside = (*inside, f"{path}." if path else "")
             yield path, part
+
+
+def _other_model(path: str, part: nn.Module) -> str | None:
+    """Where the class of a module, or of one in it that holds all its tensors (which adapters
+    wrap), builds something from the configuration, though not this."""
+    every = {id(tensor) for _, tensor in named_tensors(part)}
+    for inner, child in part.named_modules():
+        config = getattr(child, "config", None)
+        if (
+            hasattr(config, "from_dict")
+            and every == {id(tensor) for _, tensor in named_tensors(child)}
+            and _build(type(child), config, {}) is not None
+        ):
+            return ".".join(filter(None, (path, inner)))
+    return None
 
 
 def _read(done: Trace, path: str) -> set[tuple[str, str]]:

@@ -12,6 +12,7 @@ from net2net.analysis import analyse
 from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.configs import config_edits
+from net2net.apply.kept_numbers import kept_numbers
 from net2net.errors import GraphMismatchError, InputError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
@@ -91,6 +92,7 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
         settings, notes = config_edits(
             base, partial(attempt.build, grown, edits), inputs, student.traces[0]
         )
+    notes += kept_numbers(base, new_shapes(teacher, grown))
     return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes, attempt)
 
 

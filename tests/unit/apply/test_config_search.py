@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from net2net import Plan
 from net2net.errors import PlanError
-
-from ...helpers import assert_exact, noise, randomise, shapes, untouched, widen
+from tests.helpers import assert_exact, noise, randomise, shapes, untouched, widen
 
 
 class Config:
@@ -105,3 +104,47 @@ def test_a_plan_sets_a_field_only_where_the_config_has_it() -> None:
     del other.config.inner
     with untouched(teacher), pytest.raises(PlanError, match="no such size"):
         plan.apply(other)
+
+
+class Adapted(nn.Module):
+    """A layer with adapters beside it, whose ranks it keeps by name, as adapter libraries do."""
+
+    def __init__(self, layer: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base, self.ranks = layer, {"default": rank}
+        self.down = nn.ModuleDict({"default": nn.Linear(layer.in_features, rank, bias=False)})
+        self.up = nn.ModuleDict({"default": nn.Linear(rank, layer.out_features, bias=False)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.up["default"](self.down["default"](x))
+
+
+class Wrapper(nn.Module):
+    """Holds a model, and its config too."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_adapters_whose_config_and_ranks_stay_are_told_of(wrapped: bool) -> None:
+    inner: Any = attention()
+    inner.up = Adapted(inner.up, 5)
+    teacher = randomise(Wrapper(inner) if wrapped else inner)
+    prefix = "model." if wrapped else ""
+    growth = widen(teacher, {f"{prefix}up": 2.0, f"{prefix}up.down.default": 10}, noise(2, 5, 3))
+    assert growth.model.config.to_dict() == teacher.config.to_dict()
+    stale, ranks = growth.report.notes
+    assert ("the config of 'model' stays" if wrapped else "the config stays") in stale
+    assert f"'{prefix}up.ranks' still says 5 for 'default', which is 10 wide now" in ranks
+
+
+def test_a_rank_that_stays_needs_no_word() -> None:
+    inner: Any = attention()
+    inner.up = Adapted(inner.up, 5)
+    growth = widen(randomise(inner), {"up": 2.0}, noise(2, 5, 3))
+    assert len(growth.report.notes) == 1

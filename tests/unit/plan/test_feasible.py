@@ -14,8 +14,7 @@ from net2net.errors import GraphMismatchError
 from net2net.infer.spaces import spaces_of
 from net2net.plan.feasible import nearest_feasible
 from net2net.plan.widths import SpaceGrowth, resolve
-
-from ...helpers import Written, image, noise, randomise, widen
+from tests.helpers import Written, image, noise, randomise, widen
 
 
 class Attention(nn.Module):
