@@ -15,6 +15,10 @@ class InputError(Net2NetError):
         self.module = module
 
 
+class StudentRunError(InputError):
+    """The student does not run, though the teacher does on the same inputs."""
+
+
 class UnsupportedModelError(Net2NetError):
     """The model is of a kind that cannot be grown: lazy, quantised, on mixed devices or types."""
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from net2net.apply.module import with_tensors
-from net2net.errors import InputError, VerificationError
+from net2net.errors import InputError, StudentRunError, VerificationError
 from net2net.plan.outputs import OutputMaps, counterparts
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import named_tensors
@@ -77,7 +77,7 @@ def verify(
         outputs: ``Growth.outputs`` of a student whose own outputs grew.
 
     Raises:
-        InputError: a model does not run on these inputs.
+        InputError: a model does not run on these inputs; ``StudentRunError``: the teacher does.
         VerificationError: the outputs cannot be compared (different numbers or shapes, NaN).
     """
     if _fits(teacher, student):
@@ -104,7 +104,14 @@ def _measure(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, dtype: torch.dtype | None,
     outputs: OutputMaps,
 ) -> Parity:  # fmt: skip
-    before, after = _run(teacher, inputs, dtype), _run(student, inputs, dtype)
+    before = _run(teacher, inputs, dtype)
+    try:
+        after = _run(student, inputs, dtype)
+    except InputError as error:
+        raise StudentRunError(
+            f"the student does not run on these inputs, though the teacher does: {error.__cause__}."
+            " Give it sizes at which its code runs."
+        ) from error.__cause__
     if [place for place, _ in before] != [place for place, _ in after]:
         raise VerificationError(
             f"the teacher returns {len(before)} tensors and the student {len(after)}, "

@@ -132,12 +132,22 @@ def set_attributes(model: nn.Module, changes: Sequence[SetAttribute]) -> None:
     modules = dict(model.named_modules())
     for one in changes:
         path, attribute, value = one.path, one.name, one.value
-        if path not in modules or not _are_sizes(get_attribute(modules[path], attribute), value):
+        if path not in modules or not _may_be(modules[path], attribute, value):
             raise PlanError(
                 f"the plan sets '{attribute}' of '{path}' to {value!r}, and the model has no such "
                 "size. Apply the plan to a copy of its own teacher, or make it again."
             )
         _set(modules[path], attribute.split("."), value)
+
+
+def _may_be(module: nn.Module, attribute: str, value: Any) -> bool:
+    """Whether there is a size of this name, or a field of a configuration that says nothing yet."""
+    now = get_attribute(module, attribute)
+    holder, _, name = attribute.rpartition(".")
+    if now is None and attribute.startswith("config."):
+        fields = vars(get_attribute(module, holder) or object)
+        return name in fields and _are_sizes(value)
+    return _are_sizes(now, value)
 
 
 def _are_sizes(*values: Any) -> bool:

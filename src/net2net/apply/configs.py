@@ -31,8 +31,14 @@ log = logging.getLogger(__name__)
 Sizes = dict[str, int]
 """What a model is, in numbers: ``name[axis]`` of tensors, and attributes that its code reads."""
 
-_MOVES = 40
-"""More changes of single integers than any configuration needs."""
+_BUILDS = 60
+"""How many models a descent may build: each takes longer than all else here."""
+
+_PROBE = 2
+"""What a field is set to that says nothing yet."""
+
+_GUESSES = 8
+"""How many numbers are tried as what it stands for."""
 
 
 def config_edits(
@@ -53,8 +59,15 @@ def config_edits(
     student = wider()
     for path, teacher in configured:
         fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
-        if fitting is None:
-            continue  # its class does not build it from its configuration as it is
+        if fitting is None:  # its class does not build it from its configuration as it is
+            changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
+            if changed and (inner := _other_model(path, teacher)) is not None:
+                where = f" of '{inner}'" if inner else ""
+                notes.append(
+                    f"the config{where} stays as it is: its class builds other tensors than the "
+                    "model has (adapters, exchanged layers), so it cannot be told whether it fits"
+                )
+            continue
         if _same_model(student, path, fitting, inputs, done):
             found += [
                 SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
@@ -75,6 +88,21 @@ def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if hasattr(getattr(part, "config", None), "from_dict") and not path.startswith(inside):
             inside = (*inside, f"{path}." if path else "")
             yield path, part
+
+
+def _other_model(path: str, part: nn.Module) -> str | None:
+    """Where the class of a module, or of one in it that holds all its tensors (which adapters
+    wrap), builds something from the configuration, though not this."""
+    every = {id(tensor) for _, tensor in named_tensors(part)}
+    for inner, child in part.named_modules():
+        config = getattr(child, "config", None)
+        if (
+            hasattr(config, "from_dict")
+            and every == {id(tensor) for _, tensor in named_tensors(child)}
+            and _build(type(child), config, {}) is not None
+        ):
+            return ".".join(filter(None, (path, inner)))
+    return None
 
 
 def _read(done: Trace, path: str) -> set[tuple[str, str]]:
@@ -102,11 +130,16 @@ def _fitting(teacher: Any, student: Any, read: set[tuple[str, str]]) -> dict[str
     # What code reads from the configuration itself is known already.
     known = {name.removeprefix("config.") for _, name in read if name.startswith("config.")}
     search = _Search(kind, config, wanted, attributes)
-    return search.run([name for name in _integers(config) if name not in known])
+    said, unsaid = (
+        [name for name in _fields(config, wanted_field) if name not in known]
+        for wanted_field in (_is_number, _is_open)
+    )
+    return search.run(said, unsaid)
 
 
 class _Search:
-    """Change one integer at a time, each so that more sizes fit."""
+    """Change one integer at a time, each so that more sizes fit; where that leads nowhere, go back
+    and take the next best change."""
 
     def __init__(
         self, kind: type[nn.Module], config: Any, wanted: Sizes, read: set[tuple[str, str]]
@@ -117,17 +150,31 @@ class _Search:
     def sizes(self, values: Mapping[str, int]) -> Sizes | None:
         """The sizes that the class is built with; None if it is not, or has other tensors."""
         key = frozenset(values.items())
-        if key not in self._tried:  # building a class takes longer than all else here
+        if key not in self._tried:
             sizes = _sizes(_build(self.kind, self.config, values), self.read)
             same = sizes is not None and sizes.keys() == self.wanted.keys()
             self._tried[key] = sizes if same else None
         return self._tried[key]
 
-    def run(self, names: Sequence[str]) -> dict[str, int]:
-        values: dict[str, int] = {}
-        now = self.sizes(values)
-        if now is None or now == self.wanted:
-            return values
+    def run(self, said: Sequence[str], unsaid: Sequence[str]) -> dict[str, int]:
+        """``said``: fields that are numbers; ``unsaid``: those that may become one, looked at where
+        the others do not suffice."""
+        before = self.sizes({})
+        if before is None or before == self.wanted:
+            return {}
+        probes = self._numbers(said, before)
+        values, fits = self._descend({}, before, probes)
+        if not fits:
+            implied, opened = self._implied(unsaid, said, before)
+            if self.sizes(implied) == before:
+                more, fits = self._descend(implied, before, {**probes, **opened})
+                values = self._without_idle(more, implied) if fits else values
+        return {
+            name: new for name, new in values.items() if new != get_attribute(self.config, name)
+        }
+
+    def _numbers(self, names: Sequence[str], now: Sizes) -> dict[tuple[str, ...], set[str]]:
+        """Numbers to change, alone or two at once → the sizes that these touch."""
         probes = {}
         for name in names:
             value = get_attribute(self.config, name)
@@ -139,20 +186,63 @@ class _Search:
                 if probe is not None:
                     probes[together] = {key for key in now if probe[key] != now[key]}
                     break
-        for _ in range(_MOVES):
-            step = self._best(values, now, probes)
+        return probes
+
+    def _implied(
+        self, unsaid: Sequence[str], said: Sequence[str], now: Sizes
+    ) -> tuple[dict[str, int], dict[tuple[str, ...], set[str]]]:
+        """Fields that say nothing, with the numbers that they stand for: a size, whole or divided
+        by a number that is said (of heads); and the sizes that they touch."""
+        values: dict[str, int] = {}
+        probes: dict[tuple[str, ...], set[str]] = {}
+        numbers = sorted({1, *(get_attribute(self.config, name) for name in said)})
+        for name in unsaid:
+            probe = self.sizes({name: _PROBE})
+            touched = {key for key in now if probe is not None and probe[key] != now[key]}
+            counts = Counter(
+                now[k] // n for k in sorted(touched) for n in numbers if not now[k] % n
+            )
+            for value, _ in counts.most_common(_GUESSES):
+                if self.sizes({name: value}) == now:
+                    values[name] = value
+                    probes[(name,)] = touched
+                    break
+        return values, probes
+
+    def _without_idle(self, values: dict[str, int], implied: Mapping[str, int]) -> dict[str, int]:
+        """Fields that need not say anything do not."""
+        for name in implied:
+            fewer = {key: value for key, value in values.items() if key != name}
+            values = fewer if self.sizes(fewer) == self.wanted else values
+        return values
+
+    def _descend(
+        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]]
+    ) -> tuple[dict[str, int], bool]:
+        """The first values under which every size fits; else those of the first dead end."""
+        path = [(values, now)]
+        been: set[frozenset[tuple[str, int]]] = set()
+        dead_end: dict[str, int] | None = None
+        limit = len(self._tried) + _BUILDS
+        while path and len(self._tried) < limit:
+            values, now = path[-1]
+            if now == self.wanted:
+                return values, True
+            step = self._best(values, now, probes, been)
             if step is None:
-                break
-            values, now = step
-        return {
-            name: new for name, new in values.items() if new != get_attribute(self.config, name)
-        }
+                dead_end = values if dead_end is None else dead_end
+                path.pop()
+                continue
+            been.add(frozenset(step[0].items()))
+            path.append(step)
+        return dead_end or values, False
 
     def _best(
-        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]]
-    ) -> tuple[dict[str, int], Sizes] | None:
+        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]],
+        been: set[frozenset[tuple[str, int]]],
+    ) -> tuple[dict[str, int], Sizes] | None:  # fmt: skip
         """The change after which most sizes fit; one that leaves what fits is better than any that
-        does not."""
+        does not. Not to where the search has ``been``."""
         wrong = {key for key in now if now[key] != self.wanted[key]}
         best, most = None, (False, 0)
         for names, touched in sorted(probes.items(), key=lambda probe: -len(probe[1] & wrong)):
@@ -161,8 +251,7 @@ class _Search:
             value = values.get(names[0], get_attribute(self.config, names[0]))
             for new in _candidates(value, now, self.wanted, touched & wrong):
                 changed = {**values, **dict.fromkeys(names, new)}
-                sizes = self.sizes(changed)
-                if sizes is None:
+                if frozenset(changed.items()) in been or (sizes := self.sizes(changed)) is None:
                     continue
                 left = {key for key in sizes if sizes[key] != self.wanted[key]}
                 gain = len(wrong) - len(left)
@@ -174,7 +263,7 @@ class _Search:
 def _candidates(value: int, now: Sizes, wanted: Sizes, keys: set[str]) -> list[int]:
     """Values in proportion to sizes that are to change, or against it; the most frequent first."""
     counts: Counter[int] = Counter()
-    for key in keys:
+    for key in sorted(keys):
         ratio = Fraction(wanted[key], now[key]) if now[key] and wanted[key] else Fraction(1)
         for new in (value * ratio, value / ratio):
             if new.denominator == 1 and new != value:
@@ -182,19 +271,28 @@ def _candidates(value: int, now: Sizes, wanted: Sizes, keys: set[str]) -> list[i
     return [new for new, _ in counts.most_common(4)]
 
 
-def _integers(config: Any, prefix: str = "") -> list[str]:
-    """The integers of a configuration, of those inside it, and of its lists."""
+def _fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> list[str]:
+    """Such fields of a configuration, of those inside it, and of its lists."""
     names = []
     for key, value in vars(config).items():
         if key.startswith("_"):
             continue
-        if type(value) is int and value > 1:
+        if wanted(value):
             names.append(prefix + key)
         elif type(value) in (list, tuple):
-            names += [f"{prefix}{key}.{i}" for i, x in enumerate(value) if type(x) is int and x > 1]
+            names += [f"{prefix}{key}.{i}" for i, x in enumerate(value) if wanted(x)]
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
-            names += _integers(value, f"{prefix}{key}.")
+            names += _fields(value, wanted, f"{prefix}{key}.")
     return names
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and value > 1
+
+
+def _is_open(value: Any) -> bool:
+    """Nothing, or a single one of what may be more."""
+    return value is None or (type(value) is int and value == 1)
 
 
 def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from net2net.apply.attributes import SetAttribute, set_attributes
@@ -12,9 +13,11 @@ from net2net.apply.edits import Edit, renamed
 from net2net.apply.exported_graph import Export
 from net2net.errors import PlanError
 from net2net.identity.insertion import Insertion, insert
+from net2net.recipe.layout import laid_out_like
 from net2net.trace.meta_copy import copied, named_tensors
 
 
+@torch.inference_mode(False)
 def grown_module(
     base: nn.Module, names: Sequence[str], make: Callable[[str], Tensor], edits: Sequence[Edit]
 ) -> nn.Module:
@@ -74,7 +77,7 @@ def put_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     new: dict[int, Tensor] = {}
     for name, tensor in named_tensors(model):
         if name in tensors:
-            one = tensors[name]
+            one = laid_out_like(tensors[name], tensor)
             if isinstance(tensor, nn.Parameter):
                 one = nn.Parameter(one, requires_grad=tensor.requires_grad)
             new[id(tensor)] = one

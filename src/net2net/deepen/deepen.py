@@ -11,10 +11,12 @@ then start with ``trunk.3.0``, those of the first new one with ``trunk.3.1``, an
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,6 +34,7 @@ from net2net.identity.insertion import Insertion, identity_block
 from net2net.identity.ranges import scalars
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
+from net2net.infer.units import Axis, UnitIds
 from net2net.plan.deepening import deepening
 from net2net.plan.globs import matching
 from net2net.plan.plan import Plan
@@ -98,6 +101,7 @@ def deepen(
     if calibrate is not None:
         with stage("calibrated"):
             found = calibrated(model, found, calibrate, seed)
+        notes += _called_again(teacher, found)
     plan = _plan(model, found)
     student = plan.apply(model)
     after = _trace_student(student, [inputs, *also], found)
@@ -153,7 +157,7 @@ def _insertions(
             if block is None:
                 one, note = _locate(model, teacher, path, count)
             else:
-                one, note = attached(teacher, _calls(teacher, path), count, block), []
+                one, note = attached(teacher, _calls(model, teacher, path), count, block), []
             if one.at in insertions:
                 raise DepthError(
                     f"'{glob}' asks for layers after '{one.at}' that another glob asks for too. "
@@ -181,6 +185,17 @@ def _trace_student(student: nn.Module, inputs: Sequence[Inputs], found: list[Ins
             f"the layer that was wrapped ({', '.join(repr(one.at) for one in found)}). "
             "Choose another place."
         ) from error
+
+
+def _called_again(found: Inference, insertions: Iterable[Insertion]) -> list[str]:
+    """Batch norms that no measured mean and variance make identities in training mode."""
+    calls = Counter(call.path for call in found.traces[0].calls)
+    return [
+        f"'{one.at}' is called {calls[one.at]} times, each with a mean and variance of its own, so "
+        "its new norm is an identity in evaluation mode only, calibrated or not"
+        for one in insertions
+        if one.norms and calls[one.at] > 1
+    ]
 
 
 def _targets(model: nn.Module, glob: str) -> list[str]:
@@ -212,8 +227,13 @@ def _outermost(model: nn.Module, glob: str) -> list[str]:
 # -- where, and what follows ----------------------------------------------------------------------
 
 
-def _calls(found: Inference, path: str) -> list[tuple[Trace, Call]]:
+def _calls(model: nn.Module, found: Inference, path: str) -> list[tuple[Trace, Call]]:
     calls = [(t, call) for t in found.traces for call in t.calls if call.path == path]
+    if not calls and isinstance(model.get_submodule(path), nn.ModuleList):
+        raise DepthError(
+            f"'{path}' is a list of modules, which does not run itself, so nothing can follow it. "
+            "Name modules in it; or build a model with a longer list, and net2net.transfer into it."
+        )
     if not calls:
         raise DepthError(
             f"'{path}' does not run on these inputs, so nothing can follow it. "
@@ -238,7 +258,7 @@ def _next(node: Node) -> Node | None:
 def _locate(
     model: nn.Module, found: Inference, path: str, count: int
 ) -> tuple[Insertion, list[str]]:
-    calls = _calls(found, path)
+    calls = _calls(model, found, path)
     if not isinstance(model.get_submodule(path), LAYERS):
         return _locate_block(model, found, path, count), []
     places = {_follow(model, found.graph_of(trace), path, call) for trace, call in calls}
@@ -329,11 +349,17 @@ def _check_activation(path: str, activation: Activation) -> None:
 def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> Insertion:
     """A module around weight layers, side by side or in a row (a vertical and a horizontal
     convolution): the new block copies it, every piece an identity."""
-    trace, call = _calls(found, path)[0]
+    trace, call = _calls(model, found, path)[0]
     number = found.traces.index(trace)
     value = found.values[number].get(call.outputs[0])
     source = found.values[number].get(call.inputs[0])
-    channel = next((p for p in (value.parts if value else ()) if len(p.axes) == 1), None)
+    rows_of = _rows_of_layers(model, found, path)
+    # features, and no axis of rows that a parameter lies along: what most layers inside make
+    channel = max(
+        (p for p in (value.parts if value else ()) if len(p.axes) == 1),
+        key=lambda p: sum(np.isin(rows, found.component[p.ids]).all() for rows in rows_of.values()),
+        default=None,
+    )
     if value is None or channel is None or source is None:
         raise DepthError(
             f"the output of '{path}' has no axis of hidden units. "
@@ -345,9 +371,8 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
     norms = []
     for name, part in model.get_submodule(path).named_modules():
         full = f"{path}.{name}" if name else path
-        if isinstance(part, LAYERS):
-            axis = next(a for a in found.numbers if a.name == f"{full}.weight" and a.dim == 0)
-            rows = [place.get(int(u), -1) for u in found.ids(found.numbers[axis]).tolist()]
+        if full in rows_of:
+            rows = [place.get(int(u), -1) for u in rows_of[full].tolist()]
             if -1 in rows:  # a layer before the last: it hands on what the block put out before
                 if len(rows) != len(place):
                     raise DepthError(
@@ -359,6 +384,16 @@ def _locate_block(model: nn.Module, found: Inference, path: str, count: int) -> 
         elif isinstance(part, _BatchNorm) and part.track_running_stats:
             norms.append(full)
     return Insertion(path, layers, count, block=True, norms=norms)
+
+
+def _rows_of_layers(model: nn.Module, found: Inference, path: str) -> dict[str, UnitIds]:
+    """The weight layers in a module, and what each makes."""
+    result = {}
+    for name, part in model.get_submodule(path).named_modules():
+        if isinstance(part, LAYERS):
+            full = f"{path}.{name}" if name else path
+            result[full] = found.ids(found.numbers[Axis(f"{full}.weight", 0)])
+    return result
 
 
 @torch.no_grad()

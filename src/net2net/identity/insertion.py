@@ -12,6 +12,7 @@ from torch import nn
 
 from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec
 from net2net.recipe.fill import Constant, Eye, Fill, Undo, Values
+from net2net.recipe.layout import laid_out_like
 from net2net.trace.meta_copy import meta_copy, named_tensors
 
 
@@ -208,6 +209,7 @@ def identity_layer(layer: Any, inputs: int, outputs: int) -> nn.Module:
         kind: Any = next(kind for kind in LAYERS if isinstance(layer, kind))  # not a user's class
         kernel, groups = layer.kernel_size, layer.groups
         new = kind(inputs, outputs, kernel, padding="same", groups=groups, **options)
+    new.weight.data = laid_out_like(new.weight.data, weight)
     new.train(layer.training)
     for own, old in ((new.weight, weight), (new.bias, layer.bias)):
         if own is not None and old is not None:

@@ -60,10 +60,13 @@ class Space:
 
     def made_by(self, module: str) -> int:
         """Positions along the output axes of a module (of the first, if several)."""
-        for axis, positions in self.axes.items():
-            if axis.name == module or axis.name.startswith(module + "."):
-                return positions // self.gates.get(axis, 1)
-        return self.size
+        axis = self.axis_of(module)
+        return self.size if axis is None else self.axes[axis] // self.gates.get(axis, 1)
+
+    def axis_of(self, module: str) -> Axis | None:
+        """The first axis that a module or parameter of this name has in it."""
+        inside = f"{module}."
+        return next((a for a in self.axes if a.name == module or a.name.startswith(inside)), None)
 
 
 class Spaces:

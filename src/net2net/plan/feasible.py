@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from net2net.errors import GraphMismatchError, WidthError
 from net2net.infer.spaces import Space
@@ -13,20 +13,29 @@ from net2net.plan.widths import ALL, SpaceGrowth
 
 T = TypeVar("T")
 
+Attempt = Callable[[list[SpaceGrowth]], T]
+
+_TRIES = 48
+_MOVES = 16
+"""How often one space is moved."""
+_REACH = 2
+"""How many times the width that was asked for a search may end at."""
+
 
 def nearest_feasible(
-    grown: list[SpaceGrowth], attempt: Callable[[list[SpaceGrowth]], T],
-    counted: Callable[[], Iterable[Sequence[Space]]], tries: int = 48,
+    grown: list[SpaceGrowth], attempt: Attempt[T],
+    counted: Callable[[], Iterable[Sequence[Space]]],
 ) -> tuple[list[SpaceGrowth], T]:  # fmt: skip
     """The first of ``attempt``'s results that does not fail, moving the width that fails.
 
     Only a trial shows two things. Where code cuts channels by position (shuffled halves), it shows
-    which widths leave every teacher unit a place: a factor moves to the nearest that does, an
-    integer raises, naming the nearest. And where a size is written into the code, the student
-    stops there: of all spaces asked to grow at once, those that nothing reads stay as they are, as
-    nothing is gained by them; if that does not help, the one that meets it does, and from the
-    second of a kind (one place in layers of one width) on, all of its kind. Where no space meets
-    it, an integer is wrong there that counts spaces elsewhere: those that it counts stay.
+    which widths leave every teacher unit a place: a factor moves to the nearest that does, up to
+    twice the width that was asked for, beyond which the space stays; an integer raises, naming
+    the nearest. And where a size is written into the code, the student stops there: of all spaces
+    asked to grow at once, those that nothing reads stay as they are, as nothing is gained by them;
+    if that does not help, the one that meets it does, and from the second of a kind (one place in
+    layers of one width) on, all of its kind. Where no space meets it, an integer is wrong there
+    that counts spaces elsewhere: those that it counts stay.
 
     Args:
         counted: for every integer of the code, the spaces that it counts.
@@ -35,89 +44,180 @@ def nearest_feasible(
         WidthError: an integer that cannot be had.
         GraphMismatchError: the student runs at no width that could be chosen.
     """
-    wanted = {one.space.name: one.new for one in grown}
-    moves = dict.fromkeys(wanted, 0)
-    stopped: set[tuple[str, int]] = set()
-    last = GraphMismatchError("")
-    for _ in range(tries):
+    search = _Search(grown, attempt, counted)
+    while True:
         try:
             return grown, attempt(grown)
         except GraphMismatchError as error:
-            last = error
+            grown = search.after(grown, error)
+
+
+class _Search(Generic[T]):
+    """What to try next."""
+
+    def __init__(
+        self, grown: list[SpaceGrowth], attempt: Attempt[T],
+        counted: Callable[[], Iterable[Sequence[Space]]],
+    ) -> None:  # fmt: skip
+        self.attempt, self.counted = attempt, counted
+        self.asked = {one.space.name: one for one in grown}
+        self.moves = dict.fromkeys(self.asked, 0)
+        self.tries = _TRIES
+        self.blamed: set[str] = set()
+        self.stopped: set[tuple[str, int]] = set()
+
+    def after(self, grown: list[SpaceGrowth], last: GraphMismatchError) -> list[SpaceGrowth]:
+        """Other widths, after these failed."""
+        self.tries -= 1
+        if not self.tries:
+            raise last
         moving = [one for one in grown if one.new != one.space.size]
         if any(_idle(one) for one in moving):
             why = "nothing reads these units"
-            grown = [replace(g, new=g.space.size, note=why) if _idle(g) else g for g in grown]
-            continue
+            return [replace(g, new=_old(g), note=why) if _idle(g) else g for g in grown]
         here = [one for one in moving if last.concerns(one.space.axes)]
-        movable = [one for one in here or moving if moves[one.space.name] < 16]
-        cut = [one for one in movable if one.space.split_by_position]
+        cut = [one for one in here or moving if one.space.split_by_position]
         if not cut and not last.module:
-            cut = [one for one in movable if one.space.split_between_bundles]
+            cut = [one for one in here or moving if one.space.split_between_bundles]
+        if not here:
+            cut = self._to_blame(grown, cut, last)
         failed = min(
             cut or here,
-            key=lambda one: (moves[one.space.name], len(one.space.axes)),
+            key=lambda one: (self.moves[one.space.name], len(one.space.axes)),
             default=None,
         )
         if failed is None:
-            grown = _without_an_integer(grown, attempt, counted(), last)
-            continue
-        if cut and failed.exact:
-            raise _not_feasible(grown, failed, attempt, tries, last) from last
+            return self._without_an_integer(grown, last)
         if cut:
-            moves[failed.space.name] += 1
-            target = wanted[failed.space.name]
-            new = _further(target, failed.new, failed.space.step, failed.space.size)
-            note = f"nearest to {failed.wanted:g} at which every unit has a place"
-            grown = [replace(g, new=new, note=note) if g is failed else g for g in grown]
-        elif failed.asked == ALL and last.module:
-            why = (
-                f"a size is written into the code of '{last.module}' "
-                "(named in widths, it makes the student a graph module)"
-            )
-            kind = _kind(failed)
-            grown = [
-                replace(g, new=g.space.size, note=why)
-                if g is failed or (kind in stopped and _kind(g) == kind and g.new != g.space.size)
-                else g
-                for g in grown
-            ]
-            stopped.add(kind)
-        else:
-            raise last
-    raise last
+            if failed.exact:
+                raise self._not_feasible(grown, failed, last) from last
+            return self._moved(grown, failed, last)
+        if failed.asked == ALL and last.module:
+            return self._stopped(grown, failed, last)
+        raise last
 
+    def _to_blame(
+        self, grown: list[SpaceGrowth], suspects: list[SpaceGrowth], last: GraphMismatchError
+    ) -> list[SpaceGrowth]:
+        """Where it shows on none of the suspects, those without whose growth the student gets
+        further, one at a time; if there are none, all."""
+        if len(suspects) < 2:
+            return suspects
+        if not any(one.space.name in self.blamed for one in suspects):
+            alone = [one for one in suspects if self._gets_further(grown, {one.space.name}, last)]
+            self.blamed = {one.space.name for one in alone or suspects}
+        return [one for one in suspects if one.space.name in self.blamed]
 
-def _without_an_integer(
-    grown: list[SpaceGrowth], attempt: Callable[[list[SpaceGrowth]], T],
-    counted: Iterable[Sequence[Space]], last: GraphMismatchError,
-) -> list[SpaceGrowth]:  # fmt: skip
-    """What still grows if one integer of the code stays, the first with which the student gets
-    further: it is the size of features and of a constant, which no longer fits what reads it."""
-    moving = {one.space.name for one in grown if one.new != one.space.size and one.asked == ALL}
-    held = {frozenset(space.name for space in spaces) & moving for spaces in counted}
-    where = f" in '{last.module}'" if last.module else ""
-    why = f"the size of what stays{where} is read from the same attribute"
-    for names in sorted(held - {frozenset()}, key=lambda names: (len(names), sorted(names))):
-        fewer = [
-            replace(g, new=g.space.size, note=why) if g.space.name in names else g for g in grown
-        ]
-        if all(one.new == one.space.size for one in fewer):
-            continue
+    def _gets_further(
+        self, grown: list[SpaceGrowth], names: set[str], last: GraphMismatchError
+    ) -> bool:
+        """Whether it fails elsewhere, or nowhere, if these spaces stay."""
         try:
-            attempt(fewer)
+            self.attempt([replace(g, new=_old(g)) if g.space.name in names else g for g in grown])
         except GraphMismatchError as error:
-            if error.module == last.module:
+            return (error.axes, error.module) != (last.axes, last.module)
+        return True
+
+    def _moved(
+        self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
+    ) -> list[SpaceGrowth]:
+        """With the next width of this space. After the last one it stays, and what moved in its
+        stead begins anew."""
+        name = failed.space.name
+        self.moves[name] += 1
+        target, limit = self.asked[name].new, _REACH * failed.wanted
+        new = _further(target, failed.new, failed.space.step, failed.space.size)
+        if new <= limit and self.moves[name] <= _MOVES:
+            note = f"nearest to {failed.wanted:g} at which every unit has a place"
+            return [replace(g, new=new, note=note) if g is failed else g for g in grown]
+        if failed.asked != ALL:
+            raise last
+        why = f"no width near {failed.wanted:g} gives every unit a place"
+        result = [
+            replace(g, new=_old(g), note=why)
+            if g is failed
+            else (self.asked[g.space.name] if self.moves[g.space.name] and g.new != _old(g) else g)
+            for g in grown
+        ]
+        self.moves = dict.fromkeys(self.asked, 0)
+        self.tries = _TRIES
+        return result
+
+    def _stopped(
+        self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
+    ) -> list[SpaceGrowth]:
+        """Without the space that meets a size in the code."""
+        why = (
+            f"a size is written into the code of '{last.module}' "
+            "(named in widths, it makes the student a graph module)"
+        )
+        kind = kind_of(failed)
+        known = kind in self.stopped
+        self.stopped.add(kind)
+        return [
+            replace(g, new=_old(g), note=why)
+            if g is failed or (known and kind_of(g) == kind and g.new != _old(g))
+            else g
+            for g in grown
+        ]
+
+    def _without_an_integer(
+        self, grown: list[SpaceGrowth], last: GraphMismatchError
+    ) -> list[SpaceGrowth]:
+        """What still grows if one integer of the code stays, the first with which the student
+        gets further: it is the size of features and of a constant, which no longer fits what reads
+        it."""
+        moving = {one.space.name for one in grown if one.new != _old(one) and one.asked == ALL}
+        held = {frozenset(space.name for space in spaces) & moving for spaces in self.counted()}
+        where = f" in '{last.module}'" if last.module else ""
+        why = f"the size of what stays{where} is read from the same attribute"
+        for names in sorted(held - {frozenset()}, key=lambda names: (len(names), sorted(names))):
+            fewer = [
+                replace(g, new=_old(g), note=why) if g.space.name in names else g for g in grown
+            ]
+            if all(one.new == one.space.size for one in fewer):
                 continue
-        return fewer
-    raise last
+            try:
+                self.attempt(fewer)
+            except GraphMismatchError as error:
+                if error.module == last.module:
+                    continue
+            return fewer
+        raise last
+
+    def _not_feasible(
+        self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
+    ) -> WidthError | GraphMismatchError:
+        """An integer width leaves units without a place: find the widths around it that do not.
+        Where no wider one does, it is not the width."""
+        found: list[int] = []
+        for direction in (-1, 1):
+            for distance in range(1, _TRIES // 2):
+                new = failed.new + direction * distance * failed.space.step
+                try:
+                    self.attempt([replace(g, new=new) if g is failed else g for g in grown])
+                except GraphMismatchError:
+                    continue
+                found.append(new)
+                break
+        if max(found, default=0) <= failed.space.size:
+            return last
+        return WidthError(
+            f"'{failed.asked}' cannot be {failed.as_named(failed.new)} wide: the code cuts its "
+            "channels so that some units would have no place. The admissible neighbours are "
+            f"{[failed.as_named(new) for new in found]}."
+        )
+
+
+def _old(one: SpaceGrowth) -> int:
+    return one.space.size
 
 
 def _idle(one: SpaceGrowth) -> bool:
     return one.space.unread and one.asked == ALL
 
 
-def _kind(one: SpaceGrowth) -> tuple[str, int]:
+def kind_of(one: SpaceGrowth) -> tuple[str, int]:
     """What spaces of like layers have in common."""
     return pattern(one.space.name), one.space.size
 
@@ -133,27 +233,3 @@ def _further(target: int, now: int, step: int, least: int) -> int:
         now = 2 * target - now if now > target else 2 * target - now + step
         if now > least:
             return now
-
-
-def _not_feasible(
-    grown: list[SpaceGrowth], failed: SpaceGrowth, attempt: Callable[[list[SpaceGrowth]], T],
-    tries: int, last: GraphMismatchError,
-) -> WidthError | GraphMismatchError:  # fmt: skip
-    """An integer width leaves units without a place: find the widths around it that do not. Where
-    no wider one does, it is not the width."""
-    found = []
-    for direction in (-1, 1):
-        for distance in range(1, tries // 2):
-            new = failed.new + direction * distance * failed.space.step
-            try:
-                attempt([replace(g, new=new) if g is failed else g for g in grown])
-            except GraphMismatchError:
-                continue
-            found.append(new)
-            break
-    if max(found, default=0) <= failed.space.size:
-        return last
-    return WidthError(
-        f"'{failed.asked}' cannot be {failed.new} wide: the code cuts its channels so that some "
-        f"units would have no place. The admissible neighbours are {found}."
-    )

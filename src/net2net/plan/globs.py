@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -27,31 +28,55 @@ def name_attributes(model: nn.Module, globs: Iterable[str]) -> bool:
     return not all(_found(model, glob) for glob in globs)
 
 
+@dataclass(frozen=True)
+class Width:
+    """A width that a user names: how many units it counts, how many of these belong to no space
+    that can grow."""
+
+    size: int
+    staying: int
+
+
 def named(
     spaces: Spaces, inference: Inference, model: nn.Module, glob: str
-) -> Iterator[tuple[str, int, list[Space]]]:
-    """What a glob names: a module and the spaces that it makes, or an attribute, its value, and the
-    spaces that it counts."""
+) -> Iterator[tuple[str, list[tuple[Width, Space]]]]:
+    """What a glob names: a module and the spaces that it makes, or an attribute and the spaces that
+    it counts; and its width in each."""
     if sizes := _attributes(inference, model, glob):
         found = counted(spaces, inference)
         for name, origin in sizes.items():
-            now, by_it = found.get(origin, (0, []))
-            yield name, now, by_it
+            width, by_it = found.get(origin, (Width(0, 0), []))
+            yield name, [(width, space) for space in by_it]
         return
     for path in matching(model, glob):
-        yield path, 0, _made_at(spaces, inference, path)
+        made = _made_at(spaces, inference, path)
+        yield path, [(_width(space, inference, path), space) for space in made]
 
 
-def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[int, list[Space]]]:
+def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[Width, list[Space]]]:
     """Attributes that code reads as sizes: their values, and the spaces that they count."""
     uses = by_attribute(use for use in size_uses(inference) if use.size.attribute_alone)
     return {
         origin: (
-            own[0].size.values[origin],
+            Width(
+                own[0].size.values[origin],
+                min(int(inference.stays(use.units).sum()) for use in own),
+            ),
             _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT] for use in own]),
         )
         for origin, own in uses.items()
     }
+
+
+def _width(space: Space, inference: Inference, path: str) -> Width:
+    """All that a module makes on the axis where it makes units of a space: what else is there
+    cannot grow."""
+    size, staying = space.made_by(path), 0
+    axis = space.axis_of(path)
+    if axis in inference.makers:
+        other = len(inference.ids(inference.numbers[axis])) - space.axes[axis]
+        staying = other // space.gates.get(axis, 1)
+    return Width(size + staying, staying)
 
 
 def _attributes(inference: Inference, model: nn.Module, glob: str) -> dict[str, Origin]:
@@ -91,13 +116,18 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 
 
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
-    """The spaces of the units that a module puts out; for a bare parameter, those it makes."""
+    """The spaces of the units that a module puts out, unless the table calls another so; for a bare
+    parameter, those it makes."""
     blocks = [
         ids[ids != NO_UNIT]
         for trace, tensor in inference.outputs_of.get(path, ())
         for ids in inference.ids_of(trace, tensor)
     ]
-    return _spaces_on(spaces, inference, blocks) or [
+    put_out = _spaces_on(spaces, inference, blocks)
+    shown = [space for space in spaces.growable if space.name == path]
+    if shown and shown[0] not in put_out:
+        return shown
+    return put_out or [
         space
         for space in spaces
         if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())

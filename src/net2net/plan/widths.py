@@ -15,7 +15,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.size_uses import new_values
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
-from net2net.plan.globs import named
+from net2net.plan.globs import Width, named
 
 ALL = "all"
 """What was asked for where one factor is for every space."""
@@ -33,8 +33,19 @@ class SpaceGrowth:
     note: str = ""
     wanted: float = 0.0
     """The size that was asked for, before it went to an admissible one."""
-    exact: bool = False
-    """An integer was asked for: no other width will do."""
+    named: Width | None = None
+    """An integer was asked for, of this: no other width will do."""
+
+    @property
+    def exact(self) -> bool:
+        return self.named is not None
+
+    def as_named(self, new: int) -> int:
+        """How wide what was named would be, if the space had this size."""
+        if self.named is None:
+            return new
+        growing = self.named.size - self.named.staying
+        return new * growing // self.space.size + self.named.staying
 
     @property
     def ratio(self) -> Fraction:
@@ -44,7 +55,7 @@ class SpaceGrowth:
 def resolve(
     spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths
 ) -> list[SpaceGrowth]:
-    """Decide the new size of every space that grows.
+    """Decide the new size of every space that grows, or was asked to and is left as it is.
 
     A factor goes to the nearest admissible size; an integer has to be admissible.
 
@@ -61,12 +72,14 @@ def resolve(
             "factors (float) or new widths (int)."
         )
     if not spaces.growable:
-        reasons = {space.name: space.reason for space in spaces}
+        reasons: dict[str, str | None] = {}
+        for space in spaces:
+            reasons.setdefault(space.name, space.reason)
         raise NotGrowableError(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
     grown = [_by_factor(space, float(widths), ALL) for space in spaces.growable]
-    return [one for one in grown if one.new != one.space.size]
+    return [one for one in grown if one.new != one.space.size or one.note]
 
 
 def _chosen(
@@ -76,13 +89,13 @@ def _chosen(
     for glob, width in widths.items():
         hits = 0
         refused: dict[str, str] = {}
-        for path, now, found in named(spaces, inference, model, glob):
-            for space in found:
+        for path, found in named(spaces, inference, model, glob):
+            for now, space in found:
                 if space.reason is not None:
-                    refused[path] = space.reason
+                    refused.setdefault(path, space.reason)
                     continue
                 hits += 1
-                one = _grow(space, now or space.made_by(path), path, glob, width)
+                one = _grow(space, now, path, glob, width)
                 before = result.get(space.name)
                 if before is not None and before.new != one.new:
                     raise WidthError(
@@ -97,11 +110,11 @@ def _chosen(
                 + (f" ({why})." if why else ": no parameter of it makes units.")
                 + " Print net2net.spaces(model, inputs) to see what can."
             )
-    return [one for one in result.values() if one.new != one.space.size]
+    return [one for one in result.values() if one.new != one.space.size or one.note]
 
 
-def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> SpaceGrowth:
-    """``now``: the width of ``path``, which makes the space or counts it."""
+def _grow(space: Space, named: Width, path: str, glob: str, width: float | int) -> SpaceGrowth:
+    """``named``: the width of ``path``, which makes the space or counts it."""
     if isinstance(width, bool) or not isinstance(width, (int, float)):
         raise WidthError(
             f"the width of '{glob}' is a {type(width).__name__}. "
@@ -109,12 +122,13 @@ def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> S
         )
     if isinstance(width, float):
         return _by_factor(space, width, glob)
+    now, growing = named.size, named.size - named.staying
     if width < now:
         raise WidthError(
             f"'{path}' is {now} wide, and {width} is smaller. "
             f"Net2Net only grows: give {now} or more."
         )
-    step = space.step * now // math.gcd(space.step * now, space.size)
+    step = space.step * growing // math.gcd(space.step * growing, space.size)
     if (width - now) % step:
         below = now + (width - now) // step * step
         why = space.equal_copies or "its units are bundled"
@@ -122,8 +136,10 @@ def _grow(space: Space, now: int, path: str, glob: str, width: float | int) -> S
             f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
             f"cannot be had. The admissible neighbours are {below} and {below + step}."
         )
-    new = width * space.size // now
-    return SpaceGrowth(space, new, glob, wanted=new, exact=True)
+    new = (width - named.staying) * space.size // growing
+    partly = named.staying > 0 and width > now
+    note = f"'{path}' is {width} wide with the {named.staying} that stay" if partly else ""
+    return SpaceGrowth(space, new, glob, note, wanted=new, named=named)
 
 
 def _by_factor(space: Space, factor: float, asked: str) -> SpaceGrowth:
@@ -134,7 +150,7 @@ def _by_factor(space: Space, factor: float, asked: str) -> SpaceGrowth:
     steps = space.size // space.step
     new = math.floor(steps * factor + 0.5) * space.step
     note = ""
-    if new != round(space.size * factor):
+    if new != round(space.size * factor) or (new == space.size and factor > 1):
         why = space.equal_copies or f"grows in steps of {space.step}"
         note = f"nearest admissible to {space.size * factor:g}: {why}"
     return SpaceGrowth(space, new, asked, note, wanted=space.size * factor)

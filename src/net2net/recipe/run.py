@@ -19,6 +19,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Index
 from net2net.recipe.draw import normal
+from net2net.recipe.layout import laid_out_like
 from net2net.recipe.recipe import Recipe, Spread, deviation, mean
 
 Mask = NDArray[np.bool_]
@@ -119,7 +120,7 @@ class Executor:
             if axis.scale is not None:
                 scale = axis.scale[every] if axis.dim == 0 else axis.scale
                 result *= _along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
-        return result
+        return laid_out_like(result, tensor)
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
         recipe = self.recipes[name]

@@ -33,6 +33,8 @@ class Pair:
         whole: what all of the student does.
         stacks: those that differ, with the blocks that the student has more.
         sources: the student's tensor → the name that both inferences use, and the teacher's tensor.
+        unread: tensors of the student that nothing reads, and that are of another size than the
+            teacher's of that name.
     """
 
     teacher: Inference
@@ -40,6 +42,7 @@ class Pair:
     whole: Trace
     stacks: list[Stack]
     sources: dict[str, tuple[str, str]]
+    unread: list[str]
 
 
 def paired(
@@ -63,9 +66,11 @@ def paired(
     known = analyse(old, inputs, on_unknown="fix", also=also)
     traces = _student_traces(new, known.traces)
     names = _same_names(known.traces, traces)
+    unread = _unread(known, traces, names)
+    names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
         order = {name: place for place, name in enumerate(known.traces[0].names.values())}
-        renamed = {tensor: names[name] for tensor, name in one.names.items()}
+        renamed = {tensor: names[name] for tensor, name in one.names.items() if name in names}
         one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
     if exact:
         check_operations(known.traces, traces)
@@ -75,7 +80,7 @@ def paired(
         check_equal_copies(known, found)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
-    return Pair(known, found, whole, stacks, back)
+    return Pair(known, found, whole, stacks, back, [of_student[name] for name in unread])
 
 
 def _without(
@@ -164,6 +169,20 @@ def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
             "same kinds, and pass inputs that reach all of them."
         )
     return {b[0]: a[0] for a, b in zip(first, second, strict=True)}
+
+
+def _unread(teacher: Inference, student: list[Trace], names: dict[str, str]) -> list[str]:
+    """Tensors of the student that nothing reads, of another size than the teacher's."""
+    read = {ref.id for one in student for op in one.ops for ref in op.inputs}
+    first = teacher.traces[0]
+    sizes = {name: first.shapes[tensor] for tensor, name in first.names.items()}
+    return [
+        name
+        for tensor, name in student[0].names.items()
+        if tensor not in read
+        and names[name] in teacher.unused
+        and student[0].shapes[tensor] != sizes[names[name]]
+    ]
 
 
 def _in_use(one: Trace) -> list[tuple[str, str, int]]:

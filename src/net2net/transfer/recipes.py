@@ -42,6 +42,7 @@ def recipes_for(
     )
     found.matched(maps)
     found.norms()
+    found.unread()
     for stack in pair.stacks:
         for name, like in stack.added.items():
             found.add(
@@ -90,6 +91,17 @@ class _Recipes:
             if self.recipes[direction].axes:
                 follows = FollowedNorm(direction, norm.dim)
                 self.recipes[scale] = replace(self.recipes[scale], norm=follows)
+
+    def unread(self) -> None:
+        """What nothing reads stays; on ``meta``, where there is nothing to stay, it is zero."""
+        for name in self.pair.unread:
+            if self.new[name].is_meta:
+                self.recipes[name] = Recipe(None, fill=Constant(0.0))
+        if self.pair.unread:
+            self.notes.append(
+                "no operation reads these, and they are of other sizes, so they stay what they are "
+                f"in the student: {', '.join(self.pair.unread)}"
+            )
 
     def add(self, path: str, like: str | None) -> None:
         """An added block: its neighbour's recipes, and what makes it an identity."""

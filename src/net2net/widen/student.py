@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
@@ -12,6 +12,7 @@ from net2net.analysis import analyse
 from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.configs import config_edits
+from net2net.apply.kept_numbers import kept_numbers
 from net2net.errors import GraphMismatchError, InputError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
@@ -46,6 +47,7 @@ class Wider:
         edits: the integers to set, also in configurations.
         outputs: the model's outputs that grew.
         notes: on configurations.
+        attempt: how it was built.
     """
 
     teacher: Inference
@@ -56,6 +58,17 @@ class Wider:
     edits: list[SetAttribute]
     outputs: OutputMaps
     notes: tuple[str, ...]
+    attempt: _Attempt
+
+    def at(self, grown: list[SpaceGrowth]) -> Wider:
+        """A student of other widths; its configuration stays.
+
+        Raises:
+            GraphMismatchError: there is none at these widths.
+        """
+        student, maps, edits = self.attempt.match(grown)
+        outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
+        return replace(self, grown=grown, student=student, maps=maps, edits=edits, outputs=outputs)
 
 
 def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
@@ -79,7 +92,8 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
         settings, notes = config_edits(
             base, partial(attempt.build, grown, edits), inputs, student.traces[0]
         )
-    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes)
+    notes += kept_numbers(base, new_shapes(teacher, grown))
+    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes, attempt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +141,14 @@ class _Attempt:
         )
         try:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
+            student = infer(
+                found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
+                head_size_axes=self.teacher.head_size_axes,
+            )  # fmt: skip
         except InputError as error:
             raise GraphMismatchError(
                 "the wider student does not run: a size is written into the model's code. "
-                f"({error.__cause__}) {advice}",
+                f"({error.__cause__ or error}) {advice}",
                 module=error.module,
             ) from error
         for pair in zip(self.teacher.traces, found, strict=True):
@@ -143,7 +161,4 @@ class _Attempt:
                     f"the wider student returns {new}, and the teacher {old}: a size is written "
                     f"into the model's code. {advice}"
                 )
-        return infer(
-            found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
-            head_size_axes=self.teacher.head_size_axes,
-        )  # fmt: skip
+        return student

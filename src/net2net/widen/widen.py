@@ -9,18 +9,20 @@ from torch import nn
 from net2net.apply.edits import Edit
 from net2net.apply.exported_graph import Export
 from net2net.apply.fingerprint import fingerprint
-from net2net.errors import GraphMismatchError
+from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError
 from net2net.finish import check, count_parameters
 from net2net.growth import Growth
 from net2net.plan.globs import name_attributes
 from net2net.plan.plan import Plan
+from net2net.plan.runnable import not_runnable
 from net2net.plan.widening import widening
-from net2net.plan.widths import Widths
+from net2net.plan.widths import SpaceGrowth, Widths
 from net2net.report import Report
 from net2net.stages import stage
 from net2net.trace.flops import flops
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, check_model
+from net2net.verify import Parity
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
 from net2net.widen.request import Request, check_request
@@ -86,9 +88,7 @@ def widen(
     parity = None
     if verify:
         with stage("verified"):
-            parity = check(
-                model, student, inputs, must_match=request.exact, outputs=wider.outputs, also=also
-            )
+            parity = _verified(model, student, inputs, wider, request, export)
     report = Report(
         action=f"widened {type(model).__name__} by {method}",
         asked=str(request),
@@ -102,6 +102,33 @@ def widen(
         notes=notes + told.notes(wider, request),
     )
     return Growth(student, plan, report, wider.outputs)
+
+
+def _verified(
+    model: nn.Module, student: nn.Module, inputs: Inputs, wider: Wider, request: Request,
+    export: Export | None,
+) -> Parity:  # fmt: skip
+    """The difference; a student that stops is told of with the widths at which it runs."""
+
+    def runs(grown: list[SpaceGrowth]) -> bool:
+        try:
+            other = wider.at(grown)
+            grown_model = plan_of(model, other, request, export).apply(model)
+            check(
+                model, grown_model, inputs, must_match=False, outputs=other.outputs,
+                also=request.also,
+            )  # fmt: skip
+        except Net2NetError:
+            return False
+        return True
+
+    try:
+        return check(
+            model, student, inputs, must_match=request.exact, outputs=wider.outputs,
+            also=request.also,
+        )  # fmt: skip
+    except StudentRunError as error:
+        raise not_runnable(wider.grown, runs, error) from error
 
 
 def prepared(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from net2net.errors import InputError
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.units import UnitIds
@@ -155,6 +156,16 @@ def convolution(site: OpSite) -> Value:
     """Channels as in a linear layer, for every kernel position; groups side by side."""
     value, weight = site["input"], site["weight"]
     channel = value.ndim - (weight.ndim - 2) - 1
+    transposed = site.args.get("transposed", "transpose" in site.name)
+    reading, making = (0, 1) if transposed else (1, 0)
+    groups = site["groups"]
+    reads = weight.shape[reading] * (groups if reading else 1)
+    if value.shape[channel] != reads:  # without values torch does not look
+        raise InputError(
+            f"{site.where} gets {value.shape[channel]} channels, and its weight reads {reads}. "
+            "Give it as many as it reads.",
+            site.op.path,
+        )
     for part in weight.parts:
         if max(part.axes) > 1:
             site.fix(part.ids, "has a kernel of this size")
@@ -165,9 +176,6 @@ def convolution(site: OpSite) -> Value:
         weight.constant,
         constant_axes=weight.constant_axes,
     )
-    transposed = site.args.get("transposed", "transpose" in site.name)
-    reading, making = (0, 1) if transposed else (1, 0)
-    groups = site["groups"]
     plain = site.confine(value, range(channel + 1, value.ndim), "slides over it")
     if groups > 1:
         parts = _grouped(site, plain, weight, channel, groups, making)

@@ -1,0 +1,146 @@
+"""What an error or a note says: which model, at which width, why, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import net2net
+from net2net.errors import DepthError, NotGrowableError, WidthError
+from tests.helpers import (
+    Written,
+    assert_exact,
+    conv,
+    deepen,
+    noise,
+    randomise,
+    refused,
+    same_bits,
+)
+
+
+class Grouped(nn.Module):
+    """Products of torch's own that take rows of whole 16 bytes, which only values show."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Parameter(torch.randn(2, width, hidden))
+        self.down = nn.Parameter(torch.randn(2, hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        ends = torch.tensor([3, 8], dtype=torch.int32)
+        hidden = torch._grouped_mm(x, self.up, offs=ends).relu()
+        return torch._grouped_mm(hidden, self.down, offs=ends)
+
+
+@pytest.mark.parametrize(
+    ("widths", "said"),
+    [
+        ({"experts": 20}, ["'experts' 16 → 20", "'experts' cannot be 20 wide", r"\[16, 24\]"]),
+        (1.25, ["'stem' 8 → 10, 'experts' 16 → 20", "'stem' cannot be 10", r"\[8, 16\]"]),
+    ],
+)
+def test_a_student_that_stops_at_its_widths(widths: Any, said: list[str]) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(model.experts(model.stem(x)))
+
+    layers = {"stem": nn.Linear(3, 8), "experts": Grouped(8, 16), "head": nn.Linear(8, 2)}
+    teacher = Written(code, **layers).bfloat16()
+    with refused(WidthError, "the student does not run", *said, teacher=teacher):
+        net2net.widen(teacher, widths, torch.randn(8, 3).bfloat16())
+
+
+class Prefixed(nn.Module):
+    """A row of its own comes first, so a parameter lies along the batch and the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(1, 1, 8))
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(torch.cat([self.first.expand(len(x), -1, -1), x], 1)).relu()
+
+
+def test_a_block_is_as_wide_as_its_features() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(model.block(model.stem(x)))
+
+    layers = {"stem": nn.Linear(3, 8), "block": Prefixed(), "head": nn.Linear(8, 2)}
+    teacher = randomise(Written(code, **layers))
+    with refused(DepthError, "a copy of 'block' .* does not return its input", teacher=teacher):
+        net2net.deepen(teacher, {"block": 1}, noise(2, 5, 3))
+
+
+def test_a_list_of_blocks_deepens_by_transfer() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        for block in model.blocks:
+            x = block(x)
+        return model.head(x)
+
+    blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2))
+    teacher = randomise(Written(code, blocks=blocks, head=nn.Linear(4, 2)))
+    with refused(DepthError, "'blocks' is a list of modules", "transfer", teacher=teacher):
+        net2net.deepen(teacher, {"blocks": 1}, noise(2, 4))
+
+
+@pytest.mark.parametrize("widths", [2.0, {"weight": 2.0}])
+def test_an_autoencoder_is_told_that_its_weight_is_tied(widths: Any) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.empty(6, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x @ self.weight.t()).relu() @ self.weight
+
+    teacher = randomise(Tied())
+    with refused(NotGrowableError, "tied weights", teacher=teacher):
+        net2net.widen(teacher, widths, noise(3, 4))
+
+
+def test_no_statistics_suit_two_calls_of_one_norm() -> None:
+    layers = {"block": conv(3, 3), "head": nn.Conv2d(3, 2, 1)}
+    twice = randomise(Written(lambda model, x: model.head(model.block(model.block(x))), **layers))
+    once = randomise(Written(lambda model, x: model.head(model.block(x)), **layers))
+    x = noise(4, 3, 6, 6)
+    (note,) = deepen(twice, {"block.0": 1}, x, calibrate=[x]).report.notes
+    assert "'block.1' is called 2 times" in note and "evaluation mode only" in note
+    assert not deepen(once, {"block.0": 1}, x, calibrate=[x]).report.notes
+
+
+class WithTable(nn.Module):
+    """Holds a table that nothing reads."""
+
+    def __init__(self, width: int, places: int) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(3, width), nn.Linear(width, 2)
+        self.places = nn.Embedding(places, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stem(x).relu())
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("size", [(4, 9), (8, 5), (8, 9)])
+def test_what_nothing_reads_may_have_another_size(size: tuple[int, int], device: str) -> None:
+    teacher, student = randomise(WithTable(4, 5)), WithTable(*size).to(device)
+    growth = net2net.transfer(teacher, student, noise(4, 3))
+    assert any("places.weight" in note for note in growth.report.notes)
+    table = growth.model.places.weight
+    assert tuple(table.shape) == size[::-1]
+    kept = torch.zeros_like(table) if device == "meta" else student.places.weight.double()
+    assert torch.equal(table, kept)
+    assert_exact(teacher, growth.model, noise(4, 3))
+    again = growth.plan.apply(teacher, student=student)
+    assert same_bits(again, growth.model)
+
+
+def test_what_nothing_reads_is_copied_if_it_fits() -> None:
+    teacher = randomise(WithTable(4, 5))
+    growth = net2net.transfer(teacher, WithTable(4, 5), noise(4, 3))
+    assert torch.equal(growth.model.places.weight, teacher.places.weight)
+    assert not any("places" in note for note in growth.report.notes)
