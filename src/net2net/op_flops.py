@@ -32,7 +32,8 @@ def summed(argument: str, *axes: int) -> Flops:
 
 
 def product(args: Args, outputs: Sequence[Shape]) -> int:
-    """``a @ b`` of matrices or vectors: a sum along the last axis of the first operand."""
+    """``a @ b`` of matrices or vectors: a sum along the last axis of the first operand. A sparse
+    one counts as a dense one, since its shape does not tell how many elements it has."""
     first: Shape = next(item for item in args.values() if isinstance(item, tuple))
     return 2 * size(outputs[0]) * first[-1]
 

@@ -241,11 +241,11 @@ _layer("linear", weight=Weight("input", "weight", 0), flops=flops.summed("weight
 _layer("conv1d conv2d conv3d", weight=Weight("input", "weight", 0), flops=flops.convolution)
 _layer("conv_transpose1d conv_transpose2d conv_transpose3d", weight=Weight("input", "weight", 1),
        flops=flops.transposed_convolution)  # fmt: skip
+_layer("convolution _convolution", flops=flops.convolution)
 _layer("addmm", adds="self", weight=Weight("mat1", "mat2", 1), flops=flops.summed("mat1", -1))
 _layer("matmul", adds="", flops=flops.product)
-_product("_convolution", adds="bias", flops=flops.convolution)
 _product("bilinear", adds="bias", flops=flops.bilinear)
-_product("mm bmm mv dot vdot", flops=flops.product)
+_product("mm bmm mv dot vdot _sparse_mm", flops=flops.product)
 _product("baddbmm", adds="self", flops=flops.summed("batch1", -1))
 _product("addbmm", adds="self", flops=flops.summed("batch1", 0, -1))
 _product("addmv", adds="self", flops=flops.summed("mat", -1))

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 import net2net
+from net2net.infer import rules
 from net2net.ops import OpTraits, Zero, kinds, traits
 from net2net.trace.flops import flops
 from net2net.trace.trace import trace
@@ -258,6 +259,14 @@ KNOWN: dict[str, Case] = {
     "conv3d": conv(nn.Conv3d, 3, 3, 4, kernel_size=2),
     "grouped": conv(nn.Conv2d, 2, 6, 12, kernel_size=3, groups=3),
     "depthwise": conv(nn.Conv2d, 2, 6, 6, kernel_size=3, groups=6),
+    "by the general name": (
+        lambda m, x: torch.convolution(x, m.w, None, [2, 2], [0, 0], [1, 1], False, [0, 0], 2),
+        (noise(2, 6, 7, 7),), {"w": W(4, 3, 3, 3)},
+    ),
+    "transposed, by the general name": (
+        lambda m, x: torch.convolution(x, m.w, None, [2, 2], [0, 0], [1, 1], True, [0, 0], 2),
+        (noise(2, 6, 7, 7),), {"w": W(6, 2, 3, 3)},
+    ),
     "transposed 1d": conv(nn.ConvTranspose1d, 1, 3, 4, kernel_size=3, stride=2),
     "transposed 2d": conv(nn.ConvTranspose2d, 2, 4, 6, kernel_size=3, stride=2, groups=2),
     "transposed 3d": conv(nn.ConvTranspose3d, 3, 3, 4, kernel_size=2),
@@ -291,6 +300,18 @@ def test_flops_are_what_torch_counts(case: Case) -> None:
     function, inputs, weights = case
     ours, torchs = (count(function, *inputs, **weights) for count in (counted, torch_counts))
     assert ours == torchs > 0
+
+
+def test_every_contraction_and_recurrence_with_a_rule_has_its_flops() -> None:
+    """Looking rows up is no arithmetic, nor is laying them side by side."""
+    ruled = {
+        name.removeprefix("aten::")
+        for name, rule in rules._RULES.items()
+        if rule.__module__ in {rules.contract.__name__, rules.recurrent.__name__}
+    }
+    packing = {"_pack_padded_sequence", "_pad_packed_sequence"}
+    lookups = {"embedding", "embedding_bag"}
+    assert {name for name in ruled if not traits(name).contracts} == packing | lookups
 
 
 def attend(gqa: bool) -> Callable[..., Any]:
@@ -349,6 +370,7 @@ def test_flops_of_cells(cell: type[nn.Module], gates: int) -> None:
 
 PLAIN: dict[str, tuple[int, Case]] = {
     "vector": (2 * 5 * 3, (lambda m, x: torch.mv(x, m.w), (noise(5, 3),), {"w": W(3)})),
+    "vdot": (2 * 3, (lambda m, x: torch.vdot(x, m.w), (noise(3),), {"w": W(3)})),
     "dot": (2 * 3, (lambda m, x: torch.dot(x, m.w), (noise(3),), {"w": W(3)})),
     "addmv": (
         2 * 5 * 3,

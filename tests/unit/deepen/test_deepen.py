@@ -408,6 +408,21 @@ def test_an_output_that_goes_two_ways(inplace: bool) -> None:
     deepen(randomise(UsedTwice(inplace)), {"a": 2}, noise(4, 6))
 
 
+WAYS: dict[str, Callable[[Any, Tensor], Any]] = {
+    "returned": lambda m, x: (h := m.a(x), m.b(F.relu(h))),
+    "of the type that it has": lambda m, x: m.b(F.relu(m.a(x).to(x.dtype))),
+    "written to and read": lambda m, x: m.b((h := m.a(x)).relu_() + h),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_follows_a_layer_is_what_alone_reads_its_output(way: str) -> None:
+    teacher = randomise(Written(WAYS[way], a=nn.Linear(6, 4), b=nn.Linear(4, 2)))
+    student = deepen(teacher, {"a": 1}, noise(4, 6)).model
+    kinds = [type(part).__name__ for part in student.a]
+    assert kinds == (["Linear"] * 2 if way == "returned" else ["Linear", "ReLU", "Linear"])
+
+
 class FunctionalNorm(nn.Module):
     """A norm that is no module stands between the layer and its activation."""
 
