@@ -1,4 +1,4 @@
-"""Silence: which weights of a block to overwrite, and with what, so that it returns its input.
+"""Which tensors of a traced block to overwrite, and with what, so that it returns its input.
 
 Read off the trace: where the block's output is its input plus branches, the last parameters of each
 branch become zero (so the branch computes nothing, and learns at once); where it is a chain of
@@ -8,16 +8,15 @@ layers, each becomes an identity layer (paper, section 2.4).
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
+from net2net.identity.layers import layer_fills, norm_fills, tap_of
 from net2net.ops import Weight, Zero
+from net2net.recipe.fill import Constant, Eye, Fill
 from net2net.trace.graph import Graph, Node, nodes
 from net2net.trace.trace import Call
 
-Fill = float | str
-"""What a tensor is overwritten with: one number, or ``"eye"``, the identity of its layer."""
-
 Fills = dict[str, Fill]
+"""Names of tensors → what they are overwritten with."""
 
 
 class TracedBlock:
@@ -74,12 +73,12 @@ class TracedBlock:
             same = self._same(stream) if silent is not None else None
             if silent is not None and same is not None:
                 options.append({**same, **silent})
-        return min(options, key=lambda fills: "eye" in fills.values(), default=None)
+        return min(options, key=_has_eye, default=None)
 
     def _zero(self, node: Node) -> Fills | None:
         """What makes this tensor zero."""
         if (parameter := self._parameter(node)) is not None:
-            return {parameter.name: 0.0} if self._own(parameter.name) else None
+            return {parameter.name: Constant(0.0)} if self._own(parameter.name) else None
         if not self._inside(node):
             return None
         if node.kind.startswith("_weight_norm"):
@@ -87,7 +86,7 @@ class TracedBlock:
         if node.traits.normalises:
             own = [x.name for x in nodes([node.args.get("weight"), node.args.get("bias")])]
             if own:
-                return dict.fromkeys(own, 0.0) if all(map(self._own, own)) else None
+                return dict.fromkeys(own, Constant(0.0)) if all(map(self._own, own)) else None
         match node.traits.zero:
             case Zero.FIRST:
                 return self._zero(node.inputs[0])
@@ -135,42 +134,28 @@ class TracedBlock:
         bias, weight = node.args[node.traits.adds], self._parameter(node.args[layer.weight])
         if weight is None or not self._own(weight.name):
             return None
-        shape = weight.shape
-        groups = node.args.get("groups", 1)
-        square = shape[0] == shape[1] * groups and all(
-            size % 2 and step == 1 and 2 * pad == gap * (size - 1)
-            for size, step, pad, gap in zip(
-                shape[2:],
-                node.args.get("stride", []),
-                _padding(node.args.get("padding", []), shape[2:], node.args.get("dilation", [])),
-                node.args.get("dilation", []),
-                strict=False,
-            )
+        shape, groups = weight.shape, node.args.get("groups", 1)
+        size = len(shape) - 2
+        stride, padding, dilation = (
+            node.args.get(name, default)
+            for name, default in (("stride", [1] * size), ("padding", []), ("dilation", [1] * size))
         )
-        if not square:
+        tap = tap_of(shape[2:], stride, padding, dilation)
+        if tap is None or shape[0] != shape[1] * groups:
             return None
-        fills: Fills = {weight.name: "eye"}
-        if isinstance(bias, Node):
-            if not self._own(bias.name):
-                return None
-            fills[bias.name] = 0.0
-        return fills
+        if not isinstance(bias, Node):
+            return layer_fills(weight.name, None, tap)
+        return layer_fills(weight.name, bias.name, tap) if self._own(bias.name) else None
 
     def _identity_norm(self, node: Node) -> Fills | None:
-        mean, var = node.args.get("running_mean"), node.args.get("running_var")
-        weight, bias = node.args.get("weight"), node.args.get("bias")
-        if not isinstance(mean, Node) or not isinstance(var, Node) or not self._own(mean.name):
+        roles = ("running_mean", "running_var", "weight", "bias")
+        names = {role: x.name for role in roles if isinstance(x := node.args.get(role), Node)}
+        if not {"running_mean", "running_var"} <= names.keys():
             return None
-        eps = float(node.args["eps"])
-        fills: Fills = {mean.name: 0.0, var.name: 1.0 if isinstance(weight, Node) else 1.0 - eps}
-        if isinstance(weight, Node):
-            fills[weight.name] = float((1.0 + eps) ** 0.5)
-        if isinstance(bias, Node):
-            fills[bias.name] = 0.0
-        return fills
+        return (
+            norm_fills(names, float(node.args["eps"])) if self._own(names["running_mean"]) else None
+        )
 
 
-def _padding(padding: Any, kernel: tuple[int, ...], dilation: list[int]) -> list[int]:
-    if padding == "same":
-        return [gap * (size - 1) // 2 for size, gap in zip(kernel, dilation, strict=True)]
-    return [0] * len(kernel) if isinstance(padding, str) else list(padding)
+def _has_eye(fills: Fills) -> bool:
+    return any(isinstance(fill, Eye) for fill in fills.values())

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec
-from net2net.recipe.fill import Constant, Eye, Fill, Undo, Values
+from net2net.identity.layers import NORM_TENSORS, layer_fills, norm_fills, tap_of
+from net2net.recipe.fill import Fill
 from net2net.recipe.layout import laid_out_like
 from net2net.trace.meta_copy import meta_copy, named_tensors
 
@@ -109,10 +110,10 @@ def _layer_parts(teacher: nn.Module, insertion: Insertion) -> list[Part]:
     elif insertion.activation:
         result.append(Part(activation_module(teacher, insertion.activation), None, {}))
     new = identity_layer(layer, width, width)
-    result.append(Part(new, None, layer_fills(new, None)))
+    result.append(Part(new, None, _layer_fills(new, None)))
     for norm in insertion.norms:
         part = meta_copy(teacher.get_submodule(norm))
-        result.append(Part(part, norm, norm_fills(part, insertion)))
+        result.append(Part(part, norm, _norm_fills(part, insertion)))
     return result
 
 
@@ -124,10 +125,10 @@ def _copied_part(teacher: nn.Module, insertion: Insertion) -> Part:
         inner = path.removeprefix(insertion.at).removeprefix(".")
         layer = identity_layer(original.get_submodule(inner), max(rows) + 1, len(rows))
         part = _replaced(part, inner, layer)
-        found |= _inside(inner, layer_fills(layer, rows))
+        found |= _inside(inner, _layer_fills(layer, rows))
     for path in insertion.norms:
         inner = path.removeprefix(insertion.at).removeprefix(".")
-        found |= _inside(inner, norm_fills(part.get_submodule(inner), insertion))
+        found |= _inside(inner, _norm_fills(part.get_submodule(inner), insertion))
     return Part(part, insertion.at, found)
 
 
@@ -152,7 +153,7 @@ def new_block(insertion: Insertion, dtype: torch.dtype) -> nn.Module:
             width = part.weight.shape[0]
             if width != part.weight.shape[1] * getattr(part, "groups", 1):
                 raise ValueError(f"{part} puts out another number of features than it takes")
-            centre(part)
+            _layer_fills(part, None)
     return block
 
 
@@ -161,9 +162,9 @@ def block_fills(block: nn.Module, insertion: Insertion) -> dict[str, Fill]:
     found: dict[str, Fill] = {}
     for name, part in block.named_modules():
         if isinstance(part, LAYERS):
-            found |= _inside(name, layer_fills(part, None))
+            found |= _inside(name, _layer_fills(part, None))
         elif isinstance(part, NORMS):
-            found |= _inside(name, norm_fills(part, insertion))
+            found |= _inside(name, _norm_fills(part, insertion))
     return found
 
 
@@ -218,36 +219,22 @@ def identity_layer(layer: Any, inputs: int, outputs: int) -> nn.Module:
     return built
 
 
-def layer_fills(layer: Any, rows: Sequence[int] | None) -> dict[str, Fill]:
-    """What lets row j of a layer repeat feature ``rows[j]`` (None: feature j)."""
-    found: dict[str, Fill] = {"weight": Eye(None if rows is None else tuple(rows), centre(layer))}
-    if layer.bias is not None:
-        found["bias"] = Constant(0.0)
-    return found
-
-
-def centre(layer: Any) -> tuple[int, ...]:
-    """The tap of a kernel that reads where the layer writes.
+def _layer_fills(layer: Any, rows: Sequence[int] | None) -> dict[str, Fill]:
+    """What lets row j of a layer repeat feature ``rows[j]`` (None: feature j).
 
     Raises:
-        ValueError: the layer changes the map's size, or no tap does.
+        ValueError: the layer changes the map's size, or no tap reads where it writes.
     """
-    if isinstance(layer, nn.Linear):
-        return ()
-    found = []
-    for axis, (size, step) in enumerate(zip(layer.kernel_size, layer.dilation, strict=True)):
-        around = step * (size - 1)
-        named = {"same": around // 2, "valid": 0}
-        before = named[layer.padding] if isinstance(layer.padding, str) else layer.padding[axis]
-        keeps_size = layer.stride[axis] == 1 and (layer.padding == "same" or 2 * before == around)
-        if not keeps_size or before % step:
-            raise ValueError(f"no tap of {layer} reads the position that it writes")
-        found.append(before // step)
-    return tuple(found)
+    tap: tuple[int, ...] | None = ()
+    if not isinstance(layer, nn.Linear):
+        tap = tap_of(layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    if tap is None:
+        raise ValueError(f"no tap of {layer} reads the position that it writes")
+    return layer_fills("weight", None if layer.bias is None else "bias", tap, rows)
 
 
-def norm_fills(norm: Any, insertion: Insertion) -> dict[str, Fill]:
-    """What makes a batch norm undo itself: γ = √(σ² + ε), β = μ (paper, section 2.4).
+def _norm_fills(norm: Any, insertion: Insertion) -> dict[str, Fill]:
+    """What makes a batch norm undo itself.
 
     Raises:
         ValueError: the statistics are of another number of features.
@@ -255,22 +242,8 @@ def norm_fills(norm: Any, insertion: Insertion) -> dict[str, Fill]:
     measured = (len(insertion.mean), len(insertion.variance))
     if measured not in {(0, 0), (norm.num_features, norm.num_features)}:
         raise ValueError(f"statistics of {measured} features for {norm.num_features}")
-    found: dict[str, Fill] = {
-        "running_mean": Constant(0.0),
-        "running_var": Constant(1.0),
-        "num_batches_tracked": Constant(0),
-    }
-    if not norm.affine:
-        found["running_var"] = Constant(1 - norm.eps)  # nothing undoes it, so nothing is done
-        return found
-    undone = norm.bias is not None and insertion.mean  # without a bias, nothing undoes a mean
-    if undone:
-        found["running_mean"] = Values(insertion.mean)
-        found["running_var"] = Values(insertion.variance)
-    found["weight"] = Undo(norm.eps, insertion.variance if undone else None)
-    if norm.bias is not None:
-        found["bias"] = Values(insertion.mean) if undone else Constant(0.0)
-    return found
+    names = {name: name for name, _ in named_tensors(norm) if name in NORM_TENSORS}
+    return norm_fills(names, norm.eps, insertion.mean, insertion.variance)
 
 
 def _replaced(module: nn.Module, path: str, part: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from net2net.identity.fills import Fills, TracedBlock
 from net2net.infer.units import Axis
 from net2net.plan.widening import by_tensor
 from net2net.recipe.axis_map import AxisMap
-from net2net.recipe.fill import Constant, Eye
+from net2net.recipe.fill import Constant
 from net2net.recipe.recipe import FollowedNorm, Recipe, recipe
 from net2net.trace.graph import Graph
 from net2net.trace.meta_copy import named_tensors
@@ -110,8 +110,7 @@ class _Recipes:
         for name in [name for name in self.new if name.startswith(f"{path}.")]:
             copied = self.recipes.get(f"{like}{name.removeprefix(path)}") if like else None
             if name in fills:
-                fill = Eye() if isinstance(fills[name], str) else Constant(float(fills[name]))
-                self.recipes[name] = Recipe(None, fill=fill)
+                self.recipes[name] = Recipe(None, fill=fills[name])
             elif copied is not None:
                 self.recipes[name] = _alike(copied, f"{like}.", f"{path}.")
             elif self.new[name].is_floating_point() and self.new[name].is_meta:
