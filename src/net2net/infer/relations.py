@@ -1,6 +1,6 @@
 """The relations that operations are made of: aligned products, sums over axes, pins.
 
-A rule sees its operation as a ``OpSite``. Pointwise operations align their operands; contractions
+A rule sees its operation as an ``OpSite``. Pointwise operations align their operands; contractions
 (linear, convolution, einsum, matmul) are an aligned product followed by a sum. Nothing here knows
 any particular operation.
 """

@@ -64,7 +64,31 @@ class Tie:
 
 
 class Units:
-    """The universe of units of one trace, and the relations found so far."""
+    """The universe of units of a model, and the relations found so far.
+
+    There are three, from the strictest to the loosest. A *tie*: two arrays hold the same units, one
+    by one (a row of a weight and its bias). *Derived*: an operation made new units of old ones, one
+    for each, which are copied with them but are not the same (``relu(h)`` of ``h``: a weight that
+    reads both needs both). A *bundle*: units side by side that are copied together (the features of
+    one head). Nothing is merged until ``components`` and ``sames`` are asked for: relations are
+    kept as pairs of arrays, and one pass over all of them finds what hangs together.
+
+        >>> units = Units()
+        >>> _, rows = units.new("a.weight", 0, 2)
+        >>> _, bias = units.new("a.bias", 0, 2)
+        >>> rows, bias
+        (array([0, 1]), array([2, 3]))
+        >>> units.tie(rows, bias, "linear", "a", "")
+        >>> units.derived(rows)  # what relu makes of them
+        array([4, 5])
+        >>> units.sames()  # the smallest unit that each is the same as
+        array([0, 1, 0, 1, 4, 5])
+        >>> units.components()  # the smallest unit that each hangs together with
+        array([0, 1, 0, 1, 0, 1])
+        >>> units.bundle(rows, (0,))  # both are features of one head
+        >>> units.components()
+        array([0, 0, 0, 0, 0, 0])
+    """
 
     def __init__(self) -> None:
         self.axes: list[Axis] = []
@@ -177,7 +201,8 @@ class Units:
         return self._origin[:want]
 
     def bundle(self, block: UnitIds, dims: tuple[int, ...]) -> None:
-        """All units along ``dims`` of the block belong together."""
+        """All units along ``dims`` of the block belong together: of ``[heads, features]``, over
+        ``(1,)``, all features of a head."""
         for dim in dims:
             self.fix_size(block, dim)
         rows = np.moveaxis(block, dims, tuple(range(-len(dims), 0)))

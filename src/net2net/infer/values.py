@@ -187,8 +187,31 @@ def cut_axes(old: Sequence[int], new: Sequence[int]) -> list[int]:
 def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) -> Value:
     """``value`` under another shape with the same elements in the same order.
 
-    Splits and merges of axes become splits and merges of blocks. Where two independent parts merge
-    into one axis, the units of the inner one are handed to ``pin``: one axis cannot grow two ways.
+    Splits and merges of axes become splits and merges of blocks. An axis of units that is split is
+    a part over two axes:
+
+        >>> value = Value((2, 6), (Part((1,), np.arange(6)),))
+        >>> reshape(value, (2, 3, 2), print).parts[0]
+        Part(axes=(1, 2), ids=array([[0, 1],
+               [2, 3],
+               [4, 5]]))
+
+    Channels that are flattened with their pixels repeat each label, and come out of that again:
+
+        >>> images = Value((5, 3, 2), (Part((1,), np.arange(3)),))
+        >>> flat = reshape(images, (5, 6), print)
+        >>> flat.parts[0]
+        Part(axes=(1,), ids=array([0, 0, 1, 1, 2, 2]))
+        >>> reshape(flat, (5, 3, 2), print).parts[0]
+        Part(axes=(1,), ids=array([0, 1, 2]))
+
+    Where two independent parts merge into one axis, the units of the inner one are handed to
+    ``pin``: one axis cannot grow two ways.
+
+        >>> two = Value((3, 2), (Part((0,), np.arange(3)), Part((1,), np.arange(10, 12))))
+        >>> reshape(two, (6,), print).parts[0]
+        [10 11]
+        Part(axes=(0,), ids=array([0, 0, 1, 1, 2, 2]))
     """
     shape = tuple(shape)
     if 0 in shape:
