@@ -122,7 +122,7 @@ class Units:
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
     def new(self, name: str, dim: int, size: int) -> tuple[int, UnitIds]:
-        """Fresh units for one parameter axis: its number, and ``[size]`` labels.
+        """Fresh units for one parameter axis: its number, and ``[size]`` numbers.
 
         An axis without a name belongs to no parameter: a tensor that code fills piece by piece.
         """
@@ -156,10 +156,10 @@ class Units:
         self.ties.append(Tie(op, path, int(a[0])))
 
     def derived(self, ids: UnitIds, *others: UnitIds) -> UnitIds:
-        """Labels of their own for what an operation made of these units. They are one bundle with
+        """New numbers for what an operation made of these units. They are one bundle with
         them, but not the same: ``x`` and ``tanh(x)`` on one axis have different slots.
 
-        ``others``: labels of the same shape, of what it was combined with; one unit combined with
+        ``others``: numbers of the same shape, of what it was combined with; one unit combined with
         different ones becomes different ones.
         """
         values, places = distinct(ids)
@@ -177,7 +177,7 @@ class Units:
         return np.where(known, fresh, NO_UNIT)[places].reshape(ids.shape)
 
     def through_op(self, ids: UnitIds) -> UnitIds:
-        """Labels of their own for the units of an operation's output, noting how often each is
+        """New numbers for the units of an operation's output, noting how often each is
         there."""
         result = self.derived(ids)
         known = result[result != NO_UNIT]
@@ -275,7 +275,7 @@ def joined(runs: Sequence[UnitIds]) -> UnitIds:
 
 
 def occurrence(ids: UnitIds) -> UnitIds:
-    """For every position, how many positions before it bear the same label."""
+    """For every position, how many positions before it bear the same number."""
     order = np.argsort(ids, kind="stable")
     first, count = runs(ids[order])
     result = np.empty(len(ids), dtype=np.int64)
@@ -284,15 +284,15 @@ def occurrence(ids: UnitIds) -> UnitIds:
 
 
 def runs(ranked: UnitIds) -> tuple[UnitIds, UnitIds]:
-    """Where each label of a sorted array begins, and how often it is there."""
+    """Where each number of a sorted array begins, and how often it is there."""
     first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])[: len(ranked)])
     return first, np.diff(first, append=len(ranked))
 
 
 def distinct(ids: UnitIds) -> tuple[UnitIds, UnitIds]:
-    """The different labels, in order, and for each position the number of its own.
+    """The different numbers, in order, and for each position the number of its own.
 
-    As ``np.unique`` does, but without sorting: an operation's labels lie close together.
+    As ``np.unique`` does, but without sorting: an operation's numbers lie close together.
     """
     flat = ids.reshape(-1)
     if flat.size == 0:

@@ -19,7 +19,7 @@ from net2net.infer.units import NO_UNIT, UnitIds
 
 @dataclass(frozen=True)
 class Part:
-    """Units over some axes of a tensor. ``labels.shape`` is the sizes of ``axes``, in this order:
+    """Units over some axes of a tensor. ``ids.shape`` is the sizes of ``axes``, in this order:
     the order in which the axes lay when the block was one axis, whatever was permuted since."""
 
     axes: tuple[int, ...]
@@ -196,7 +196,7 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) 
                [2, 3],
                [4, 5]]))
 
-    Channels that are flattened with their pixels repeat each label, and come out of that again:
+    Channels that are flattened with their pixels repeat each number, and come out of that again:
 
         >>> images = Value((5, 3, 2), (Part((1,), np.arange(3)),))
         >>> flat = reshape(images, (5, 6), print)
@@ -280,7 +280,7 @@ def _regroup(
 
 
 def simplify(part: Part) -> list[Part]:
-    """Drop axes along which the label is constant: they are positions inside one unit."""
+    """Drop axes along which the number is the same: they are positions inside one unit."""
     axes, ids = list(part.axes), part.ids
     for dim in reversed(range(ids.ndim)):
         if ids.ndim > 1 < ids.shape[dim] and (ids == np.take(ids, [0], axis=dim)).all():
