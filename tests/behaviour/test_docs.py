@@ -120,6 +120,13 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     command.make_context(name, words)
 
 
+def test_make_knows_what_the_documents_make():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    text = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
+    named = set(re.findall(r"(?:^|`)make (\w+)(?: |`|$)", text, re.MULTILINE))
+    assert {"demo", "test", "docs"} <= named <= targets
+
+
 def test_every_command_is_in_the_readme():
     def paths(command, path):
         if not isinstance(command, click.Group):
