@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: .venv/demo.stamp
 	.venv/bin/net2net-lab demo
@@ -15,6 +15,9 @@ lint: .venv/test.stamp
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+docs: .venv/test.stamp
+	.venv/bin/python docs/make_api.py
 
 bench: .venv/test.stamp
 	.venv/bin/python benchmarks/resnet50.py

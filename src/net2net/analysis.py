@@ -26,7 +26,7 @@ def analyse(
     model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False,
     globs: Iterable[str] = (), also: Sequence[Inputs] = (),
 ) -> Inference:  # fmt: skip
-    """Trace a skeleton of the model and infer its units. Where evaluation leaves parameters unread
+    """Trace a meta copy of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well, and what it does on ``also``. Code
     that branches on hidden values is run with them. ``globs`` of widths tell whether heads grow
     inside, instead of in number."""
@@ -49,7 +49,7 @@ def analyse(
 
 def traced(model: nn.Module, *inputs: Inputs) -> tuple[nn.Module, list[Trace], bool]:
     """The copy of the model that was traced, its trace on each of the inputs, and whether it has
-    values: a skeleton has not, and where code branches on hidden values it does not run."""
+    values: a meta copy has not, and where code branches on hidden values it does not run."""
     meta = meta_copy(model)
     try:
         return meta, [trace(meta, one) for one in inputs], False

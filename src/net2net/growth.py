@@ -19,7 +19,7 @@ class Growth:
         model: the student, of the teacher's class, or a ``torch.fx.GraphModule`` where ``widen``
             says so; it shares no memory with the teacher.
         plan: what was done, as plain data; ``plan.apply(copy_of_teacher)`` does it again
-            (after ``transfer``: ``plan.apply(copy_of_teacher, student)``).
+            (after ``transfer``: ``plan.apply(copy_of_teacher, student=model)``).
         report: what grew and what was measured; print it.
         outputs: where in the model's output → axis that grew → for each of the student's positions
             the teacher's position whose value it has. Empty unless ``outputs="grow"``.

@@ -1,8 +1,10 @@
-"""What the documents say: snippets run (a document's, in order, as one program), commands are
-understood, calls have the arguments that are shown."""
+"""What the documents say: snippets run (a document's, in order, as one program) and print what is
+shown, commands are understood, calls have the arguments that are shown, what is named exists."""
 
+import importlib
 import inspect
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +20,17 @@ from net2net_lab import cli as lab_cli
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "lab" / "README.md",
     ROOT / "benchmarks" / "README.md",
 ]
 PROGRAMS = {"net2net": cli.main, "net2net-lab": lab_cli.main}
-SNIPPET = re.compile(r"```python\n(.*?)```", re.DOTALL)
+SNIPPET = re.compile(r"```python\n(.*?)```(?:\n\n```\n(.*?)```)?", re.DOTALL)
+"""A program, and what it prints, if a block without a language comes next."""
+NAMED = re.compile(r"\[`([\w.]+)`\]\(([\w./]*src/(net2net[\w/]*)\.py)\)")
+"""A link to the file of what it names."""
 WITH_SNIPPETS = {
     document.relative_to(ROOT).as_posix(): found
     for document in DOCUMENTS
@@ -50,27 +57,25 @@ def output(registry, monkeypatch, tmp_path, capsys) -> Iterator[pytest.CaptureFi
 
 def test_these_documents_have_snippets():
     counts = {name: len(found) for name, found in WITH_SNIPPETS.items()}
-    assert counts == {"README.md": 4, "docs/limits.md": 2, "docs/rules.md": 4}
+    assert counts == {
+        "README.md": 4,
+        "docs/limits.md": 2,
+        "docs/rules.md": 4,
+        "docs/worked-example.md": 15,
+    }
+    shown = {name: sum(out != "" for _, out in found) for name, found in WITH_SNIPPETS.items()}
+    assert shown["docs/worked-example.md"] == 15 and shown["docs/rules.md"] == 1
 
 
 @pytest.mark.parametrize("name", WITH_SNIPPETS)
 def test_snippets(name, output):
-    names = {"__name__": "snippet"}
-    for number, snippet in enumerate(WITH_SNIPPETS[name], start=1):
+    names, everything = {"__name__": "snippet"}, ""
+    for number, (snippet, shown) in enumerate(WITH_SNIPPETS[name], start=1):
         exec(compile(snippet, f"{name}, snippet {number}", "exec"), names)
-    printed = output.readouterr().out
-    assert "verified" in printed or name != "README.md"
-
-
-def test_the_error_that_the_rules_show_is_the_one_that_is_raised(output):
-    document = "docs/rules.md"
-    names = {"__name__": "snippet"}
-    for snippet in WITH_SNIPPETS[document][:2]:
-        exec(compile(snippet, document, "exec"), names)
-    (shown,) = re.findall(
-        r"```\n(operation .*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL
-    )
-    assert output.readouterr().out.strip() == shown.strip()
+        printed = output.readouterr().out
+        assert not shown or printed.strip() == shown.strip()
+        everything += printed
+    assert "verified" in everything or name != "README.md"
 
 
 def test_the_table_of_calls_is_that_of_the_library():
@@ -80,6 +85,19 @@ def test_the_table_of_calls_is_that_of_the_library():
         for name in net2net.__all__
         if inspect.isfunction(getattr(net2net, name))
     }
+
+
+def test_what_rules_may_say_is_there():
+    text = (ROOT / "docs" / "rules.md").read_text("utf-8")
+    for owner, kind in (("site", net2net.OpSite), ("value", net2net.Value)):
+        called = set(re.findall(rf"`{owner}\.(\w+)\(", text))
+        assert len(called) >= 4 and all(hasattr(kind, name) for name in called)
+
+
+def test_the_reference_is_current():
+    """Else: make docs."""
+    written = (ROOT / "docs" / "api.md").read_text("utf-8")
+    assert runpy.run_path(str(ROOT / "docs" / "make_api.py"))["page"]() == written
 
 
 def arguments(function):
@@ -102,6 +120,13 @@ def test_commands_are_understood(line, monkeypatch, tmp_path):
     command.make_context(name, words)
 
 
+def test_make_knows_what_the_documents_make():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    text = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
+    named = set(re.findall(r"(?:^|`)make (\w+)(?: |`|$)", text, re.MULTILINE))
+    assert {"demo", "test", "docs"} <= named <= targets
+
+
 def test_every_command_is_in_the_readme():
     def paths(command, path):
         if not isinstance(command, click.Group):
@@ -122,6 +147,26 @@ def test_links_lead_somewhere(document):
         target = document.parent / path if path else document
         assert target.exists(), path
         assert not section or section in sections(target.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_is_named_is_there(document):
+    for name, path, module in NAMED.findall(document.read_text("utf-8")):
+        if name.endswith(".py"):
+            assert Path(path).name == name
+            continue
+        found = importlib.import_module(module.removesuffix("/__init__").replace("/", "."))
+        for part in name.split("."):
+            fields = getattr(found, "__dataclass_fields__", ())
+            assert hasattr(found, part) or part in fields, f"{name} is not in {path}"
+            found = getattr(found, part, None)
+
+
+def test_every_word_of_the_glossary_says_what_it_is_in_the_code():
+    text = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    entries = re.findall(r"^- \*\*(.+?)\*\*(.*?)(?=^- |^#|\Z)", text, re.M | re.S)
+    assert len(entries) > 50
+    assert [word for word, said in entries if not NAMED.search(said)] == ["balanced"]
 
 
 def sections(text):

@@ -48,7 +48,7 @@ def config_edits(
     for which nothing fits.
 
     Args:
-        wider: makes the student at its new sizes, hollow or with values.
+        wider: makes the student at its new sizes, on ``meta`` or with values.
         done: what it did.
     """
     configured = list(_configured(model))
@@ -296,7 +296,7 @@ def _is_open(value: Any) -> bool:
 
 
 def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:
-    """A hollow model of a class from a configuration with other values, if it can be built so."""
+    """A model on ``meta`` from a configuration with other values, if it can be built so."""
     try:
         holder: Any = nn.Module()
         holder.config = copy.deepcopy(config)

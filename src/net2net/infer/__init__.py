@@ -1,8 +1,9 @@
 """From a trace to spaces: units that can only grow together.
 
 ``infer.py`` walks over a trace and applies one of the ``rules/`` to each operation. Rules speak in
-``algebra.py``, of tensors of units (``values.py``, ``units.py``). What they tie becomes the groups
-of interchangeable units in ``inference.py``, with two cases of their own: weights that are tied
-(``tied.py``), and heads of more features (``inside.py``). ``attributes.py`` finds integers that are
-sizes of groups; ``spaces.py`` is the table for people.
+``relations.py``, of tensors of units (``values.py``, ``units.py``). What they tie becomes the
+groups of interchangeable units in ``inference.py``, with two cases of their own: weights that are
+tied (``tied.py``), and heads of more features (``head_size.py``). ``size_uses.py`` finds integers
+that are sizes of groups, ``branches.py`` what the code decides by its inputs; ``spaces.py`` is the
+table for people.
 """

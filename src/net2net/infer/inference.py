@@ -27,6 +27,7 @@ class Group:
     """All components of one signature.
 
     Attributes:
+        key: the signature, a hash.
         places: parameter axis → how many positions each component has on it.
         components: in the order in which they first appear.
         fixed: why they cannot grow, or None.
@@ -78,9 +79,25 @@ class Inference:
 
     @cached_property
     def slot(self) -> UnitIds:
-        """The place of every unit within its component. Units that are the same have the same
-        place; others are numbered by signature, and those that are alike in that too (the features
-        of a head) in the order in which they were made, whatever order they are read in."""
+        """``[units]``: the place of every unit within its component.
+
+        A component is copied whole, and may be several units, also on one axis. To copy it one has
+        to know which of its units goes where: the one with the same slot. A gated layer of two
+        features has four rows; component 0 is rows 0 and 2, value and gate, in slots 0 and 1:
+
+            >>> import torch
+            >>> from torch import nn
+            >>> from net2net.analysis import analyse
+            >>> gated = nn.Sequential(nn.Linear(3, 4), nn.GLU(), nn.Linear(2, 1))
+            >>> found = analyse(gated, torch.zeros(1, 3))
+            >>> found.ids(0), found.slots(0)  # components and slots on 0.weight[0]
+            (array([0, 1, 0, 1]), array([0, 0, 1, 1]))
+
+        Units that are the same have the same place. Others are numbered by signature, so that what
+        is alike in two components, or in teacher and student, has one number; and those that are
+        alike in that too (value and gate, the features of a head) in the order in which they were
+        made, whatever order they are read in.
+        """
         same = self.units.sames()
         classes = np.flatnonzero(same == np.arange(len(same)))  # a class is named by its first unit
         number = np.empty(len(same), dtype=np.int64)
@@ -220,7 +237,8 @@ class Inference:
         return np.flatnonzero(np.repeat(named, sizes)), axis_of
 
     def _appearances(self, owner: UnitIds) -> tuple[UnitIds, UnitIds, UnitIds]:
-        """Which owner has units on which parameter axis, and how many: sorted by axis."""
+        """Which owner has units on which parameter axis, and how many: three arrays of one length,
+        sorted by axis."""
         units, axis = self._named
         pairs = np.sort(axis * len(owner) + owner[units], kind="stable")  # mostly sorted already
         first, count = runs(pairs)
@@ -234,8 +252,22 @@ class Inference:
     def _signatures(
         self, owner: UnitIds, appearances: tuple[UnitIds, UnitIds, UnitIds]
     ) -> NDArray[np.uint64]:
-        """For every owner of units (by number), a hash of the parameter axes they appear on and
-        the operations they pass, and how often."""
+        """``[units]``: for every owner of units (by number), a hash of the parameter axes they
+        appear on and the operations they pass, and how often.
+
+        It is a sum, over axes and operations, of 64 bits each, so the order of terms does not
+        matter, and whole arrays are added at once. Axes are hashed by name, and operations by
+        number, so the teacher's and the student's are the same where both are used alike.
+
+        Two signatures that differ get one hash with odds of about 2⁻⁶⁴; of g signatures, some two
+        do with odds of about g²/2⁶⁵: 3·10⁻¹² for 10⁴. Nothing compares what was hashed. Two kinds
+        of units would then be one group, and one might copy the other. ``verify`` guards against
+        that, since it measures the student; with ``verify=False`` nothing does.
+
+        Args:
+            owner: ``[units]``, the owner of each: its component, or its class of the same units.
+            appearances: as ``_appearances`` finds them for these owners.
+        """
         names = np.zeros(len(self.units.axes), dtype=np.uint64)
         for one, number in self.numbers.items():
             names[number] = _hash(str(one))

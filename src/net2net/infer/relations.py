@@ -1,6 +1,6 @@
 """The relations that operations are made of: aligned products, sums over axes, pins.
 
-A rule sees its operation as a ``OpSite``. Pointwise operations align their operands; contractions
+A rule sees its operation as an ``OpSite``. Pointwise operations align their operands; contractions
 (linear, convolution, einsum, matmul) are an aligned product followed by a sum. Nothing here knows
 any particular operation.
 """
@@ -343,7 +343,7 @@ class OpSite:
 
     def _sum_head_features(self, part: Part, gone: tuple[int, ...]) -> None:
         """A sum over the features inside heads, of which there are to be more: exact if what made
-        one of the operands can take the shares (``inside.py``)."""
+        one of the operands can take the shares (``head_size.py``)."""
         self.units.bundle(part.ids, tuple(d for d in range(part.ids.ndim) if d not in gone))
         if any(self.units.has_fixed_size(part.ids, dim) for dim in gone):
             self.fix(

@@ -64,7 +64,31 @@ class Tie:
 
 
 class Units:
-    """The universe of units of one trace, and the relations found so far."""
+    """The universe of units of a model, and the relations found so far.
+
+    There are three, from the strictest to the loosest. A *tie*: two arrays hold the same units, one
+    by one (a row of a weight and its bias). *Derived*: an operation made new units of old ones, one
+    for each, which are copied with them but are not the same (``relu(h)`` of ``h``: a weight that
+    reads both needs both). A *bundle*: units side by side that are copied together (the features of
+    one head). Nothing is merged until ``components`` and ``sames`` are asked for: relations are
+    kept as pairs of arrays, and one pass over all of them finds what hangs together.
+
+        >>> units = Units()
+        >>> _, rows = units.new("a.weight", 0, 2)
+        >>> _, bias = units.new("a.bias", 0, 2)
+        >>> rows, bias
+        (array([0, 1]), array([2, 3]))
+        >>> units.tie(rows, bias, "linear", "a", "")
+        >>> units.derived(rows)  # what relu makes of them
+        array([4, 5])
+        >>> units.sames()  # the smallest unit that each is the same as
+        array([0, 1, 0, 1, 4, 5])
+        >>> units.components()  # the smallest unit that each hangs together with
+        array([0, 1, 0, 1, 0, 1])
+        >>> units.bundle(rows, (0,))  # both are features of one head
+        >>> units.components()
+        array([0, 0, 0, 0, 0, 0])
+    """
 
     def __init__(self) -> None:
         self.axes: list[Axis] = []
@@ -98,7 +122,7 @@ class Units:
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
     def new(self, name: str, dim: int, size: int) -> tuple[int, UnitIds]:
-        """Fresh units for one parameter axis: its number, and ``[size]`` labels.
+        """Fresh units for one parameter axis: its number, and ``[size]`` numbers.
 
         An axis without a name belongs to no parameter: a tensor that code fills piece by piece.
         """
@@ -132,10 +156,10 @@ class Units:
         self.ties.append(Tie(op, path, int(a[0])))
 
     def derived(self, ids: UnitIds, *others: UnitIds) -> UnitIds:
-        """Labels of their own for what an operation made of these units. They are one bundle with
+        """New numbers for what an operation made of these units. They are one bundle with
         them, but not the same: ``x`` and ``tanh(x)`` on one axis have different slots.
 
-        ``others``: labels of the same shape, of what it was combined with; one unit combined with
+        ``others``: numbers of the same shape, of what it was combined with; one unit combined with
         different ones becomes different ones.
         """
         values, places = distinct(ids)
@@ -153,7 +177,7 @@ class Units:
         return np.where(known, fresh, NO_UNIT)[places].reshape(ids.shape)
 
     def through_op(self, ids: UnitIds) -> UnitIds:
-        """Labels of their own for the units of an operation's output, noting how often each is
+        """New numbers for the units of an operation's output, noting how often each is
         there."""
         result = self.derived(ids)
         known = result[result != NO_UNIT]
@@ -177,7 +201,8 @@ class Units:
         return self._origin[:want]
 
     def bundle(self, block: UnitIds, dims: tuple[int, ...]) -> None:
-        """All units along ``dims`` of the block belong together."""
+        """All units along ``dims`` of the block belong together: of ``[heads, features]``, over
+        ``(1,)``, all features of a head."""
         for dim in dims:
             self.fix_size(block, dim)
         rows = np.moveaxis(block, dims, tuple(range(-len(dims), 0)))
@@ -250,7 +275,7 @@ def joined(runs: Sequence[UnitIds]) -> UnitIds:
 
 
 def occurrence(ids: UnitIds) -> UnitIds:
-    """For every position, how many positions before it bear the same label."""
+    """For every position, how many positions before it bear the same number."""
     order = np.argsort(ids, kind="stable")
     first, count = runs(ids[order])
     result = np.empty(len(ids), dtype=np.int64)
@@ -259,15 +284,15 @@ def occurrence(ids: UnitIds) -> UnitIds:
 
 
 def runs(ranked: UnitIds) -> tuple[UnitIds, UnitIds]:
-    """Where each label of a sorted array begins, and how often it is there."""
+    """Where each number of a sorted array begins, and how often it is there."""
     first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])[: len(ranked)])
     return first, np.diff(first, append=len(ranked))
 
 
 def distinct(ids: UnitIds) -> tuple[UnitIds, UnitIds]:
-    """The different labels, in order, and for each position the number of its own.
+    """The different numbers, in order, and for each position the number of its own.
 
-    As ``np.unique`` does, but without sorting: an operation's labels lie close together.
+    As ``np.unique`` does, but without sorting: an operation's numbers lie close together.
     """
     flat = ids.reshape(-1)
     if flat.size == 0:

@@ -19,7 +19,7 @@ from net2net.infer.units import NO_UNIT, UnitIds
 
 @dataclass(frozen=True)
 class Part:
-    """Units over some axes of a tensor. ``labels.shape`` is the sizes of ``axes``, in this order:
+    """Units over some axes of a tensor. ``ids.shape`` is the sizes of ``axes``, in this order:
     the order in which the axes lay when the block was one axis, whatever was permuted since."""
 
     axes: tuple[int, ...]
@@ -187,8 +187,31 @@ def cut_axes(old: Sequence[int], new: Sequence[int]) -> list[int]:
 def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) -> Value:
     """``value`` under another shape with the same elements in the same order.
 
-    Splits and merges of axes become splits and merges of blocks. Where two independent parts merge
-    into one axis, the units of the inner one are handed to ``pin``: one axis cannot grow two ways.
+    Splits and merges of axes become splits and merges of blocks. An axis of units that is split is
+    a part over two axes:
+
+        >>> value = Value((2, 6), (Part((1,), np.arange(6)),))
+        >>> reshape(value, (2, 3, 2), print).parts[0]
+        Part(axes=(1, 2), ids=array([[0, 1],
+               [2, 3],
+               [4, 5]]))
+
+    Channels that are flattened with their pixels repeat each number, and come out of that again:
+
+        >>> images = Value((5, 3, 2), (Part((1,), np.arange(3)),))
+        >>> flat = reshape(images, (5, 6), print)
+        >>> flat.parts[0]
+        Part(axes=(1,), ids=array([0, 0, 1, 1, 2, 2]))
+        >>> reshape(flat, (5, 3, 2), print).parts[0]
+        Part(axes=(1,), ids=array([0, 1, 2]))
+
+    Where two independent parts merge into one axis, the units of the inner one are handed to
+    ``pin``: one axis cannot grow two ways.
+
+        >>> two = Value((3, 2), (Part((0,), np.arange(3)), Part((1,), np.arange(10, 12))))
+        >>> reshape(two, (6,), print).parts[0]
+        [10 11]
+        Part(axes=(0,), ids=array([0, 0, 1, 1, 2, 2]))
     """
     shape = tuple(shape)
     if 0 in shape:
@@ -257,7 +280,7 @@ def _regroup(
 
 
 def simplify(part: Part) -> list[Part]:
-    """Drop axes along which the label is constant: they are positions inside one unit."""
+    """Drop axes along which the number is the same: they are positions inside one unit."""
     axes, ids = list(part.axes), part.ids
     for dim in reversed(range(ids.ndim)):
         if ids.ndim > 1 < ids.shape[dim] and (ids == np.take(ids, [0], axis=dim)).all():

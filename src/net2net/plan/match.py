@@ -98,8 +98,23 @@ def _match_units(
 
 
 def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int64]) -> None:
-    """Units of one component have to meet in the student as they do in the teacher. Where channels
-    in another order are added to themselves, they may not, however many there are."""
+    """Units of one component have to meet in the student as they do in the teacher.
+
+    Groups count: so many units on these axes, through these operations. Where code adds channels in
+    another order to themselves, that is not enough. ``h + h.flip(1) * shuffled(h, 2)`` of 6
+    channels adds h₅·h₀ to h₀ and h₀·h₅ to h₅; of 10, h₆·h₆ to h₃ and h₃·h₃ to h₆. Both are a
+    component of two units with one signature; but if 3 and 6 copied 0 and 5, the student would add
+    the square of one where the teacher adds the product of both.
+
+    So every step of a unit through an operation (``_passages``) that a component takes in the
+    student has to be one that the component which it copies takes in the teacher.
+
+    Args:
+        source: ``[the student's units]``, the teacher's component for each component.
+
+    Raises:
+        GraphMismatchError: some step is not.
+    """
     have, have_of = _passages(teacher, np.arange(len(teacher.component)))
     want, owner = _passages(student, source)
     same_kind = np.zeros(len(source), dtype=bool)
@@ -123,8 +138,19 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
 
 
 def _passages(inference: Inference, source: UnitIds) -> tuple[NDArray[np.uint64], UnitIds]:
-    """For every step of every unit a hash of the operation, the teacher's component and both slots;
-    and its own component."""
+    """``[steps]`` twice: for every step of every unit a hash, and the unit's own component.
+
+    A step is a unit going through an operation, from one number to the next (``Units.steps``). The
+    hash is of the operation's number, the teacher's component, and the slots before and after: what
+    it is called in teacher and student alike. In ``_check_order``'s example, {3, 6} takes steps
+    that {0, 5} does not.
+
+    A step that the teacher has not passes for one of its n with odds of about n/2⁶⁴; the student is
+    then measured by ``verify``, as any.
+
+    Args:
+        source: ``[units]``, for every component the teacher's.
+    """
     number, old, new = inference.units.steps()
     owner = inference.component[old]
     columns = (number, source[owner], inference.slot[old], inference.slot[new])
@@ -182,7 +208,24 @@ def positions(
     old: UnitIds, old_slots: UnitIds, new: UnitIds, slots: UnitIds, source: UnitIds
 ) -> UnitIds:
     """Teacher position for every student position: the same unit, the same slot in it, and, where
-    that appears several times (pixels of a flattened channel), the same time."""
+    that appears several times (pixels of a flattened channel), the same time.
+
+    Two channels of two pixels each become three, of which the last copies channel 0:
+
+        >>> none = np.zeros(6, dtype=np.int64)
+        >>> old, new = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
+        >>> positions(old, none[:4], new, none, source=np.array([0, 1, 0]))
+        array([0, 1, 2, 3, 0, 1])
+
+    Args:
+        old, old_slots: ``[the teacher's size]``, component and slot along its axis.
+        new, slots: ``[the student's size]``, the same along the student's.
+        source: the teacher's component for each of the student's, ``NEW`` or ``ABSENT``.
+
+    Returns:
+        ``[the student's size]``: positions, ``NEW`` for units that copy nothing, and ``ABSENT``
+        where what is copied is not on this axis.
+    """
     stride = max(old_slots.max(initial=0), slots.max(initial=0)) + 1
     have = old * stride + old_slots
     wanted = source[new]

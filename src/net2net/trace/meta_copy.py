@@ -1,4 +1,4 @@
-"""Hollow models: tensors without values, run beside tensors that have them."""
+"""Meta copies: models of tensors without values, which run beside tensors that have them."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ META = torch.device("meta")
 
 
 class MetaInterpreter:
-    """Runs operations on any mix of hollow (``meta``) and real tensors.
+    """Runs operations on any mix of tensors on ``meta`` and real ones.
 
-    One hollow operand makes the result hollow, except where it gives no more than a shape or a
-    type. New tensors are real even if the code asks for the device of a hollow one, and what is
+    One meta operand makes a meta result, except where it gives no more than a shape or a
+    type. New tensors are real even if the code asks for the device of a meta tensor, and what is
     written to in place stays the object that it was.
 
-    A hollow result is a shape, so that of a layer like one before is known: much of what torch does
+    A meta result is a shape, so that of a layer like one before is known: much of what torch does
     on ``meta`` is Python that decomposes the operation.
     """
 
@@ -118,7 +118,7 @@ class MetaInterpreter:
     def _on_meta(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
     ) -> Any:
-        """Run on hollow tensors alone, or give what came out of alike ones."""
+        """Run on meta tensors alone, or give what came out of alike ones."""
         if not _makes_anew(func) or any(tensor.layout != torch.strided for tensor in tensors):
             return func(*args, **kwargs)
         call = (func, _call_key(args), _call_key(tuple(kwargs.items())))
@@ -147,7 +147,7 @@ def _is_new(item: Any, given: list[Tensor]) -> bool:
 
 
 def _call_key(item: Any) -> Any:
-    """All that a hollow result depends on. The type tells 1, 1.0 and True apart."""
+    """All that a meta result depends on. The type tells 1, 1.0 and True apart."""
     if isinstance(item, Tensor):
         return (tuple(item.shape), item.stride(), item.dtype)
     if isinstance(item, (list, tuple)):
@@ -184,7 +184,7 @@ def _grouped_product(a: Tensor, b: Tensor, offs: Tensor | None = None, *_: Any) 
 
 
 _SHAPES: dict[str, Callable[..., tuple[int, ...]]] = {"aten::_grouped_mm": _grouped_product}
-"""Operations that refuse hollow tensors of types and sizes that they take with values: the shape of
+"""Operations that refuse meta tensors of types and sizes that they take with values: the shape of
 what they return."""
 
 

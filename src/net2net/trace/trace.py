@@ -191,7 +191,7 @@ def check_model(model: nn.Module) -> None:
 
 
 def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
-    """Run a copy of a model, hollow or with values, on a copy of ``inputs`` and record what it did.
+    """Run a copy of a model, meta or with values, on a copy of ``inputs`` and record what it did.
 
     Raises:
         InputError: the model does not run on these inputs.
@@ -241,7 +241,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
 
 
 def _may_share_memory(view: Tensor, source: Tensor) -> bool:
-    """Whether one is a view of the other: ``reshape`` and ``to`` may copy. A hollow view of a
+    """Whether one is a view of the other: ``reshape`` and ``to`` may copy. A meta view of a
     tensor with values stands for one that shares its memory."""
     return view.device != source.device or torch._C._is_alias_of(view, source)  # type: ignore[attr-defined]
 

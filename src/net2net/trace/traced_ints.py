@@ -1,7 +1,7 @@
 """Which integers of the model's own objects its code reads as sizes.
 
 Code says ``x.view(batch, time, self.num_heads, -1)``: if heads grow, ``num_heads`` has to. For one
-run every integer attribute of the hollow copy, and of its ``config`` objects, is an ``int`` that
+run every integer attribute of the meta copy, and of its ``config`` objects, is an ``int`` that
 knows its name; what reaches an operation is noted there, argument by argument. So it is for the
 sizes of tensors: after ``heads.reshape(x.shape)`` all heads together are as wide as ``x``.
 """
@@ -313,7 +313,7 @@ def full_slices(tensor: Tensor, index: Any) -> Iterator[tuple[int, TracedInt]]:
 
 
 def _with_positions(index: Any) -> Any:
-    """Lists of positions as tensors: beside a hollow tensor they would lose their values."""
+    """Lists of positions as tensors: beside a meta tensor they would lose their values."""
     if isinstance(index, tuple):
         return tuple(_with_positions(item) for item in index)
     if isinstance(index, list) and index and all(type(item) is int for item in index):

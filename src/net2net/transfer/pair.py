@@ -86,13 +86,13 @@ def paired(
 def _without(
     model: nn.Module, kept: list[tuple[str, list[str], Stack]]
 ) -> tuple[nn.Module, dict[str, str]]:
-    """A skeleton with the corresponding blocks alone, and its names → the model's."""
+    """A meta copy with the corresponding blocks alone, and its names → the model's."""
     meta = meta_copy(model)
     return meta, cut(meta, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
 
 
 def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    """A skeleton of the teacher with parameters of their own where it has tied ones that the
+    """A meta copy of the teacher with parameters of their own where it has tied ones that the
     student has not; and the names of these → the teacher's parameter."""
     meta = meta_copy(teacher)
     first = {id(parameter): name for name, parameter in meta.named_parameters()}
@@ -109,7 +109,7 @@ def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str
 
 
 def _like(teacher: nn.Module, student: nn.Module) -> nn.Module:
-    """A skeleton of the student in the teacher's type: code converts, or not, accordingly."""
+    """A meta copy of the student in the teacher's type: code converts, or not, accordingly."""
     types = (p.dtype for p in teacher.parameters() if p.is_floating_point())
     return meta_copy(student).to(next(types, None))
 

@@ -47,8 +47,9 @@ def widen(
 
     Args:
         model: the teacher; never changed.
-        widths: a factor for every space that can grow, or a dict from globs over module paths to
-            a factor (float) or a new width (int). The space that the module *makes* grows, with
+        widths: a factor for every space that can grow (``2`` as well as ``2.0``), or a dict from
+            globs over module paths to a factor (a float: ``{"0": 2.0}`` is twice as wide) or a new
+            width (an int: ``{"0": 2}`` is 2 wide). The space that the module *makes* grows, with
             all that is tied to it. A factor goes to the nearest admissible size. Attention grows
             by whole heads. A glob can also name an attribute that the code reads as a size
             (``"*.attn.num_heads"``); that of what lies inside heads (``"*.attn.head_dim"``) lets

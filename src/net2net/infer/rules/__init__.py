@@ -1,6 +1,6 @@
 """One rule per operation: how the units of its outputs follow from those of its inputs.
 
-A rule takes a ``OpSite`` and returns the output's ``Value`` (a list for several outputs), having
+A rule takes an ``OpSite`` and returns the output's ``Value`` (a list for several outputs), having
 said on the way what must stay together, what is fixed and who takes the shares. One family of
 operations a file; ``aten::relu_`` and ``aten::relu`` share a rule.
 """
@@ -26,7 +26,7 @@ def canonical(name: str) -> str:
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Register a rule for operations, by schema name: ``@rule("mylib::op")``. The last one counts.
 
-    The rule is called with a ``OpSite`` and returns a ``Value``, or a list of them.
+    The rule is called with an ``OpSite`` and returns a ``Value``, or a list of them.
     """
 
     def register(function: Rule) -> Rule:
