@@ -23,6 +23,7 @@ from net2net.apply.module import with_tensors
 from net2net.errors import InputError
 from net2net.hf.layouts import LAYOUTS, Ask, image_size
 from net2net.hf.parts import sub_configs
+from net2net.trace.alone import ALONE
 from net2net.trace.trace import tensors_of
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def example_inputs(model: nn.Module) -> dict[str, Any]:
         InputError: transformers is not installed, the model has none of its configurations, its
             forward wants something that is not made here, or it runs on none of the inputs.
     """
-    with torch.random.fork_rng(devices=[]):
+    with ALONE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         example = find_example(model)
     if example.note:

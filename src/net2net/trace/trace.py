@@ -391,10 +391,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return item
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with comparisons_told(None):
-            return self._record(func, args, kwargs or {})
-
-    def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        kwargs = kwargs or {}
         self.failed_in = None
         result = self._runner.run(func, args, kwargs)
         if func._schema.name == "aten::contiguous":
@@ -403,10 +400,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._copies.append(result)
             return result
         tensors = tensors_in((args, kwargs))
-        if any(self.number(tensor) in self._touched for tensor in tensors):
-            self._touched |= {self.number(tensor) for tensor in tensors_in(result)}
-        if any(self.number(tensor) in self._given for tensor in tensors):
-            self._given |= {self.number(tensor) for tensor in tensors_in(result)}
+        read = {self.number(tensor) for tensor in tensors}
+        made = {self.number(tensor) for tensor in tensors_in(result)}
+        if not read.isdisjoint(self._touched):
+            self._touched |= made
+        if not read.isdisjoint(self._given):
+            self._given |= made
             if isinstance(result, (bool, int, float, complex)):
                 self.decide()
         names, viewed, repeated = _signature(func)
@@ -429,10 +428,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 for view in tensors_in(result)
                 if self.number(view) != base.id and _may_share_memory(view, source)
             )
-        if op.name.endswith("_") and self._given.issuperset(ref.id for ref in op.outputs):
-            self._given.update(
-                base for ref in op.outputs for base in self.trace.looked_into(ref.id)
-            )
+        if op.name.endswith("_") and made <= self._given:
+            self._given.update(base for one in made for base in self.trace.looked_into(one))
         if op.name in {"aten::index", "aten::index_select"}:
             for item in tensors:
                 if _readable(item) and self.number(item) not in self._touched:

@@ -168,8 +168,8 @@ COMPARED: ContextVar[Told | None] = ContextVar("COMPARED", default=None)
 
 
 @contextmanager
-def comparisons_told(told: Told | None) -> Iterator[None]:
-    """Here ``told`` hears of them, or nobody: what compares is no code of the model's."""
+def comparisons_told(told: Told) -> Iterator[None]:
+    """While a model runs, ``told`` hears of them."""
     token = COMPARED.set(told)
     try:
         yield
@@ -339,8 +339,11 @@ class CallObserver(TorchFunctionMode):
         operation runs that would tell of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with comparisons_told(None):
+        token = COMPARED.set(None)  # what torch and the recorder compare is no code of the model's
+        try:
             return self._observe(func, tuple(args), kwargs or {})
+        finally:
+            COMPARED.reset(token)
 
     def _observe(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.args, self.kwargs = args, kwargs
