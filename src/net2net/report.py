@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ class Report:
             times = f" (× {new / old:.2f})" if old else ""
             lines.append(f"{label}: {old:,} → {new:,}{times}")
         lines.append(f"verified: {self.parity}" if self.parity else "verified: no")
-        lines += [f"stays at {row.old}: {row.name} ({row.note})" for row in self.stayed]
+        lines += _stayed(self.stayed)
         lines += [f"warning: {warning}" for warning in self.warnings]
         return lines + [f"note: {note}" for note in self.notes]
 
@@ -86,3 +87,16 @@ class Report:
     def _repr_html_(self) -> str:
         title = f"{self.action}, asked: {self.asked}"
         return html_table(self._table(), title=title, below=self._lines())
+
+
+def _stayed(rows: tuple[Row, ...]) -> list[str]:
+    """What stays and why; the same in every layer is one line."""
+    alike: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        kind = (re.sub(r"\d+", "*", row.name), row.old, re.sub(r"\d+", "*", row.note))
+        alike.setdefault(kind, []).append(row)
+    return [
+        f"'{first.name}'{f' and {len(rest)} like it' if rest else ''} stays at {first.old}: "
+        f"{first.note}"
+        for first, *rest in alike.values()
+    ]

@@ -1,6 +1,7 @@
 """Bad input: a typed exception with a sentence and the fix; and never a changed teacher."""
 
 import copy
+import importlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,6 @@ import net2net
 from net2net import Net2NetError, Parity, errors
 from net2net.errors import (
     DepthError,
-    GraphMismatchError,
     InputError,
     NotGrowableError,
     UnknownMethodError,
@@ -23,6 +23,7 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
+from net2net.widen import student
 from tests.behaviour import test_branches, test_calls
 from tests.helpers import (
     Written,
@@ -229,10 +230,12 @@ class SizeInCode(nn.Module):
 
 def test_a_size_that_is_written_into_the_code() -> None:
     teacher = randomise(SizeInCode())
-    with refused(GraphMismatchError, "code", "Leave", "name the spaces", teacher=teacher):
-        net2net.widen(teacher, 2.0, X)
-    growth = widen(teacher, {"b": 2.0, "c": 1.4}, X)  # as the message advises
-    assert {row.name: row.new for row in growth.report.rows} == {"b": 16, "c": 7}
+    growth = widen(teacher, 2.0, X)  # what does not meet it grows
+    assert {row.name: row.new for row in growth.report.rows} == {"b": 16, "c": 10}
+    assert [row.name for row in growth.report.stayed] == ["a", "d"]
+    named = net2net.widen(teacher, {"a": 2.0}, X)
+    assert isinstance(named.model, torch.fx.GraphModule) and named.model.a.out_features == 16
+    assert not any("branches" in note for note in named.report.notes)
 
 
 class Stage(nn.Module):
@@ -262,9 +265,9 @@ def test_a_size_in_the_code_of_one_stage_leaves_the_others(
 ) -> None:
     widths, written, most = STAGES[case]
     tried = []
-    infer = net2net.growth._infer_student
+    infer = student._Attempt._infer
     monkeypatch.setattr(
-        net2net.growth, "_infer_student", lambda *args: tried.append(args) or infer(*args)
+        student._Attempt, "_infer", lambda *args: tried.append(args) or infer(*args)
     )
     stages = [Stage(width, i in written) for i, width in enumerate(widths)]
     teacher = randomise(nn.Sequential(*stages, nn.Linear(6, 2)))
@@ -272,7 +275,8 @@ def test_a_size_in_the_code_of_one_stage_leaves_the_others(
     grown = {row.name for row in growth.report.rows}
     assert {i for i in range(len(stages)) if f"{i}.inner" not in grown} == written
     assert len(tried) == most
-    assert all("written into the code" in note for note in growth.report.notes)
+    stayed = [row.note for row in growth.report.stayed if row.name.endswith("inner")]
+    assert len(stayed) == len(written) and all("written into the code" in why for why in stayed)
 
 
 # -- operations without a rule ---------------------------------------------------------------------
@@ -396,7 +400,7 @@ def test_a_wrong_rule_never_gets_a_student_out() -> None:
 
 def test_growth_asks_verify_and_believes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = Parity(max_abs=1.0, max_rel=0.1, dtype=torch.float64, tolerance=1e-9, outputs=1, worst="")
-    monkeypatch.setattr("net2net.growth.verify", lambda *args, **kwargs: bad)
+    monkeypatch.setattr("net2net.finish.verify", lambda *args, **kwargs: bad)
     teacher = mlp()
     with refused(VerificationError, "0.1 relative", teacher=teacher):
         net2net.widen(teacher, 2.0, X)
@@ -646,7 +650,8 @@ def test_a_failure_at_any_stage(stage: str, monkeypatch: pytest.MonkeyPatch) -> 
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise MemoryError("no more")
 
-    monkeypatch.setattr(f"net2net.{stage}", fails)
+    module, _, name = f"net2net.{stage}".rpartition(".")
+    monkeypatch.setattr(importlib.import_module(module), name, fails)
     teacher = image_model()
     with untouched(teacher), pytest.raises(MemoryError):
         net2net.widen(teacher, 2.0, noise(2, 3, 8, 8))

@@ -224,8 +224,8 @@ def test_one_factor_for_all_keeps_the_class() -> None:
     growth = net2net.widen(teacher, 2.0, x)
     assert type(growth.model) is Written
     assert shapes(growth.model) == shapes(teacher)
-    (note,) = growth.report.notes
-    assert "'a' stays at 8" in note and "named in widths" in note
+    (row,) = [row for row in growth.report.stayed if row.name == "a"]
+    assert (row.old, row.new) == (8, 8) and "named in widths" in row.note
 
 
 def test_spaces_that_the_class_can_grow_keep_it() -> None:

@@ -27,7 +27,7 @@ def test_it_says_what_was_asked_what_grew_and_what_did_not() -> None:
     (end,) = report.stayed
     assert (end.name, end.old, end.new) == ("10", 3, 3) and "output" in end.note
     text = str(report)
-    assert "asked: every space × 1.5" in text and "stays at 3: 10 (it is an axis" in text
+    assert "asked: every space × 1.5" in text and "'10' stays at 3: it is an axis" in text
     named = net2net.widen(image_model(), {"0": 5, "8": 2.0}, X).report
     assert named.asked == "0 5 wide, 8 × 2" and not named.stayed
 

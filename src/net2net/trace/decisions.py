@@ -23,6 +23,8 @@ import torch
 OURS = str(Path(__file__).parent) + os.sep
 TORCH = str(Path(torch.__file__).parent) + os.sep
 LAYERS = f"{TORCH}nn{os.sep}"
+GENERATED = ("<string>", "<eval_with_key>")
+"""Where torch has its own code from: the checks of an exported graph."""
 WRAPPERS = {f"{TORCH}{name}" for name in ("_tensor.py", "overrides.py")}
 """Bodies of tensor methods (``3 in x``): the decision is their caller's."""
 
@@ -45,7 +47,7 @@ class Decision:
 def decision(path: str, sizes: frozenset[tuple[int, int]] = frozenset()) -> Decision | None:
     """The decision that the running code makes; None where that is torch's own code, or a check."""
     frame = _deciding()
-    if frame is None or frame.f_code.co_filename.startswith(TORCH):
+    if frame is None or frame.f_code.co_filename.startswith((TORCH, *GENERATED)):
         return None
     file, line = frame.f_code.co_filename, frame.f_lineno
     return None if line in _checks(file) else Decision(path, file, line, sizes)
