@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from torch import nn
 
-from net2net.errors import VerificationError
+from net2net.errors import VerificationError, WidthError
 from net2net.infer.inference import Inference
 from net2net.plan.outputs import OutputMaps
+from net2net.plan.plan import Plan
 from net2net.trace.trace import Inputs, Op
 from net2net.verify import Parity, verify
 
@@ -28,6 +30,24 @@ def check(
             parity,
         )
     return parity
+
+
+def check_memory(plan: Plan, model: nn.Module) -> None:
+    """Raises:
+    WidthError: the student would not fit into the machine's memory.
+    """
+    if any(parameter.device.type != "cpu" for parameter in model.parameters()):
+        return
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return
+    _, needed = plan.summary().bytes
+    if needed > memory:
+        raise WidthError(
+            f"the student would take {needed:,} bytes, and the memory is {memory:,}. "
+            "Give smaller factors or widths; net2net.estimate tells sizes without making them."
+        )
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from net2net.apply.module import with_tensors
-from net2net.errors import InputError, StudentRunError, VerificationError
+from net2net.errors import InputError, StudentRunError, UnsupportedModelError, VerificationError
 from net2net.plan.outputs import OutputMaps, counterparts
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import named_tensors
-from net2net.trace.trace import Inputs, split_inputs, tensors_of
+from net2net.trace.trace import Inputs, check_values, split_inputs, tensors_of
 
 ROUNDING = {
     torch.float64: 1e-9,
@@ -77,9 +77,22 @@ def verify(
         outputs: ``Growth.outputs`` of a student whose own outputs grew.
 
     Raises:
-        InputError: a model does not run on these inputs; ``StudentRunError``: the teacher does.
+        UnsupportedModelError: one of the models is none.
+        InputError: a model does not run on these inputs, or something is on ``meta``;
+            ``StudentRunError``: the teacher does run.
         VerificationError: the outputs cannot be compared (different numbers or shapes, NaN).
     """
+    for model in (teacher, student):
+        if not isinstance(model, nn.Module):
+            raise UnsupportedModelError(
+                f"one of the models is a {type(model).__name__}. Give two torch.nn.Modules."
+            )
+    check_values(inputs)
+    if any(tensor.is_meta for model in (teacher, student) for _, tensor in named_tensors(model)):
+        raise InputError(
+            "a model is on meta, without values, so nothing can be measured. "
+            "Pass verify=False, or call net2net.estimate."
+        )
     if _fits(teacher, student):
         try:
             return _measure(teacher, student, inputs, torch.float64, outputs or {})

@@ -48,6 +48,9 @@ from net2net.trace.trace import Call, Inputs, Trace, check_model, split_inputs
 
 log = logging.getLogger(__name__)
 
+DEEPEST = 10_000
+"""New layers in one place beyond which nobody goes: what asks for more is a slip."""
+
 Depths = Mapping[str, int | tuple[int, BlockBuilder]]
 
 
@@ -92,6 +95,8 @@ def deepen(
     """
     check_model(model)
     check_also(also)
+    if type(seed) is not int:
+        raise DepthError(f"seed is {seed!r}. Give an integer.")
     with stage("traced and inferred the teacher"):
         teacher = analyse(model, inputs, on_unknown="fix", also=also)
     found, notes = _insertions(model, teacher, depths)
@@ -148,10 +153,10 @@ def _insertions(
         )
     for glob, asked in depths.items():
         count, block = asked if isinstance(asked, tuple) and len(asked) == 2 else (asked, None)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        if type(count) is not int or not 0 <= count <= DEEPEST:
             raise DepthError(
-                f"the depth of '{glob}' is {asked!r}. Give a number of layers, 0 or more, or a "
-                "pair of such a number and a function that builds a new block."
+                f"the depth of '{glob}' is {asked!r:.40}. Give a number of layers, from 0 to "
+                f"{DEEPEST:,}, or a pair of such a number and a function that builds a new block."
             )
         for path in _targets(model, glob) if block is None else _outermost(model, glob):
             if block is None:

@@ -21,6 +21,11 @@ def calibrated(
     model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
 ) -> list[Insertion]:
     """Measure mean and variance of what each new batch norm will see in training."""
+    if not isinstance(batches, Iterable):
+        raise InputError(
+            f"calibrate is a {type(batches).__name__}. "
+            "Give an iterable of batches, like the inputs."
+        )
     watched = [one for one in insertions if one.norms]
     double = copied(model).train()
     sums: dict[str, list[Tensor]] = {}
@@ -46,8 +51,8 @@ def calibrated(
         with ALONE, torch.random.fork_rng():
             torch.manual_seed(seed)
             for batch in batches:
-                args, kwargs = split_inputs(batch)
                 try:
+                    args, kwargs = split_inputs(batch)
                     double(*args, **kwargs)
                 except Exception as error:
                     raise InputError(

@@ -123,7 +123,7 @@ class Plan:
                 "a transfer's plan holds no modules. "
                 "Call plan.apply(teacher, student=...) with a model of the student's shapes."
             )
-        if isinstance(teacher, AveragedModel):
+        if isinstance(teacher, AveragedModel) and not self._is_of(teacher):
             inside = self.apply(teacher.module, student=student)
             return copied(teacher, {id(teacher.module): inside})
         if isinstance(teacher, nn.Module):
@@ -134,6 +134,10 @@ class Plan:
             f"a plan does not apply to a {type(teacher).__name__}. Give a copy of the teacher (a "
             "torch.nn.Module), or its state dict."
         )
+
+    def _is_of(self, model: nn.Module) -> bool:
+        """Whether the plan was made for a model with tensors of these names."""
+        return self.first.teacher.tensors.keys() == dict(named_tensors(model)).keys()
 
     def then(self, other: Plan) -> Plan:
         """This growth and another of its student in one plan, with the same bits.

@@ -52,6 +52,10 @@ class SpaceGrowth:
         return Fraction(self.new, self.space.size)
 
 
+LARGEST = 2**24
+"""Channels or features beyond which no layer is known: what asks for more is a slip."""
+
+
 def resolve(
     spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths
 ) -> list[SpaceGrowth]:
@@ -78,7 +82,8 @@ def resolve(
         raise NotGrowableError(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
-    grown = [_by_factor(space, float(widths), ALL) for space in spaces.growable]
+    factor = float(min(widths, LARGEST + 1))  # the largest integers are no floats
+    grown = [_by_factor(space, factor, ALL) for space in spaces.growable]
     return [one for one in grown if one.new != one.space.size or one.note]
 
 
@@ -139,6 +144,7 @@ def _grow(space: Space, named: Width, path: str, glob: str, width: float | int) 
     new = (width - named.staying) * space.size // growing
     partly = named.staying > 0 and width > now
     note = f"'{path}' is {width} wide with the {named.staying} that stay" if partly else ""
+    _check_largest(space, new)
     return SpaceGrowth(space, new, glob, note, wanted=new, named=named)
 
 
@@ -149,11 +155,23 @@ def _by_factor(space: Space, factor: float, asked: str) -> SpaceGrowth:
         )
     steps = space.size // space.step
     new = math.floor(steps * factor + 0.5) * space.step
+    _check_largest(space, new)
     note = ""
     if new != round(space.size * factor) or (new == space.size and factor > 1):
         why = space.equal_copies or f"grows in steps of {space.step}"
         note = f"nearest admissible to {space.size * factor:g}: {why}"
     return SpaceGrowth(space, new, asked, note, wanted=space.size * factor)
+
+
+def _check_largest(space: Space, new: int) -> None:
+    """Raises:
+    WidthError: nobody means a width like this, and the analysis alone would not fit in memory.
+    """
+    if new > LARGEST:
+        raise WidthError(
+            f"'{space.name}' would be more than {LARGEST:,} wide, and no layer is. "
+            "Give a smaller factor or width."
+        )
 
 
 def new_shapes(inference: Inference, grown: list[SpaceGrowth]) -> dict[str, tuple[int, ...]]:

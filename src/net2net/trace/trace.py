@@ -148,6 +148,18 @@ def split_inputs(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     )
 
 
+def check_values(inputs: Inputs) -> None:
+    """Raises:
+    InputError: the inputs hold no values.
+    """
+    args, kwargs = split_inputs(inputs)
+    if any(isinstance(x, Tensor) and x.is_meta for x in tree_flatten((args, kwargs))[0]):
+        raise InputError(
+            "the inputs are on meta, without values, and code may read them. "
+            "Give tensors with values, such as torch.zeros or torch.randn of the same shapes."
+        )
+
+
 def check_model(model: nn.Module) -> None:
     """Refuse what cannot be grown, before anything is done.
 
@@ -196,6 +208,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
     Raises:
         InputError: the model does not run on these inputs.
     """
+    check_values(inputs)
     args, kwargs = split_inputs(inputs)
     args, kwargs = tree_map(_private, (args, kwargs))
     recorder = Recorder(meta, tensors_in([args, kwargs]))

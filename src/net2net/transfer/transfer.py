@@ -80,6 +80,8 @@ def transfer(
     """
     check_model(teacher)
     check_model(student)
+    if type(seed) is not int:
+        raise TransferError(f"seed is {seed!r}. Give an integer.")
     must_match = exact and method_named(method).exact
     check_also(also)
     with stage("traced and inferred both"):
