@@ -9,7 +9,7 @@ demo: .venv/demo.stamp
 	.venv/bin/net2net-lab demo
 
 test: .venv/test.stamp
-	.venv/bin/pytest
+	.venv/bin/pytest -n auto
 
 lint: .venv/test.stamp
 	.venv/bin/ruff check .

@@ -71,6 +71,8 @@ class Executor:
             try:
                 made = self._made(name, rows)
             except (IndexError, RuntimeError) as error:
+                if "memory" in str(error):
+                    raise
                 raise PlanError(
                     f"the recipe of '{name}' does not fit: {error}. "
                     "The plan is damaged: make it again."

@@ -178,11 +178,11 @@ def _loaded(teacher: nn.Module, grown: net2net.Growth) -> nn.Module:
     """The student's state in another copy, whose tensors had no values before, and which is what
     all further checks are made on: what the state leaves out raises there."""
     state = grown.model.state_dict(keep_vars=True)  # so that what is tied stays tied
-    hollow = {
+    emptied = {
         name: tensor.detach().to("meta") for name, tensor in named_tensors(teacher) if name in state
     }
     try:
-        second = grown.plan.apply(with_tensors(teacher, hollow))
+        second = grown.plan.apply(with_tensors(teacher, emptied))
     except RuntimeError:  # units without a source are drawn from the teacher's values
         second = grown.plan.apply(teacher)
     try:
