@@ -14,6 +14,7 @@ import net2net
 from net2net import Net2NetError, Parity, errors
 from net2net.errors import (
     DepthError,
+    GraphMismatchError,
     InputError,
     NotGrowableError,
     UnknownMethodError,
@@ -236,6 +237,25 @@ def test_a_size_that_is_written_into_the_code() -> None:
     named = net2net.widen(teacher, {"a": 2.0}, X)
     assert isinstance(named.model, torch.fx.GraphModule) and named.model.a.out_features == 16
     assert not any("branches" in note for note in named.report.notes)
+
+
+class Branching(nn.Module):
+    """A size is in its code, and no graph can be made of it, for it branches on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.stem(x).view(-1, 8)
+        out: Tensor = self.head(hidden if float(x.sum()) > 0 else -hidden)
+        return out
+
+
+def test_a_student_that_stops_is_told_of_with_its_widths() -> None:
+    teacher = randomise(Branching())
+    with refused(GraphMismatchError, r"student \('stem' 8 → 12\)", "code", teacher=teacher):
+        net2net.widen(teacher, {"stem": 12}, X)
 
 
 class Stage(nn.Module):

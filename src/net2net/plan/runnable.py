@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from net2net.errors import StudentRunError, WidthError
 from net2net.plan.feasible import kind_of
-from net2net.plan.widths import SpaceGrowth
+from net2net.plan.widths import SpaceGrowth, told
 
 _DISTANCE = 16
 """How many steps around a width are tried."""
@@ -33,10 +33,8 @@ def not_runnable(
             f"'{one.space.name}' cannot be {one.as_named(one.new)} wide; "
             f"the admissible neighbours are {near}"
         )
-    widths = ", ".join(f"'{one.space.name}' {one.space.size} → {one.new}" for one in moving[:3])
-    more = f" and {len(moving) - 3} more" if len(moving) > 3 else ""
     return WidthError(
-        f"the student does not run at its new widths ({widths}{more}), though the teacher does on "
+        f"the student does not run at its new widths ({told(moving)}), though the teacher does on "
         f"these inputs: {last.__cause__}. "
         + ("; ".join(said) or "Each of these runs alone: leave some as they are")
         + "."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -172,6 +172,13 @@ def _check_largest(space: Space, new: int) -> None:
             f"'{space.name}' would be more than {LARGEST:,} wide, and no layer is. "
             "Give a smaller factor or width."
         )
+
+
+def told(grown: Sequence[SpaceGrowth]) -> str:
+    """The first spaces that grow, with their sizes: ``'a' 8 → 16 and 2 more``."""
+    moving = [one for one in grown if one.new != one.space.size]
+    widths = ", ".join(f"'{one.space.name}' {one.space.size} → {one.new}" for one in moving[:3])
+    return widths + (f" and {len(moving) - 3} more" if len(moving) > 3 else "")
 
 
 def new_shapes(inference: Inference, grown: list[SpaceGrowth]) -> dict[str, tuple[int, ...]]:

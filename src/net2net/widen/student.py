@@ -24,7 +24,7 @@ from net2net.plan.match import match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.rescale import rescaled
 from net2net.plan.value_proxy import value_proxy
-from net2net.plan.widths import SpaceGrowth, new_integers, new_shapes, resolve
+from net2net.plan.widths import SpaceGrowth, new_integers, new_shapes, resolve, told
 from net2net.recipe.axis_map import AxisMap
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
@@ -124,7 +124,7 @@ class _Attempt:
         """
         integers = new_integers(self.spaces, self.teacher, grown)
         edits = attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
-        student = self._infer(self.build(grown, edits))
+        student = self._infer(self.build(grown, edits), told(grown))
         request = self.request
         maps = match(
             self.teacher, student, method=request.method, balanced=request.balanced,
@@ -134,7 +134,7 @@ class _Attempt:
             output_maps(self.teacher, student, maps)
         return student, rescaled(self.teacher, student, maps), edits
 
-    def _infer(self, wider: nn.Module) -> Inference:
+    def _infer(self, wider: nn.Module, widths: str) -> Inference:
         advice = (
             "Leave the spaces that meet there as they are, or read the size from a tensor's shape "
             f"in forward.{BY_NAME}"
@@ -147,8 +147,8 @@ class _Attempt:
             )  # fmt: skip
         except InputError as error:
             raise GraphMismatchError(
-                "the wider student does not run: a size is written into the model's code. "
-                f"({error.__cause__ or error}) {advice}",
+                f"the wider student ({widths}) does not run: a size is written into the model's "
+                f"code. ({error.__cause__ or error}) {advice}",
                 module=error.module,
             ) from error
         for pair in zip(self.teacher.traces, found, strict=True):
