@@ -71,7 +71,7 @@ class Executor:
             try:
                 made = self._made(name, rows)
             except (IndexError, RuntimeError) as error:
-                if "memory" in str(error):
+                if "memory" in str(error):  # torch has no type of its own for that on the CPU
                     raise
                 raise PlanError(
                     f"the recipe of '{name}' does not fit: {error}. "
