@@ -57,6 +57,15 @@ class OpTraits:
         keeps_scale: every element of the output is made of one element of the first operand, at a
             place that no values tell, and is c times as large if that is: ``relu``, ``view``; but
             not ``cat`` (other operands), ``max_pool2d`` (values tell the place), ``gelu``.
+        sums: every element of the output is a sum (or difference) of those of its operands:
+            ``add``, ``rsub``.
+        multiplies: it is a product or a quotient of its two operands: ``mul``, ``div``.
+        linear: every element of the output is a sum of elements of the first operand, with weights
+            that no values tell: ``mean``, ``avg_pool2d``.
+        degree: of operand c · x the output is c^degree times that of x, for every c > 0: of
+            ``square`` 2. What keeps the scale has degree 1.
+        reduces: what it makes of the elements along an axis that goes: ``"sum"``, ``"mean"``,
+            ``"max"``, ``"var"``, ``"norm"``, or ``"other"``.
         zero: the operands that have to be zero, so that the output is; None if none will do, as for
             ``sigmoid`` and ``softmax``.
         idempotent: done twice is done once, whatever its arguments: ``relu``, ``clamp``; not
@@ -67,6 +76,7 @@ class OpTraits:
             its rule can tell which these are: ``permute``, ``slice``.
         factory: the output holds one value everywhere, so that it fits any width, and of an operand
             it takes no more than the shape and the type: ``zeros``, ``full_like``.
+        centres: what it normalises has no mean then: ``layer_norm``, not ``rms_norm``.
         normalises: subtracts a mean or divides by a deviation, and then scales and shifts each
             feature by ``weight`` and ``bias``: ``layer_norm``.
         hands_on: it is a layer that hands units on from one weight to the next, so that it is no
@@ -80,12 +90,18 @@ class OpTraits:
     elementwise: bool = False
     moves: bool = False
     keeps_scale: bool = False
+    sums: bool = False
+    multiplies: bool = False
+    linear: bool = False
+    degree: float | None = None
+    reduces: str = ""
     zero: Zero | None = None
     idempotent: bool = False
     constant: bool = False
     constant_axes: bool = False
     factory: bool = False
     normalises: bool = False
+    centres: bool = False
     hands_on: bool = False
     adds: str = ""
     weight: Weight | None = None
@@ -163,10 +179,12 @@ _map("abs nan_to_num zero", zero=FIRST, keeps_scale=True, idempotent=True)
 _map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True)
 _map("ceil floor frac hardshrink round sgn sign trunc", zero=FIRST, idempotent=True)
 _map("clamp clamp_max clamp_min fill", idempotent=True)
-_map("angle asin asinh atan atanh erf expm1 isinf isnan log1p sin sinh softshrink sqrt square tan",
-     zero=FIRST)  # fmt: skip
-_map("acos acosh cos cosh erfc exp exp2 imag isfinite lgamma log log10 log2 logit reciprocal rsqrt"
-     " sinc _conj")  # fmt: skip
+_map("angle asin asinh atan atanh erf expm1 isinf isnan log1p sin sinh softshrink tan", zero=FIRST)
+_map("square", zero=FIRST, degree=2.0)
+_map("sqrt", zero=FIRST, degree=0.5)
+_map("rsqrt", degree=-0.5)
+_map("reciprocal", degree=-1.0)
+_map("acos acosh cos cosh erfc exp exp2 imag isfinite lgamma log log10 log2 logit sinc _conj")
 _map("bitwise_not logical_not", constant_axes=True)
 
 # what is drawn at random differs from place to place
@@ -175,9 +193,11 @@ _row("alpha_dropout bernoulli cauchy exponential feature_alpha_dropout geometric
 
 # -- elementwise, of several operands -------------------------------------------------------------
 
-_map("add sub subtract rsub addcmul fmax fmin hypot lerp maximum minimum", zero=ALL)
-_map("mul multiply", zero=ANY)
-_map("div divide true_divide floor_divide fmod remainder copysign xlogy", zero=FIRST)
+_map("add sub subtract rsub", zero=ALL, sums=True)
+_map("addcmul fmax fmin hypot lerp maximum minimum", zero=ALL)
+_map("mul multiply", zero=ANY, multiplies=True)
+_map("div divide true_divide", zero=FIRST, multiplies=True)
+_map("floor_divide fmod remainder copysign xlogy", zero=FIRST)
 _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal gt eq ne not_equal"
      " logaddexp logical_and logical_or logical_xor masked_fill polar pow bitwise_and bitwise_or"
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip
@@ -205,16 +225,23 @@ _row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL)
 _row("max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"
      " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
      moves=True, zero=FIRST, constant=True)  # fmt: skip
-_row("amax amin", moves=True, zero=FIRST, constant=True)
-_row("sum mean prod", zero=FIRST, constant=True)
+_row("amax amin", moves=True, zero=FIRST, constant=True, reduces="max")
+_row("any all", constant=True, reduces="max")
+_row("aminmax", reduces="max")
+_row("sum", zero=FIRST, constant=True, linear=True, reduces="sum")
+_row("mean", zero=FIRST, constant=True, linear=True, reduces="mean")
+_row("prod", zero=FIRST, constant=True, reduces="other")
+_row("nansum median", zero=FIRST, reduces="other")
+_row("argmax argmin std_mean var_mean logsumexp mode kthvalue count_nonzero", reduces="other")
+_row("var std", zero=FIRST, reduces="var")
+_row("norm linalg_norm linalg_vector_norm", zero=FIRST, reduces="norm")
 _row("max min", zero=ALL, constant=True)
-_row("any all softmax cross", constant=True)
-_row("nansum var std norm linalg_norm linalg_vector_norm cumsum cumprod sort topk msort median"
-     " tril triu glu im2col col2im view_as_complex", zero=FIRST)  # fmt: skip
+_row("softmax cross", constant=True)
+_row("cumsum cumprod sort topk msort tril triu glu im2col col2im view_as_complex", zero=FIRST)
 _row("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
      " _adaptive_avg_pool2d _adaptive_avg_pool3d upsample_linear1d upsample_bilinear2d"
      " upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
-     " pad constant_pad_nd", zero=FIRST)  # fmt: skip
+     " pad constant_pad_nd", zero=FIRST, linear=True)  # fmt: skip
 _row("_fft_c2c _fft_r2c _fft_c2r fft_fft fft_ifft fft_rfft fft_irfft fft_hfft fft_ihfft fft_fft2"
      " fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn",
      zero=FIRST)  # fmt: skip
@@ -229,8 +256,9 @@ _row("empty empty_like empty_strided full full_like new_empty new_empty_strided 
 
 _norm = partial(_row, normalises=True, hands_on=True)
 
-_norm("batch_norm")
-_norm("instance_norm group_norm layer_norm rms_norm", zero=FIRST)
+_norm("batch_norm", centres=True)
+_norm("instance_norm group_norm layer_norm", centres=True, zero=FIRST)
+_norm("rms_norm", zero=FIRST)
 
 # -- sums of products -----------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from net2net.errors import UnknownOperationError
 from net2net.infer import rules
+from net2net.infer.flow import why_not
 from net2net.infer.head_size import Product, ShareAbsorber, absorbers
-from net2net.infer.inference import Inference
+from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
@@ -38,7 +39,7 @@ def infer(
     units, counts, reads = Units(), list[Count](), dict[int, list[Read]]()
     products: list[Product] = []
     parameters: dict[str, Value] = {}
-    all_values = []
+    all_values, roles_at = [], []
     for number, trace in enumerate(traces):
         values: dict[int, Value] = {}
         for tensor, name in trace.names.items():
@@ -52,6 +53,7 @@ def infer(
         needed = _needed(trace)
         for position, op in enumerate(trace.ops):
             units.idle = position not in needed
+            walk.position = position
             walk.step(op)
         units.idle = False
         for where, tensor in trace.outputs.items():
@@ -61,6 +63,7 @@ def infer(
                     continue
                 units.fix(part.ids.reshape(-1), f"it is an axis of the model's output{where}")
         all_values.append(values)
+        roles_at.append(walk.roles)
         products += [Product(number, op, ids) for op, ids in walk.products]
     absorbing = _find_absorbers(units, products, traces, all_values)
     _share_before(units, reads, parameters)
@@ -71,10 +74,14 @@ def infer(
         for tensor, name in t.names.items()
         if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
     ]
-    return Inference(
+    found = Inference(
         units, units.components(), all_values, list(traces), counts, unused,
-        head_size_axes=head_size_axes, absorbers=absorbing,
+        head_size_axes=head_size_axes, absorbers=absorbing, roles_at=roles_at,
     )  # fmt: skip
+    for key in found.no_copies:
+        if why_not(found, key) is not None:
+            found.no_new_units.add(key)
+    return found
 
 
 def _find_absorbers(
@@ -167,6 +174,8 @@ class Walk:
         self.reads = reads
         self.on_unknown = on_unknown
         self.filled = _filled(trace)
+        self.position = 0
+        self.roles: dict[int, RolesAt] = {}
         self.products: list[tuple[Op, UnitIds]] = []
         """Sums over the features inside heads."""
 
@@ -269,6 +278,7 @@ class Walk:
             self.units.roles[number].add(site.role(number))
         for number in site.shared & passed_on:
             self.units.roles[number].add(Role.CONSUMES)
+        self.roles[self.position] = RolesAt(frozenset(site.shared), frozenset(site.made))
         self.products += [(op, ids) for ids in site.head_products]
         data = [ref.id for ref in op.inputs if self.value(ref).depends_on_input]
         for number in site.shared:

@@ -32,6 +32,7 @@ class Group:
         components: in the order in which they first appear.
         fixed: why they cannot grow, or None.
         equal_copies: why all need equally many copies, or None.
+        no_copies: why none may be there twice, or None.
     """
 
     key: int
@@ -39,10 +40,20 @@ class Group:
     components: UnitIds
     fixed: str | None
     equal_copies: str | None
+    no_copies: str | None
 
     @property
     def size(self) -> int:
         return len(self.components)
+
+
+@dataclass(frozen=True)
+class RolesAt:
+    """The parameter axes, by number, whose columns an operation reads units with, and whose rows
+    it makes them with."""
+
+    reads: frozenset[int]
+    makes: frozenset[int]
 
 
 @dataclass
@@ -62,6 +73,10 @@ class Inference:
     """Parameter axes on which heads grow inside, and not in number."""
     absorbers: list[ShareAbsorber] = field(default_factory=list)
     """What takes the shares of sums over the features inside heads."""
+    roles_at: list[dict[int, RolesAt]] = field(default_factory=list)
+    """For every trace, operation (by position) → what it does with parameters."""
+    no_new_units: set[int] = field(default_factory=set)
+    """Signatures of groups of which there can be no copies, and no other new units either."""
     traced_with_values: bool = False
     """The model was run with values, since its code branches on them."""
 
@@ -133,7 +148,8 @@ class Inference:
     def groups(self) -> dict[int, Group]:
         """Signature → group, in the order in which they first appear."""
         owner, axis, count = self._places
-        (said, fixed), equal_copies = self._fixed, self._reasons(self.units.equal_copies)
+        said, fixed = self._fixed
+        equal_copies = self._reasons(self.units.equal_copies)
         firsts = np.zeros(len(self.component), dtype=bool)
         firsts[[found[0] for found in self.members.values()]] = True
         places: dict[int, dict[Axis, int]] = defaultdict(dict)
@@ -147,13 +163,23 @@ class Inference:
                 components=found,
                 fixed=_first(said, fixed[found]),
                 equal_copies=_first(self.units.equal_copies, equal_copies[found]),
+                no_copies=self.no_copies.get(key),
             )
         return self._held(result)
 
     @cached_property
+    def no_copies(self) -> dict[int, str]:
+        """Signature → why units of this group may not be there twice."""
+        said = [*self.units.no_copies, *self._tied()]
+        numbers = self._reasons(said)
+        found = ((key, _first(said, numbers[units])) for key, units in self.members.items())
+        return {key: why for key, why in found if why}
+
+    @cached_property
     def _fixed(self) -> tuple[list[tuple[UnitIds, str]], UnitIds]:
         """What was said of units that stay, and for every component the first that it is told."""
-        said = [*self.units.fixed, *self._bad_roles()]
+        lost = [(self.members[key], self.no_copies[key]) for key in self.no_new_units]
+        said = [*self.units.fixed, *self._unseen(), *lost]
         return said, self._reasons(said)
 
     def stays(self, components: UnitIds) -> NDArray[np.bool_]:
@@ -228,6 +254,37 @@ class Inference:
         return not ((rows | stay).all() or (components == components[:1]).all())
 
     @cached_property
+    def group_numbers(self) -> dict[int, int]:
+        """Signature → the number of its group in ``groups``."""
+        return {key: number for number, key in enumerate(self.members)}
+
+    @cached_property
+    def places_of(self) -> list[dict[int, list[int]]]:
+        """For every trace, tensor → the operations (by position) that read or make it."""
+        result = []
+        for trace in self.traces:
+            places: dict[int, list[int]] = defaultdict(list)
+            for position, op in enumerate(trace.ops):
+                for ref in (*op.inputs, *op.outputs):
+                    places[ref.id].append(position)
+            result.append(dict(places))
+        return result
+
+    @cached_property
+    def tensors_of(self) -> list[dict[int, set[int]]]:
+        """For every trace, the number of a group → the tensors that it has units in."""
+        group_of = self.group_of[self.component]
+        result = []
+        for values in self.values:
+            tensors: dict[int, set[int]] = defaultdict(set)
+            for tensor, value in values.items():
+                for part in value.parts:
+                    for number in distinct(group_of[part.ids[part.ids != NO_UNIT]])[0].tolist():
+                        tensors[number].add(tensor)
+            result.append(dict(tensors))
+        return result
+
+    @cached_property
     def _named(self) -> tuple[UnitIds, UnitIds]:
         """Every unit of a parameter axis, and the axis."""
         sizes = np.diff(self.units.starts)
@@ -288,20 +345,25 @@ class Inference:
             reasons[self.component[said[number][0]]] = number
         return reasons
 
-    def _bad_roles(self) -> Iterator[tuple[UnitIds, str]]:
-        """The units of parameter axes that cannot follow growth, with the reason."""
+    def _unseen(self) -> Iterator[tuple[UnitIds, str]]:
+        """The units of parameter axes that were not seen in use, with the reason."""
+        for number, axis in enumerate(self.units.axes):
+            if not self.units.roles.get(number) and number not in self.units.anonymous:
+                yield self._along(number), f"'{axis.name}' was not seen in use"
+
+    def _tied(self) -> Iterator[tuple[UnitIds, str]]:
+        """The units that a weight both makes and reads, with the reason against copies."""
         for number, axis in enumerate(self.units.axes):
             roles = self.units.roles.get(number, set())
-            if not roles and number not in self.units.anonymous:
-                reason = f"'{axis.name}' was not seen in use"
-            elif Role.CONSUMES in roles and len(roles) > 1:
-                reason = (
+            if Role.CONSUMES in roles and len(roles) > 1:
+                yield (
+                    self._along(number),
                     f"'{axis.name}' both makes these units and reads them (tied weights), so it "
-                    "can be neither copied nor divided, and no norm before it takes the shares"
+                    "can be neither copied nor divided, and no norm before it takes the shares",
                 )
-            else:
-                continue
-            yield np.arange(*self.units.starts[number : number + 2]), reason
+
+    def _along(self, number: int) -> UnitIds:
+        return np.arange(*self.units.starts[number : number + 2])
 
     @cached_property
     def outputs_of(self) -> dict[str, list[tuple[int, int]]]:

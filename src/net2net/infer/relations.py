@@ -339,7 +339,8 @@ class OpSite:
             if along and all(value.parameter_axes.get(axis) for axis in along):
                 self.share(value, along[0])
                 return
-        self.fix(part.ids, "sums the product of two activations over it")
+        why = f"{self.where} sums the product of two activations over it"
+        self.units.refuse_copies(part.ids, why)
 
     def _sum_head_features(self, part: Part, gone: tuple[int, ...]) -> None:
         """A sum over the features inside heads, of which there are to be more: exact if what made
@@ -356,7 +357,8 @@ class OpSite:
 
     def reduce(self, value: Value, dims: Sequence[int], keepdim: bool, kind: str) -> Value:
         """Reduce axes. Part of a block: the block's units stay whole. All of it: a maximum takes
-        any copies, a mean needs them uniform, anything else (a sum) fixes it."""
+        any copies, a mean needs them uniform, a sum, a norm or a variance takes none, and anything
+        else fixes it."""
         dims = sorted({value.dim(axis) for axis in dims})
         parts = []
         for part in value.parts:
@@ -370,8 +372,10 @@ class OpSite:
                 self.units.require_equal_copies(part.ids, f"{self.where} averages over it")
             elif kind == "max":
                 self.units.read.append(part.ids.reshape(-1))
+            elif kind in {"sum", "norm", "var"}:
+                self.units.refuse_copies(part.ids, f"{self.where} reduces it ({self.name})")
             else:
-                self.fix(part.ids, f"reduces it ({kind})")
+                self.fix(part.ids, f"reduces it ({self.name})")
         shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
         result = Value(shape, tuple(parts))
         return result if keepdim else result.without(dims)

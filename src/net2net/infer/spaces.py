@@ -9,6 +9,7 @@ from math import gcd
 import numpy as np
 
 from net2net.errors import UnknownModuleError
+from net2net.infer.flow import why_not
 from net2net.infer.inference import Group, Inference
 from net2net.infer.size_uses import SizeUse, by_attribute, size_uses
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, joined
@@ -255,6 +256,9 @@ def _space(
     lengths = {axis: len(inference.ids(inference.numbers[axis])) for axis in makers}
     if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"
+    whole = equal_copies or next((group.no_copies for group in groups if group.no_copies), None)
+    if whole and not any(why_not(inference, group.key) for group in groups):
+        equal_copies = None
     parts = 1 if equal_copies else gcd(*units.values())
     gates = {
         axis: inference.units.gates[inference.numbers[axis]]

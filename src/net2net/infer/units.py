@@ -105,6 +105,7 @@ class Units:
         self._alive: list[UnitIds] = []
         self.fixed: list[tuple[UnitIds, str]] = []
         self.equal_copies: list[tuple[UnitIds, str]] = []
+        self.no_copies: list[tuple[UnitIds, str]] = []
         self.split_blocks: list[UnitIds] = []
         self.fixed_sizes: set[tuple[int, int]] = set()
         """Neighbours on an axis that lies inside units, as what they were made from first."""
@@ -252,6 +253,12 @@ class Units:
         ids = ids[ids != NO_UNIT]
         if ids.size and not self.idle:
             self.equal_copies.append((ids.reshape(-1), reason))
+
+    def refuse_copies(self, ids: UnitIds, reason: str) -> None:
+        """None of these units may be there twice (sums over them)."""
+        ids = ids[ids != NO_UNIT]
+        if ids.size and not self.idle:
+            self.no_copies.append((ids.reshape(-1), reason))
 
     def split_by_position(self, block: UnitIds, op: str, path: str) -> None:
         """The code cuts an axis into the rows of this block, by position. Unless rows or columns

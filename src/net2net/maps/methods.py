@@ -1,48 +1,114 @@
-"""Growth methods by name: which teacher unit each student unit is made from."""
+"""Growth methods by name: how the units are made that a teacher has not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from net2net.errors import UnknownMethodError
-from net2net.maps.copy import replicate
-from net2net.maps.random import random_pad
-from net2net.recipe.axis_map import Index
+from net2net.tables import format_table, html_table
 
 
 @dataclass(frozen=True)
 class Method:
-    """How the units of a space that grows are made.
+    """How new units are made, as data: what comes into them, and what they are worth to those who
+    read them.
+
+    A space that cannot bear that takes the nearest exact way, and the report says so.
 
     Attributes:
-        index: from the teacher's number of units n, the student's q ≥ n, a generator and whether
-            copies are dealt out evenly, to ``[q]``: the paper's random mapping g (equation 2),
-            ``index[j] = g(j)``, 0-based; ``NEW`` marks a unit that copies nothing. The first n are
-            the teacher's own.
-        exact: the student computes the teacher's function (before noise).
+        incoming: ``"copy"`` of a unit of the teacher's (paper, section 2.3); ``"random"``;
+            ``"zero"``, so that the unit is zero where every operation maps zero to zero.
+        outgoing: what readers hold for it: ``"share"`` of what they hold for the unit that it
+            copies (paper, equation 2); ``"zero"``; ``"random"``.
+        shares: of copies: ``"even"``; ``"uneven"``, drawn evenly from all that sum to one;
+            ``"one_sided"``, one and zeros.
+        norms: under layer and RMS norms: ``"pad"`` the stream with means or zeros, or ``"copy"`` it
+            at whole multiples (padded elsewhere).
     """
 
-    index: Callable[[int, int, np.random.Generator, bool], Index]
-    exact: bool
+    incoming: Literal["copy", "random", "zero"] = "copy"
+    outgoing: Literal["share", "zero", "random"] = "share"
+    shares: Literal["even", "uneven", "one_sided"] = "even"
+    norms: Literal["pad", "copy"] = "copy"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the student computes what the teacher does."""
+        return {"copy": "share", "random": "zero"}.get(self.incoming, self.outgoing) == (
+            self.outgoing
+        )
 
 
-METHODS = {
-    "replicate": Method(replicate, exact=True),
-    "random_pad": Method(random_pad, exact=False),
-}
+class Methods(dict[str, Method]):
+    """The table of methods; prints as one."""
+
+    def _table(self) -> list[tuple[str, ...]]:
+        names = [field.name for field in fields(Method)]
+        rows = [
+            (name, *(str(getattr(one, field)) for field in names), "yes" if one.exact else "no")
+            for name, one in self.items()
+        ]
+        return [("method", *names, "exact"), *rows]
+
+    def __str__(self) -> str:
+        return format_table(self._table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table())
 
 
-def method_named(name: str) -> Method:
-    """The growth method of this name.
+METHODS = Methods({
+    "replicate": Method(),
+    "uneven": Method(shares="uneven"),
+    "one_sided": Method(shares="one_sided"),
+    "fresh": Method("random", "zero", norms="pad"),
+    "silent": Method("zero", "random", norms="pad"),
+    "random_pad": Method("random", "random"),
+    "auto": Method(),
+})  # fmt: skip
+"""``auto`` is what is known to serve best: at present ``replicate``."""
+
+
+def method_of(given: str | Method) -> Method:
+    """The growth method of this name, or the method itself.
 
     Raises:
-        UnknownMethodError: there is none.
+        UnknownMethodError: there is none, or one of its fields has a value that it cannot have.
     """
-    if name not in METHODS:
+    if isinstance(given, Method):
+        _check(given)
+        return given
+    if not isinstance(given, str) or given not in METHODS:
         raise UnknownMethodError(
-            f"there is no growth method '{name}'. Choose one of: {', '.join(METHODS)}."
+            f"there is no growth method {given!r:.80}. Choose one of: {', '.join(METHODS)}; or "
+            "give a net2net.Method."
         )
-    return METHODS[name]
+    return METHODS[given]
+
+
+def _check(method: Method) -> None:
+    allowed = {
+        "incoming": ("copy", "random", "zero"), "outgoing": ("share", "zero", "random"),
+        "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
+    }  # fmt: skip
+    for name, values in allowed.items():
+        if (value := getattr(method, name)) not in values:
+            raise UnknownMethodError(
+                f"{name} of the method is {value!r:.80}. Choose one of: {', '.join(values)}."
+            )
+    if (method.outgoing == "share") != (method.incoming == "copy"):
+        raise UnknownMethodError(
+            f"units that are {method.incoming} cannot go out as {method.outgoing}: copies share, "
+            "and nothing else does. Choose another outgoing."
+        )
+
+
+def name_of(given: str | Method) -> str:
+    """How a plan and a report call a method."""
+    if isinstance(given, str):
+        return given
+    named = next((name for name, one in METHODS.items() if one == given), None)
+    return named or f"{given.incoming}/{given.outgoing}"

@@ -13,7 +13,7 @@ from net2net.apply.fingerprint import Fingerprint
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe import fill
-from net2net.recipe.axis_map import ABSENT, AxisMap
+from net2net.recipe.axis_map import ABSENT, AxisMap, Mixture
 from net2net.recipe.recipe import FollowedNorm, Mean, Recipe, Spread
 
 DAMAGED = "The plan is damaged: make it again."
@@ -55,11 +55,23 @@ class _Maps:
         self._numbers: dict[tuple[bytes | None, ...], int] = {}
 
     def number(self, axis: AxisMap) -> int:
-        arrays = {"index": axis.index, "divisor": axis.divisor, "scale": axis.scale}
-        key = tuple(None if array is None else array.tobytes() for array in arrays.values())
+        arrays = {
+            "index": axis.index, "divisor": axis.divisor, "scale": axis.scale,
+            "offset": axis.offset,
+        }  # fmt: skip
+        data: dict[str, Any] = {k: a.tolist() for k, a in arrays.items() if a is not None}
+        if axis.mixtures:
+            data["mixtures"] = [
+                [one.positions.tolist(), [[name, places.tolist()] for name, places in one.by]]
+                for one in axis.mixtures
+            ]
+        key = (
+            *(None if array is None else array.tobytes() for array in arrays.values()),
+            str(data.get("mixtures")).encode(),
+        )
         if key not in self._numbers:
             self._numbers[key] = len(self.table)
-            self.table.append({k: a.tolist() for k, a in arrays.items() if a is not None})
+            self.table.append(data)
         return self._numbers[key]
 
 
@@ -90,7 +102,7 @@ def _recipe(
             f"'{name}' is made from {source!r:.80}, which the teacher has not. {DAMAGED}"
         )
     axes = tuple(
-        _map(name, dim, role, maps[number], teacher.shapes[source])
+        _map(name, dim, role, maps[number], teacher, source)
         for dim, role, number in data.get("axes", [])
         if number >= 0
     )
@@ -104,19 +116,24 @@ def _recipe(
     )  # fmt: skip
 
 
-def _map(name: str, dim: int, role: str, data: dict[str, Any], shape: tuple[int, ...]) -> AxisMap:
-    """The map of one axis of a tensor of this shape.
+def _map(
+    name: str, dim: int, role: str, data: dict[str, Any], teacher: Fingerprint, source: str
+) -> AxisMap:
+    """The map of one axis of a tensor.
 
     Raises:
         PlanError: it names positions that the teacher has not, or numbers that do not fit.
     """
-    index, divisor, scale = data["index"], data.get("divisor"), data.get("scale")
+    shape = teacher.shapes[source]
+    index, divisor = data["index"], data.get("divisor")
+    scale, offset, mixtures = data.get("scale"), data.get("offset"), data.get("mixtures", [])
     sound = (
         type(dim) is int
         and 0 <= dim < len(shape)
-        and all(type(x) is int and ABSENT <= x < shape[dim] for x in index)
+        and _all_in(index, ABSENT - len(mixtures), shape[dim])
         and (divisor is None or _fits(divisor, index, int))
-        and (scale is None or _fits(scale, index, float))
+        and all(numbers is None or _fits(numbers, index, float) for numbers in (scale, offset))
+        and all(_is_mixture(one, shape[dim], teacher) for one in mixtures)
     )
     if not sound or (divisor is not None and min(divisor, default=1) < 1):
         raise PlanError(
@@ -127,7 +144,29 @@ def _map(name: str, dim: int, role: str, data: dict[str, Any], shape: tuple[int,
         dim, np.array(index, dtype=np.int64), Role(role),
         None if divisor is None else np.array(divisor, dtype=np.int64),
         None if scale is None else np.array(scale, dtype=np.float64),
+        None if offset is None else np.array(offset, dtype=np.float64),
+        tuple(
+            Mixture(np.array(at, dtype=np.int64), tuple((n, np.array(p)) for n, p in by))
+            for at, by in mixtures
+        ),
     )  # fmt: skip
+
+
+def _is_mixture(data: Any, size: int, teacher: Fingerprint) -> bool:
+    """Whether it is a mean of positions of an axis of this size, by vectors of the teacher."""
+    match data:
+        case [[_, *_] as at, [*by]]:
+            return _all_in(at, 0, size) and all(
+                len(places) == len(at)
+                and name in teacher.tensors
+                and _all_in(places, 0, math.prod(teacher.shapes[name]))
+                for name, places in by
+            )
+    return False
+
+
+def _all_in(numbers: Any, low: int, high: int) -> bool:
+    return all(type(x) is int and low <= x < high for x in numbers)
 
 
 def _fits(numbers: list[Any], index: list[int], kind: type) -> bool:

@@ -7,29 +7,48 @@ was traced at its new sizes, so both graphs say where their units lie.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference, mixed
 from net2net.infer.units import Axis, Role, UnitIds, occurrence
-from net2net.maps.methods import method_named
-from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Index, axis_map
+from net2net.maps.methods import Method
+from net2net.maps.shares import SHARES, shared
+from net2net.plan.choose import Chosen, Growing, choose
+from net2net.plan.new_positions import with_new
+from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map
 from net2net.recipe.draw import generator
 
 
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """How a student is made from its teacher.
+
+    Attributes:
+        maps: of every parameter axis that grows.
+        taken: what was taken where the method could not be: the axes, and why.
+    """
+
+    maps: dict[Axis, AxisMap]
+    taken: tuple[tuple[frozenset[Axis], str], ...] = ()
+
+
 def match(
-    teacher: Inference, student: Inference, *, method: str, balanced: bool, seed: int,
+    teacher: Inference, student: Inference, *, method: Method, balanced: bool, seed: int,
     strict: bool = True,
-) -> dict[Axis, AxisMap]:  # fmt: skip
+) -> Matched:  # fmt: skip
     """A map for every parameter axis that grows. ``strict=False`` lets axes shrink, and units be
     read otherwise than the teacher's, which changes what is computed.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
-            has not.
+            has not; or no new units of a kind keep what is computed.
     """
-    source = _match_units(teacher, student, method, balanced, seed, strict)
+    found = _match_units(teacher, student, method, balanced, seed, strict)
+    source = found.source
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
@@ -49,21 +68,48 @@ def match(
             )
         if role != Role.CONSUMES:
             index[index == ABSENT] = NEW
-        maps[axis] = axis_map(axis.dim, index, role)
-    return maps
+        one = axis_map(axis.dim, index, role)
+        if found.weights is not None and one.divisor is not None:
+            one = replace(one, divisor=None, scale=shared(index, found.weights[new]))
+        for group, origin, chosen in found.grown:
+            if axis in group.places and chosen.positions is not None:
+                one = with_new(one, axis, teacher, student, origin, group, chosen.positions)
+        maps[axis] = one
+    taken = tuple(
+        (frozenset(group.places), chosen.instead)
+        for group, _, chosen in found.grown
+        if chosen.instead
+    )
+    return Matched(maps, taken)
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """What the student's units are made from.
+
+    Attributes:
+        source: for every component, the teacher's, ``NEW`` or ``ABSENT``.
+        grown: the groups that grow, with the teacher's and how.
+        weights: for every component, what its shares are in proportion to; None: even.
+    """
+
+    source: NDArray[np.int64]
+    grown: list[tuple[Group, Group, Chosen]]
+    weights: NDArray[np.float64] | None
 
 
 def _match_units(
     teacher: Inference,
     student: Inference,
-    method: str,
+    method: Method,
     balanced: bool,
     seed: int,
     strict: bool,
-) -> NDArray[np.int64]:
+) -> _Units:
     """For every student component, the teacher's component that it is made from."""
-    grow = method_named(method).index
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
+    weights = np.ones(len(student.component)) if method.shares != "even" else None
+    grown: list[tuple[Group, Group, Chosen]] = []
     seen: dict[str, int] = {}
     for key, group in student.groups.items():
         origin = teacher.groups.get(key) or (
@@ -87,14 +133,19 @@ def _match_units(
         name = str(next(iter(group.places)))
         nth = seen[name] = seen.get(name, -1) + 1
         if q <= n:
-            chosen: Index = np.arange(q)
+            index = np.arange(q)
         else:
-            even = balanced or group.equal_copies is not None
-            chosen = grow(n, q, generator(seed, name, str(nth)), even)
+            rng = generator(seed, name, str(nth))
+            growing = Growing(origin, q, key in teacher.groups, balanced, strict)
+            chosen = choose(teacher, student, growing, method, rng, _describe(group))
+            grown.append((group, origin, chosen))
+            index = chosen.index
+            if weights is not None:
+                weights[group.components] = SHARES[method.shares](index, rng)
         source[group.components] = np.where(
-            chosen == NEW, NEW, origin.components[np.maximum(chosen, 0)]
+            index == NEW, NEW, origin.components[np.maximum(index, 0)]
         )
-    return source
+    return _Units(source, grown, weights)
 
 
 def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int64]) -> None:

@@ -10,29 +10,47 @@ from numpy.typing import NDArray
 from net2net.infer.units import Role
 
 Index = NDArray[np.int64]
-"""For every position of the student's axis the teacher's position, or one of these two."""
+"""For every position of the student's axis the teacher's position, or one of these."""
 
 NEW = -1
 """The unit copies none of the teacher's: its position holds something new."""
 ABSENT = -2
 """The teacher has the unit, but not on this axis: nobody may read it, so its position is zero."""
+MIXED = -3
+"""The position holds the first mixture of the map; the one before this is the second, and so on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """The mean over some positions along an axis.
+
+    Attributes:
+        positions: ``[m]``, the teacher's.
+        by: what each is multiplied by first: vectors of the teacher, and where in them (``[m]``).
+    """
+
+    positions: Index
+    by: tuple[tuple[str, Index], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class AxisMap:
-    """One axis of one tensor: ``student = teacher[index] / divisor · scale``, position by position.
+    """One axis of one tensor: ``student = teacher[index] / divisor · scale + offset``, position by
+    position.
 
     Even shares stay a division, for a third is no float: ``w / 3`` and ``w · ⅓`` differ in bits.
 
     Attributes:
         dim: the axis.
-        index: ``[student's size]``, the teacher's position for each of the student's, or ``NEW`` or
-            ``ABSENT``.
+        index: ``[student's size]``, the teacher's position for each of the student's, or ``NEW``,
+            ``ABSENT`` or ``MIXED``.
         role: what the tensor does with the units along the axis; a label, for reports and noise.
         divisor: ``[student's size]``, the number of copies that share a unit's weight (paper,
             equation 2), or None: 1 everywhere.
-        scale: ``[student's size]``, what rows that make up for a number of the code are multiplied
-            by, or None: 1 everywhere.
+        scale: ``[student's size]``, what positions are multiplied by, to make up for a number that
+            the code makes of sizes or for the deviation that a norm finds, or None: 1 everywhere.
+        offset: ``[student's size]``, what is added then, or None: 0 everywhere.
+        mixtures: what ``MIXED`` positions hold.
     """
 
     dim: int
@@ -40,6 +58,8 @@ class AxisMap:
     role: Role
     divisor: Index | None = None
     scale: NDArray[np.float64] | None = None
+    offset: NDArray[np.float64] | None = None
+    mixtures: tuple[Mixture, ...] = ()
 
     @property
     def size(self) -> int:

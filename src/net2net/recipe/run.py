@@ -17,7 +17,7 @@ from torch import Tensor
 
 from net2net.errors import PlanError
 from net2net.infer.units import Role
-from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Index
+from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
 from net2net.recipe.draw import normal
 from net2net.recipe.layout import laid_out_like
 from net2net.recipe.recipe import Recipe, Spread, deviation, mean
@@ -111,7 +111,9 @@ class Executor:
         else:
             at = rows if first is None else first.index[rows]
             tensor = self.teacher(recipe.source, np.maximum(at, 0))
-        result = grown(tensor, recipe.axes, rows)
+        result = grown(tensor, recipe.axes, rows, self._vector)
+        if rows is not None and first is not None:
+            self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
             if recipe.new is not None and (new := axis.index == NEW).any():
                 self._put_new(result, name, axis, every, new)
@@ -122,7 +124,27 @@ class Executor:
             if axis.scale is not None:
                 scale = axis.scale[every] if axis.dim == 0 else axis.scale
                 result *= _along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
+            if axis.offset is not None:
+                offset = axis.offset[every] if axis.dim == 0 else axis.offset
+                result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
         return laid_out_like(result, tensor)
+
+    def _vector(self, name: str) -> Tensor:
+        return self.teacher(name, None).double().reshape(-1)
+
+    def _put_mixtures(self, result: Tensor, recipe: Recipe, axis: AxisMap, rows: Index) -> None:
+        """The mixed ones among these rows: of the teacher's, with columns as the student's."""
+        assert recipe.source is not None
+        others = [one for one in recipe.axes if one is not axis]
+        for number, mixture in enumerate(axis.mixtures):
+            here = axis.index[rows] == MIXED - number
+            if here.any():
+                whole = self.teacher(recipe.source, mixture.positions)
+                whole = grown(whole, others, None, self._vector)
+                mean = _mean(whole, 0, mixture, self._vector)
+                result.index_copy_(
+                    0, _places(result, here), mean.expand(here.sum(), *mean.shape[1:])
+                )
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
         recipe = self.recipes[name]
@@ -166,13 +188,21 @@ class Executor:
         return (scale * ratio).to(scale.dtype)
 
 
-def grown(tensor: Tensor, axes: Sequence[AxisMap], rows: Index | None = None) -> Tensor:
+def grown(
+    tensor: Tensor, axes: Sequence[AxisMap], rows: Index | None = None,
+    vector: Callable[[str], Tensor] | None = None,
+) -> Tensor:  # fmt: skip
     """The paper's equation 2 on every axis, in new memory: rows ``U[j] = W[g(j)]``, columns
-    ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``. ``rows``: which of the student's these are
-    already, if not all of the teacher's."""
+    ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``.
+
+    Args:
+        rows: which of the student's these are already, if not all of the teacher's; mixed ones
+            among them are left open.
+        vector: reads what mixtures are weighted by.
+    """
     result = tensor if axes else tensor.clone()
     for axis in sorted(axes, key=lambda axis: -axis.dim):
-        index, divisor = axis.index, axis.divisor
+        index, divisor, source = axis.index, axis.divisor, result
         if rows is not None and axis.dim == 0:
             index = index[rows]
             divisor = None if divisor is None else divisor[rows]
@@ -182,7 +212,30 @@ def grown(tensor: Tensor, axes: Sequence[AxisMap], rows: Index | None = None) ->
             result /= _along(torch.from_numpy(divisor).to(result), axis.dim, result.ndim)
         if (index == ABSENT).any():
             _fill(result, axis.dim, index == ABSENT, 0)
+        for number, mixture in enumerate(axis.mixtures if source is not result else ()):
+            here, mean = (
+                index == MIXED - number,
+                _mean(_chosen(source, axis.dim, mixture), axis.dim, mixture, vector),
+            )
+            wide = [int(here.sum()) if dim == axis.dim else -1 for dim in range(mean.ndim)]
+            result.index_copy_(axis.dim, _places(result, here), mean.expand(wide))
     return result
+
+
+def _chosen(tensor: Tensor, dim: int, mixture: Mixture) -> Tensor:
+    return _select(tensor, dim, mixture.positions)
+
+
+def _mean(
+    chosen: Tensor, dim: int, mixture: Mixture, vector: Callable[[str], Tensor] | None
+) -> Tensor:
+    """The weighted mean over an axis of what was chosen, which stays as an axis of size 1. Summed
+    in float64, so that it is as near to the mean of what units hold as the type allows."""
+    weighted = chosen.double()
+    for name, places in mixture.by:
+        assert vector is not None
+        weighted = weighted * _along(vector(name)[torch.from_numpy(places)], dim, chosen.ndim)
+    return weighted.mean(dim, keepdim=True).to(chosen)
 
 
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:

@@ -19,7 +19,7 @@ from net2net.growth import Growth
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis, Role
-from net2net.maps.methods import method_named
+from net2net.maps.methods import Method, method_of, name_of
 from net2net.plan.match import match
 from net2net.plan.plan import Plan
 from net2net.plan.rescale import rescaled
@@ -41,7 +41,7 @@ def transfer(
     student: nn.Module,
     inputs: Inputs,
     *,
-    method: str = "replicate",
+    method: str | Method = "replicate",
     depth: Depth = "spread",
     exact: bool = True,
     seed: int = 0,
@@ -82,15 +82,21 @@ def transfer(
     check_model(student)
     if type(seed) is not int:
         raise TransferError(f"seed is {seed!r}. Give an integer.")
-    must_match = exact and method_named(method).exact
+    must_match = exact and method_of(method).exact
     check_also(also)
     with stage("traced and inferred both"):
         pair = paired(teacher, student, inputs, depth, exact=exact, also=also)
     with stage("matched their units"):
-        maps = _matched(pair, method, balanced, seed, strict=exact)
+        maps = _matched(pair, method_of(method), balanced, seed, strict=exact)
     recipes, notes = recipes_for(teacher, student, pair, maps, exact=exact)
     plan = Plan(
-        "transfer", method, seed, fingerprint(teacher), fingerprint(student), recipes, built=True
+        "transfer",
+        name_of(method),
+        seed,
+        fingerprint(teacher),
+        fingerprint(student),
+        recipes,
+        built=True,
     )
     with stage("made the student"):
         result = plan.apply(teacher, student=student)
@@ -100,7 +106,7 @@ def transfer(
             parity = _measured(teacher, result, [inputs, *also], pair, must_match, notes)
     rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student))
     report = Report(
-        action=f"transferred {type(teacher).__name__} into {type(student).__name__} by {method}",
+        action=f"transferred {type(teacher).__name__} into {type(student).__name__} by {name_of(method)}",
         asked=f"a {type(student).__name__} that computes what the teacher does",
         rows=rows,
         stayed=(),
@@ -119,13 +125,13 @@ def transfer(
 
 
 def _matched(
-    pair: Pair, method: str, balanced: bool, seed: int, *, strict: bool
+    pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool
 ) -> dict[Axis, AxisMap]:
     """The maps of the axes that grow."""
     old, new = pair.teacher, pair.student
     try:
-        maps = match(old, new, method=method, balanced=balanced, seed=seed, strict=strict)
-        return rescaled(old, new, maps, strict=strict)
+        found = match(old, new, method=method, balanced=balanced, seed=seed, strict=strict)
+        return rescaled(old, new, found.maps, strict=strict)
     except GraphMismatchError as error:
         raise TransferError(f"{error} Or pass exact=False.") from error
 

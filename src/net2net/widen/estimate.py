@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from net2net.maps.methods import Method, name_of
 from net2net.plan.widths import Widths
 from net2net.report import Report
 from net2net.trace.flops import flops
@@ -20,7 +21,7 @@ def estimate(
     widths: Widths,
     inputs: Inputs,
     *,
-    method: str = "replicate",
+    method: str | Method = "replicate",
     on_unknown: str = "raise",
     outputs: str = "keep",
     also: Sequence[Inputs] = (),
@@ -50,7 +51,7 @@ def estimate(
     plan = plan_of(model, wider, request, export, measured=False)
     names = [name for name, _ in model.named_parameters()]
     return Report(
-        action=f"would widen {type(model).__name__} by {method}",
+        action=f"would widen {type(model).__name__} by {name_of(method)}",
         asked=str(request),
         rows=told.rows(wider),
         stayed=told.stayed(wider, request),

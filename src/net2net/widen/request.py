@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from net2net.analysis import check_also, check_choice
 from net2net.errors import WidthError
-from net2net.maps.methods import method_named
+from net2net.maps.methods import Method, method_of
 from net2net.plan.widths import Widths
 from net2net.trace.trace import Inputs
 
@@ -18,7 +18,7 @@ class Request:
     """The options of ``widen``, as its docstring has them; ``grow_outputs``: ``outputs="grow"``."""
 
     widths: Widths
-    method: str = "replicate"
+    method: str | Method = "replicate"
     balanced: bool = True
     noise: float = 0.0
     seed: int = 0
@@ -30,7 +30,12 @@ class Request:
     @property
     def exact(self) -> bool:
         """Whether the student is to compute what the teacher does."""
-        return method_named(self.method).exact and self.noise == 0
+        return self.way.exact and self.noise == 0
+
+    @property
+    def way(self) -> Method:
+        """How new units are made."""
+        return method_of(self.method)
 
     def __str__(self) -> str:
         if not isinstance(self.widths, Mapping):
@@ -45,7 +50,7 @@ def check_request(request: Request, outputs: str) -> None:
     """Raises:
     UnknownMethodError, UnknownOperationError, WidthError, InputError: an option that is none.
     """
-    method_named(request.method)
+    method_of(request.method)
     check_choice(request.on_unknown)
     check_also(request.also)
     noise, seed = request.noise, request.seed

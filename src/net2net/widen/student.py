@@ -47,6 +47,7 @@ class Wider:
         edits: the integers to set, also in configurations.
         outputs: the model's outputs that grew.
         notes: on configurations.
+        taken: what new units are where they are not those of the method: the axes, and why.
         attempt: how it was built.
     """
 
@@ -58,6 +59,7 @@ class Wider:
     edits: list[SetAttribute]
     outputs: OutputMaps
     notes: tuple[str, ...]
+    taken: tuple[tuple[frozenset[Axis], str], ...]
     attempt: _Attempt
 
     def at(self, grown: list[SpaceGrowth]) -> Wider:
@@ -66,9 +68,12 @@ class Wider:
         Raises:
             GraphMismatchError: there is none at these widths.
         """
-        student, maps, edits = self.attempt.match(grown)
-        outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
-        return replace(self, grown=grown, student=student, maps=maps, edits=edits, outputs=outputs)
+        tried = self.attempt.match(grown)
+        outputs = output_maps(self.teacher, tried.student, tried.maps) if self.outputs else {}
+        return replace(
+            self, grown=grown, student=tried.student, maps=tried.maps, edits=tried.edits,
+            outputs=outputs, taken=tried.taken,
+        )  # fmt: skip
 
 
 def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
@@ -82,18 +87,41 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
         spaces = spaces_of(teacher)
     attempt = _Attempt(base, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
-        grown, (student, maps, edits) = nearest_feasible(
+        grown, tried = nearest_feasible(
             resolve(spaces, teacher, base, request.widths),
             attempt.match,
             lambda: [found for _, found in counted(spaces, teacher).values()],
         )
+        student, maps, edits = tried.student, tried.maps, tried.edits
         outputs = output_maps(teacher, student, maps) if request.grow_outputs else {}
     with stage("set the configuration"):
         settings, notes = config_edits(
             base, partial(attempt.build, grown, edits), inputs, student.traces[0]
         )
     notes += kept_numbers(base, new_shapes(teacher, grown))
-    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes, attempt)
+    return Wider(
+        teacher,
+        spaces,
+        grown,
+        student,
+        maps,
+        edits + settings,
+        outputs,
+        notes,
+        tried.taken,
+        attempt,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Try:
+    """A student that can be: what is known of it, the maps of its axes, the integers to set, and
+    what was taken instead of the method."""
+
+    student: Inference
+    maps: dict[Axis, AxisMap]
+    edits: list[SetAttribute]
+    taken: tuple[tuple[frozenset[Axis], str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +142,8 @@ class _Attempt:
         set_attributes(made, edits)
         return made
 
-    def match(
-        self, grown: list[SpaceGrowth]
-    ) -> tuple[Inference, dict[Axis, AxisMap], list[SetAttribute]]:
-        """What is known of the student, the maps of its axes, and the integers to set.
+    def match(self, grown: list[SpaceGrowth]) -> Try:
+        """A student of these widths.
 
         Raises:
             GraphMismatchError: there is no student at these widths.
@@ -126,13 +152,13 @@ class _Attempt:
         edits = attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
         student = self._infer(self.build(grown, edits), told(grown))
         request = self.request
-        maps = match(
-            self.teacher, student, method=request.method, balanced=request.balanced,
+        found = match(
+            self.teacher, student, method=request.way, balanced=request.balanced,
             seed=request.seed,
         )  # fmt: skip
         if request.grow_outputs:
-            output_maps(self.teacher, student, maps)
-        return student, rescaled(self.teacher, student, maps), edits
+            output_maps(self.teacher, student, found.maps)
+        return Try(student, rescaled(self.teacher, student, found.maps), edits, found.taken)
 
     def _infer(self, wider: nn.Module, widths: str) -> Inference:
         advice = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from net2net.finish import never_separate, returned_numbers
 from net2net.infer.branches import branch_notes, unread_note
 from net2net.infer.spaces import Space
-from net2net.maps.methods import METHODS
+from net2net.maps.methods import name_of
 from net2net.ops import traits
 from net2net.plan.widths import ALL, SpaceGrowth
 from net2net.report import Row
@@ -36,8 +36,10 @@ def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
 def notes(wider: Wider, request: Request) -> tuple[str, ...]:
     """Whether the function is kept, and where; and parameters that nothing reads."""
     found = []
-    if not METHODS[request.method].exact:
-        found.append(f"{request.method} does not preserve the function; new units are random")
+    if not request.way.exact:
+        found.append(
+            f"{name_of(request.method)} does not preserve the function; new units are random"
+        )
     elif not request.exact:
         found.append(
             f"noise of {request.noise:g} breaks symmetry, so the function is kept only roughly"

@@ -12,6 +12,7 @@ from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError
 from net2net.finish import check, check_memory, count_parameters
 from net2net.growth import Growth
+from net2net.maps.methods import Method, name_of
 from net2net.plan.globs import name_attributes
 from net2net.plan.plan import Plan
 from net2net.plan.runnable import not_runnable
@@ -34,7 +35,7 @@ def widen(
     widths: Widths,
     inputs: Inputs,
     *,
-    method: str = "replicate",
+    method: str | Method = "replicate",
     balanced: bool = True,
     noise: float = 0.0,
     seed: int = 0,
@@ -92,7 +93,7 @@ def widen(
         with stage("verified"):
             parity = _verified(model, student, inputs, wider, request, export)
     report = Report(
-        action=f"widened {type(model).__name__} by {method}",
+        action=f"widened {type(model).__name__} by {name_of(method)}",
         asked=str(request),
         rows=told.rows(wider),
         stayed=told.stayed(wider, request),
@@ -161,6 +162,6 @@ def plan_of(
         known, recipes = widening(source, wider.maps, wider.teacher.units.norms, request.noise)
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
-        "widen", request.method, request.seed, fingerprint(model), known, recipes,
+        "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,
         (*edits, *wider.edits),
     )  # fmt: skip

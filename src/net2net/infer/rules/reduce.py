@@ -5,19 +5,10 @@ from __future__ import annotations
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
-
-KINDS = {
-    "mean": "mean",
-    **dict.fromkeys(("amax", "amin", "any", "all", "argmax", "argmin", "aminmax"), "max"),
-    **dict.fromkeys(
-        ("sum", "nansum", "prod", "var", "std", "var_mean", "std_mean", "norm", "linalg_norm",
-         "linalg_vector_norm", "logsumexp", "median", "mode", "kthvalue", "count_nonzero"),
-        "sum",
-    ),
-}  # fmt: skip
+from net2net.ops import kinds, traits
 
 
-@rule(*KINDS)
+@rule(*kinds(lambda traits: traits.reduces))
 def reduction(site: OpSite) -> list[Value]:
     value = next(x for x in site.args.values() if isinstance(x, Value))
     dims = site.args.get("dim")
@@ -25,7 +16,7 @@ def reduction(site: OpSite) -> list[Value]:
         dims = range(value.ndim)
     elif isinstance(dims, int):
         dims = [dims]
-    kind = "sum" if site.name.startswith("arg") else KINDS[site.name]
+    kind = traits(site.name).reduces
     result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
     return [Value(shape, result.parts) for shape in site.outputs]
 

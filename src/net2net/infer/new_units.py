@@ -1,0 +1,101 @@
+"""What new units of a group may hold, and what that makes of every parameter.
+
+A copy holds what its original holds. Other new units hold zero, or the mean of the old ones, or
+anything at all, and what they may hold differs from place to place: before a layer norm the mean
+(which that subtracts), behind it zero. ``flow.py`` follows the group through the trace: from the
+readers back for what is demanded, and from the makers on for what is there. It ends at parameters:
+what their positions for new units hold, and by what number those for old units are multiplied,
+since a norm over more units divides by another deviation.
+
+Of n units that become q by adding means, a layer norm finds the variance n/q of what it was. With
+all that is written into the stream times √(q/n), it finds the same again: no ε has to change, and
+what scales the output (γ, or the columns of who reads it) is multiplied by √(n/q). An RMS norm
+does so with zeros in place of means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Holds(StrEnum):
+    """What new units hold in a tensor."""
+
+    ZERO = "zero"
+    MEAN = "mean"
+    """The mean of the old units."""
+    ANYTHING = "anything"
+
+
+@dataclass(frozen=True)
+class State:
+    """A group's units in one tensor.
+
+    Attributes:
+        holds: what new units hold.
+        factor: what the values of old units are multiplied by.
+        by: parameters, one number a unit, that the old units are multiplied by before their mean is
+            taken: those that follow on the way to where the plain mean is needed.
+    """
+
+    holds: Holds
+    factor: float = 1.0
+    by: tuple[str, ...] = ()
+
+
+class Put(StrEnum):
+    """What positions of new units on a parameter's axis hold."""
+
+    ZERO = "zero"
+    ONE = "one"
+    MEAN = "mean"
+    """The mean over the positions of old units."""
+    DRAWN = "drawn"
+    UNREAD = "unread"
+    """What they are multiplied with is zero, so they hold anything."""
+
+
+@dataclass(frozen=True)
+class Positions:
+    """One axis of a parameter, where it has units of the group.
+
+    Attributes:
+        put: what positions of new units hold.
+        factor: what positions of old units are multiplied by.
+        offset: what is added to them then.
+        by: as in ``State``, for a mean.
+    """
+
+    put: Put
+    factor: float = 1.0
+    offset: float = 0.0
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """A group that grows by units that copy nothing.
+
+    Attributes:
+        key: the group's.
+        old: units before.
+        copies: how often each of them is there afterwards.
+        new: units afterwards, with those that copy nothing.
+        idle_readers: what reads new units shall read zeros, so that its columns can be anything.
+    """
+
+    key: int
+    old: int
+    copies: int
+    new: int
+    readers_get_zero: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """By how much a mean over all units shrinks where new ones are zero."""
+        return self.new / (self.old * self.copies)
+
+
+class NotPossible(Exception):
+    """New units of this group cannot be had without changing what is computed: why."""
