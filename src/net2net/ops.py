@@ -83,6 +83,7 @@ class OpTraits:
             news if it ties them: ``linear``, ``batch_norm``, ``prelu``.
         adds: the argument that is added to a product: ``"bias"``, and of ``addmm`` ``"self"``.
         weight: of layers that make features, where; of a transposed convolution they lie on axis 1.
+        weighs: the argument that it makes weighted sums of, of attention: ``"value"``.
         module: the module that computes it, of elementwise activations: ``nn.ReLU``.
         flops: what it costs, of those that sum products.
     """
@@ -105,6 +106,7 @@ class OpTraits:
     hands_on: bool = False
     adds: str = ""
     weight: Weight | None = None
+    weighs: str = ""
     module: type[nn.Module] | None = None
     flops: Flops | None = None
 
@@ -281,6 +283,6 @@ _product("_grouped_mm", adds="bias", flops=flops.grouped_product)
 _product("einsum", flops=flops.einsum)
 _row("cdist", flops=flops.distances)
 _row("linalg_solve_triangular", flops=flops.triangular_solve)
-_row("scaled_dot_product_attention", flops=flops.attention)
+_row("scaled_dot_product_attention", weighs="value", flops=flops.attention)
 _row("lstm gru rnn_tanh rnn_relu", flops=flops.recurrence)
 _row("lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", flops=flops.cell)

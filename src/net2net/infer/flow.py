@@ -175,6 +175,14 @@ class _Group:
     def outputs(self, op: Op) -> list[Node]:
         return [node for node in self.graph.outputs(op) if self.has(node)]
 
+    def weighed(self, op: Op, data: Sequence[Node]) -> list[Node]:
+        """The activations that its output is zero with, where one of them is."""
+        known = traits(op.kind)
+        if known.weighs:
+            return [node for node in data if node is self.args(op)[known.weighs]]
+        added = self.args(op).get(known.adds)
+        return [node for node in data if node is not added] if known.zero is Zero.ANY else []
+
     def reads(self, op: Op, inputs: Sequence[Node]) -> bool:
         """Whether a weight among its arguments reads the group's units."""
         reads = self.roles(op).reads
@@ -316,7 +324,8 @@ class _Back:
         found on the way on."""
         known = traits(op.kind)
         if known.contracts:
-            self._demand(data[-1], wanted, op)
+            for node in self.group.weighed(op, data)[-1:]:
+                self._demand(node, wanted, op)
         elif known.multiplies:
             self._product(op, data, inputs, wanted)
         elif known.sums or (known.moves and known.zero is Zero.ALL):
@@ -577,11 +586,12 @@ class _On:
         self, op: Op, data: Sequence[Node], weights: Sequence[Node], outputs: Sequence[Node]
     ) -> None:
         """Each unit is summed over for itself: heads, groups, filters of single channels."""
-        states = [self._state(node) for node in data]
-        factor = math.prod(state.factor for state in states)
-        if any(state.factor != 1 for state in states[:-1]):
+        weighed = self.group.weighed(op, data)
+        if any(self._state(node).factor != 1 for node in data if node not in weighed):
             raise NotPossible(f"{self.group.where(op)} gets units that are scaled")
-        zero = states[-1].holds is ZERO
+        states = [self._state(node) for node in weighed]
+        factor = math.prod(state.factor for state in states)
+        zero = any(state.holds is ZERO for state in states)
         bias = self.group.args(op).get(traits(op.kind).adds)
         wanted = self._target(outputs).holds is ZERO
         for node in weights:
