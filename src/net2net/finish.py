@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from net2net.errors import VerificationError, WidthError
 from net2net.infer.inference import Inference
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
+from net2net.recipe.axis_map import AxisMap
 from net2net.trace.trace import Inputs, Op
 from net2net.verify import Parity, verify
 
@@ -64,6 +65,11 @@ def returned_numbers(teacher: Inference, student: Inference) -> tuple[str, ...]:
         for place, number in new.items()
         if place in old and number != old[place]
     )
+
+
+def has_even_copies(maps: Iterable[AxisMap]) -> bool:
+    """Whether some weight is divided evenly among copies."""
+    return any(one.divisor is not None for one in maps)
 
 
 def never_separate(teacher: Inference) -> tuple[str, ...]:

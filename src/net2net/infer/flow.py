@@ -63,11 +63,12 @@ def follow(
     raise NotPossible("a weight that makes these units and reads them would need two scales")
 
 
-def why_not(teacher: Inference, key: int) -> str | None:
-    """Why a group can have no new units besides copies, or None."""
+def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
+    """Why a group can have no new units besides copies, or None. ``zero``: whose readers get
+    zero."""
     size = len(teacher.members[key])
     try:
-        follow(teacher, Enlarged(key, size, 1, size + 1))
+        follow(teacher, Enlarged(key, size, 1, size + 1, readers_get_zero=zero))
     except NotPossible as error:
         return str(error)
     return None

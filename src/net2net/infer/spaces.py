@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
 from math import gcd
 
 import numpy as np
@@ -17,6 +19,17 @@ from net2net.tables import format_table, html_table
 from net2net.trace.traced_ints import Origin, axis_of
 
 
+class Kind(StrEnum):
+    """A kind of new units."""
+
+    COPY = "copy"
+    """Copies, which share what is read of their original."""
+    RANDOM = "random"
+    """Made at random, and read by nobody at first: zero or the mean where a norm needs that."""
+    ZERO = "zero"
+    """Zero wherever they are read, so that they can be read at random (the mean before a norm)."""
+
+
 @dataclass(frozen=True)
 class Space:
     """Units that can only grow together.
@@ -26,6 +39,7 @@ class Space:
         size: positions along that module's output axis (channels, features).
         step: a grown size is a multiple of this (heads and groups grow whole; a space that is
             averaged over grows by whole multiples of itself).
+        units_step: what one unit more adds to it.
         axes: every parameter axis in it → how many of its positions belong to the space.
         modules: the modules that make its units.
         ties: what ties them, as ``operation in 'module'`` or ``'module.attribute'``, a size that
@@ -43,6 +57,7 @@ class Space:
     name: str
     size: int
     step: int
+    units_step: int
     axes: dict[Axis, int]
     modules: tuple[str, ...]
     ties: tuple[str, ...]
@@ -54,10 +69,28 @@ class Space:
     gates: dict[Axis, int]
     lead: str
     unread: bool
+    inference: Inference = field(repr=False, compare=False)
 
     @property
     def growable(self) -> bool:
         return self.reason is None
+
+    @cached_property
+    def kinds(self) -> dict[Kind, int]:
+        """What new units it can have → in what steps it grows by them; not those that it cannot."""
+        if not self.growable:
+            return {}
+        kinds = _copies(self.groups, self.units_step, self.size)
+        for kind in (Kind.RANDOM, Kind.ZERO):
+            if self.why_not(kind) is None:
+                kinds[kind] = self.units_step
+        return kinds
+
+    def why_not(self, kind: Kind) -> str | None:
+        """Why it can have no new units of this kind, besides copies, or None."""
+        zero = kind is Kind.ZERO
+        said = (why_not(self.inference, group.key, zero=zero) for group in self.groups)
+        return next((why for why in said if why), None)
 
     def made_by(self, module: str) -> int:
         """Positions along the output axes of a module (of the first, if several)."""
@@ -99,14 +132,17 @@ class Spaces:
         return [space for space in self._spaces if space.growable]
 
     def _table(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("space", "size", "step", "axes", "made by", "growable")]
+        rows: list[tuple[str, ...]] = [
+            ("space", "size", *(f"{kind} by" for kind in Kind), "axes", "made by", "growable")
+        ]
         for space in self._spaces:
             modules = ", ".join(space.modules[:3]) + (", …" if len(space.modules) > 3 else "")
             note = space.reason or (
                 f"by whole multiples: {space.equal_copies}" if space.equal_copies else ""
             )
             rows.append((
-                space.name, str(space.size), str(space.step), str(len(space.axes)), modules,
+                space.name, str(space.size), *(str(space.kinds.get(kind, "–")) for kind in Kind),
+                str(len(space.axes)), modules,
                 "yes" + (f" ({note})" if note else "") if space.growable else f"no: {note}",
             ))  # fmt: skip
         return rows
@@ -210,6 +246,13 @@ def spaces_of(inference: Inference) -> Spaces:
     return Spaces(_distinct([space for space in found if space is not None]))
 
 
+def _copies(groups: Sequence[Group], step: int, size: int) -> dict[Kind, int]:
+    """In what steps groups that grow together grow by copies, if they can."""
+    if any(group.no_copies for group in groups):
+        return {}
+    return {Kind.COPY: size if any(group.equal_copies for group in groups) else step}
+
+
 def _size_name(origin: Origin, uses: list[SizeUse]) -> str:
     """How to call a size that the code gives several."""
     if not axis_of(origin):
@@ -256,20 +299,24 @@ def _space(
     lengths = {axis: len(inference.ids(inference.numbers[axis])) for axis in makers}
     if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"
-    whole = equal_copies or next((group.no_copies for group in groups if group.no_copies), None)
-    if whole and not any(why_not(inference, group.key) for group in groups):
-        equal_copies = None
-    parts = 1 if equal_copies else gcd(*units.values())
+    parts = gcd(*units.values())
     gates = {
         axis: inference.units.gates[inference.numbers[axis]]
         for axis in makers
         if inference.numbers[axis] in inference.units.gates
     }
     size = axes[lead] // gates.get(lead, 1)
+    step = size // parts
+    copies = _copies(groups, step, size)
+    if copies.get(Kind.COPY) != step and not any(why_not(inference, one.key) for one in groups):
+        equal_copies = None
+    elif copies:
+        step = copies[Kind.COPY]
     return Space(
         name=module_of(lead.name, called),
         size=size,
-        step=size // parts,
+        step=step,
+        units_step=size // parts,
         axes=axes,
         modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
         ties=ties,
@@ -281,4 +328,5 @@ def _space(
         gates=gates,
         lead=lead.name,
         unread=unread,
+        inference=inference,
     )

@@ -79,7 +79,11 @@ def choose(
         index = np.concatenate(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
-        return Chosen(index, positions, _instead("units that copy nothing", why, method))
+        return Chosen(
+            index,
+            positions,
+            _instead("units that copy nothing", why, method) or _padded(growing, method),
+        )
     if not growing.strict:
         return Chosen(replicate(n, q, rng, growing.balanced))
     reason = origin.no_copies or origin.equal_copies
@@ -103,6 +107,20 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
         yield None
     else:
         yield Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
+
+
+def _padded(growing: Growing, method: Method) -> str:
+    """Why some units are no copies where all should be."""
+    origin = growing.origin
+    if method.incoming != "copy":
+        return ""
+    if origin.no_copies:
+        return f"new units copy nothing, for {origin.no_copies}"
+    more = growing.new % origin.size
+    return (
+        f"{more} of {growing.new} units copy nothing, for {origin.equal_copies}, so copies have to "
+        "be equally many"
+    )
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:

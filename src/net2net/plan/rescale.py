@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis
-from net2net.recipe.axis_map import NEW, AxisMap
+from net2net.recipe.axis_map import AxisMap
 from net2net.trace.trace import Op
 
 
@@ -38,7 +38,7 @@ def rescaled(
             at, index = np.array(places), maps[axis].index
             _, source, copies = np.unique(index[at], return_inverse=True, return_counts=True)
             one = found.setdefault(axis, np.ones(len(index)))
-            one[at] *= old.scale / new.scale / np.where(index[at] == NEW, 1, copies[source])
+            one[at] *= old.scale / new.scale / np.where(index[at] < 0, 1, copies[source])
     scaled = {axis: replace(maps[axis], scale=scale) for axis, scale in found.items()}
     return {**maps, **scaled}
 

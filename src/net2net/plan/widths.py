@@ -22,6 +22,9 @@ ALL = "all"
 
 Widths = float | int | Mapping[str, float | int]
 
+MultipleOf = int | Mapping[str, int]
+"""What sizes that factors lead to are multiples of, for all spaces or by glob."""
+
 
 @dataclass(frozen=True)
 class SpaceGrowth:
@@ -57,19 +60,22 @@ LARGEST = 2**24
 
 
 def resolve(
-    spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths
-) -> list[SpaceGrowth]:
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Widths,
+    multiple_of: MultipleOf = 1,
+) -> list[SpaceGrowth]:  # fmt: skip
     """Decide the new size of every space that grows, or was asked to and is left as it is.
 
-    A factor goes to the nearest admissible size; an integer has to be admissible.
+    A factor goes to the nearest admissible size that is a multiple of ``multiple_of``; an integer
+    has to be admissible.
 
     Raises:
         UnknownModuleError: a glob matches no module.
         NotGrowableError: the matched modules make no space that can grow.
         WidthError: a width is smaller than now, or not admissible, or two widths contradict.
     """
+    multiples = _multiples(spaces, inference, model, multiple_of)
     if isinstance(widths, Mapping):
-        return _chosen(spaces, inference, model, widths)
+        return _chosen(spaces, inference, model, widths, multiples)
     if isinstance(widths, bool) or not isinstance(widths, (int, float)):
         raise WidthError(
             f"widths is a {type(widths).__name__}. Give a factor, or a dict of module globs to "
@@ -83,13 +89,35 @@ def resolve(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
     factor = float(min(widths, LARGEST + 1))  # the largest integers are no floats
-    grown = [_by_factor(space, factor, ALL) for space in spaces.growable]
+    grown = [_by_factor(space, factor, ALL, multiples) for space in spaces.growable]
     return [one for one in grown if one.new != one.space.size or one.note]
 
 
+def _multiples(
+    spaces: Spaces, inference: Inference, model: nn.Module, multiple_of: MultipleOf
+) -> dict[str, int]:
+    """For spaces by name, what their sizes are to be multiples of."""
+    asked = multiple_of if isinstance(multiple_of, Mapping) else {"": multiple_of}
+    for glob, multiple in asked.items():
+        if type(multiple) is not int or not 1 <= multiple <= LARGEST:
+            raise WidthError(
+                f"multiple_of is {multiple!r:.40}{f' for {glob!r}' if glob else ''}. Give a positive "
+                "integer, or a dict of module globs to such."
+            )
+    if not isinstance(multiple_of, Mapping):
+        return {space.name: multiple_of for space in spaces}
+    return {
+        space.name: multiple
+        for glob, multiple in asked.items()
+        for _, found in named(spaces, inference, model, glob)
+        for _, space in found
+    }
+
+
 def _chosen(
-    spaces: Spaces, inference: Inference, model: nn.Module, widths: Mapping[str, float | int]
-) -> list[SpaceGrowth]:
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Mapping[str, float | int],
+    multiples: Mapping[str, int],
+) -> list[SpaceGrowth]:  # fmt: skip
     result: dict[str, SpaceGrowth] = {}
     for glob, width in widths.items():
         hits = 0
@@ -100,7 +128,7 @@ def _chosen(
                     refused.setdefault(path, space.reason)
                     continue
                 hits += 1
-                one = _grow(space, now, path, glob, width)
+                one = _grow(space, now, path, glob, width, multiples)
                 before = result.get(space.name)
                 if before is not None and before.new != one.new:
                     raise WidthError(
@@ -118,7 +146,10 @@ def _chosen(
     return [one for one in result.values() if one.new != one.space.size or one.note]
 
 
-def _grow(space: Space, named: Width, path: str, glob: str, width: float | int) -> SpaceGrowth:
+def _grow(
+    space: Space, named: Width, path: str, glob: str, width: float | int,
+    multiples: Mapping[str, int],
+) -> SpaceGrowth:  # fmt: skip
     """``named``: the width of ``path``, which makes the space or counts it."""
     if isinstance(width, bool) or not isinstance(width, (int, float)):
         raise WidthError(
@@ -126,7 +157,7 @@ def _grow(space: Space, named: Width, path: str, glob: str, width: float | int) 
             "Give a factor (float) or a new width (int)."
         )
     if isinstance(width, float):
-        return _by_factor(space, width, glob)
+        return _by_factor(space, width, glob, multiples)
     now, growing = named.size, named.size - named.staying
     if width < now:
         raise WidthError(
@@ -148,17 +179,24 @@ def _grow(space: Space, named: Width, path: str, glob: str, width: float | int) 
     return SpaceGrowth(space, new, glob, note, wanted=new, named=named)
 
 
-def _by_factor(space: Space, factor: float, asked: str) -> SpaceGrowth:
+def _by_factor(
+    space: Space, factor: float, asked: str, multiples: Mapping[str, int]
+) -> SpaceGrowth:
     if not math.isfinite(factor) or factor < 1:
         raise WidthError(
             f"the factor {factor} for '{space.name}' is smaller than 1. Net2Net only grows."
         )
-    steps = space.size // space.step
-    new = math.floor(steps * factor + 0.5) * space.step
+    multiple = multiples.get(space.name, 1)
+    step = math.lcm(space.step, multiple) if factor > 1 else space.step
+    new = max(math.floor(space.size / step * factor + 0.5) * step, space.size)
     _check_largest(space, new)
     note = ""
     if new != round(space.size * factor) or (new == space.size and factor > 1):
         why = space.equal_copies or f"grows in steps of {space.step}"
+        if step != space.step:
+            why = f"a multiple of {multiple} was asked for" + (
+                f", and it grows in steps of {space.step}" if space.step > 1 else ""
+            )
         note = f"nearest admissible to {space.size * factor:g}: {why}"
     return SpaceGrowth(space, new, asked, note, wanted=space.size * factor)
 

@@ -14,7 +14,7 @@ from torch import nn
 from net2net.analysis import check_also
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, TransferError, VerificationError
-from net2net.finish import count_parameters, never_separate, returned_numbers
+from net2net.finish import count_parameters, has_even_copies, never_separate, returned_numbers
 from net2net.growth import Growth
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
@@ -114,7 +114,9 @@ def transfer(
         bytes=plan.summary().bytes,
         flops=(flops(pair.teacher.traces[0]), flops(pair.whole)),
         parity=parity,
-        warnings=never_separate(pair.teacher) if must_match and maps else (),
+        warnings=never_separate(pair.teacher)
+        if must_match and has_even_copies(maps.values())
+        else (),
         notes=(
             *notes,
             *branch_notes(pair.teacher),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from net2net.maps.methods import Method, name_of
-from net2net.plan.widths import Widths
+from net2net.plan.widths import MultipleOf, Widths
 from net2net.report import Report
 from net2net.trace.flops import flops
 from net2net.trace.trace import Inputs, check_model
@@ -21,6 +21,7 @@ def estimate(
     widths: Widths,
     inputs: Inputs,
     *,
+    multiple_of: MultipleOf = 1,
     method: str | Method = "replicate",
     on_unknown: str = "raise",
     outputs: str = "keep",
@@ -32,7 +33,7 @@ def estimate(
 
     Args:
         model: the teacher; never changed.
-        widths: as for ``widen``, and so are ``inputs``, ``method``, ``on_unknown``, ``outputs`` and
+        widths: as for ``widen``, and so are ``inputs``, ``multiple_of``, ``method``, ``on_unknown``, ``outputs`` and
             ``also``.
 
     Returns:
@@ -44,8 +45,9 @@ def estimate(
     """
     check_model(model)
     request = Request(
-        widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also
-    )
+        widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also,
+        multiple_of=multiple_of,
+    )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
     plan = plan_of(model, wider, request, export, measured=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from net2net.analysis import check_also, check_choice
 from net2net.errors import WidthError
 from net2net.maps.methods import Method, method_of
-from net2net.plan.widths import Widths
+from net2net.plan.widths import MultipleOf, Widths
 from net2net.trace.trace import Inputs
 
 
@@ -26,6 +26,7 @@ class Request:
     on_unknown: str = "raise"
     grow_outputs: bool = False
     also: Sequence[Inputs] = ()
+    multiple_of: MultipleOf = 1
 
     @property
     def exact(self) -> bool:

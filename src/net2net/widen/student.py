@@ -88,7 +88,7 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
     attempt = _Attempt(base, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
         grown, tried = nearest_feasible(
-            resolve(spaces, teacher, base, request.widths),
+            resolve(spaces, teacher, base, request.widths, request.multiple_of),
             attempt.match,
             lambda: [found for _, found in counted(spaces, teacher).values()],
         )

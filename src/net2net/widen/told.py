@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from net2net.finish import never_separate, returned_numbers
+from net2net.finish import has_even_copies, never_separate, returned_numbers
 from net2net.infer.branches import branch_notes, unread_note
 from net2net.infer.spaces import Space
 from net2net.maps.methods import name_of
@@ -17,7 +17,7 @@ from net2net.widen.student import Wider
 
 def rows(wider: Wider) -> tuple[Row, ...]:
     """The spaces that grew."""
-    return tuple(_row(one) for one in wider.grown if one.new != one.space.size)
+    return tuple(_row(one, wider) for one in wider.grown if one.new != one.space.size)
 
 
 def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
@@ -51,13 +51,14 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
 
 def warnings(wider: Wider, request: Request) -> tuple[str, ...]:
     """What keeps the student from learning more than the teacher."""
-    even = request.exact and any(one.new != one.space.size for one in wider.grown)
+    even = request.exact and has_even_copies(wider.maps.values())
     return never_separate(wider.teacher) if even else ()
 
 
-def _row(one: SpaceGrowth) -> Row:
+def _row(one: SpaceGrowth, wider: Wider) -> Row:
     others = [module for module in one.space.modules if module != one.space.name]
     found = [one.note] if one.note else []
+    found += dict.fromkeys(why for axes, why in wider.taken if not axes.isdisjoint(one.space.axes))
     if others and one.space.ties:
         shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         found.append(f"with {shown}, tied by {' and '.join(_joins(one.space)[:2])}")

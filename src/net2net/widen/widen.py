@@ -17,7 +17,7 @@ from net2net.plan.globs import name_attributes
 from net2net.plan.plan import Plan
 from net2net.plan.runnable import not_runnable
 from net2net.plan.widening import widening
-from net2net.plan.widths import SpaceGrowth, Widths
+from net2net.plan.widths import MultipleOf, SpaceGrowth, Widths
 from net2net.report import Report
 from net2net.stages import stage
 from net2net.trace.flops import flops
@@ -35,6 +35,7 @@ def widen(
     widths: Widths,
     inputs: Inputs,
     *,
+    multiple_of: MultipleOf = 1,
     method: str | Method = "replicate",
     balanced: bool = True,
     noise: float = 0.0,
@@ -59,8 +60,13 @@ def widen(
             they are; spaces asked for by name grow in a graph of the model that ``torch.export``
             makes, a ``torch.fx.GraphModule``, and the report says so.
         inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
-        method: ``"replicate"`` copies units and divides what reads them; ``"random_pad"`` is the
-            paper's baseline, which does not keep the function.
+        multiple_of: what sizes that factors lead to are multiples of (8 or 64 suits most hardware),
+            for every space or by glob.
+        method: how new units are made: a name in ``net2net.METHODS`` (print it), or a
+            ``net2net.Method``. ``"replicate"`` copies units and divides what reads them;
+            ``"fresh"`` makes them at random, read by nobody yet; ``"random_pad"`` is the paper's
+            baseline, which does not keep the function. A space that cannot have such units gets
+            the nearest that keep what is computed, and the report says so.
         balanced: deal copies out evenly; ``False`` samples them as in the paper.
         noise: standard deviation of the noise on the weights of all but the first copy of each
             unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
@@ -80,8 +86,9 @@ def widen(
     """
     check_model(model)
     request = Request(
-        widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also
-    )
+        widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also,
+        multiple_of,
+    )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
     plan = plan_of(model, wider, request, export)
