@@ -83,16 +83,16 @@ class _Parameters:
         self.apart: dict[Axis, float] = {}
         """Weights that make units times this, and would have to read them times something else."""
 
-    def put(self, axis: Axis, wanted: Positions, where: str, *, reads: bool = False) -> None:
+    def put(self, axis: Axis, wanted: Positions, where: str) -> None:
         known = self.positions.get(axis)
         if known is not None and known != wanted:
             if known.put is Put.UNREAD and known.factor == wanted.factor:
                 pass
             elif wanted.put is Put.UNREAD and _same(known.factor, wanted.factor):
                 wanted = known
-            elif reads and wanted.put is Put.UNREAD:
+            elif wanted.reads and wanted.put is Put.UNREAD:
                 self.apart[axis], wanted = known.factor, known
-            elif known.put is Put.UNREAD:  # what was said first came from who reads with it
+            elif known.reads and known.put is Put.UNREAD:
                 self.apart[axis] = wanted.factor
             elif (known.put, known.by) == (wanted.put, wanted.by) and _same(
                 known.factor, wanted.factor
@@ -573,7 +573,7 @@ class _On:
         put = Put.UNREAD if source.holds is ZERO else Put.ZERO
         for node in weights:
             numbers = group.axis_numbers(node) & reads
-            self._put(node, numbers, Positions(put, 1 / source.factor), op, reads=True)
+            self._put(node, numbers, Positions(put, 1 / source.factor, reads=True), op)
 
     @staticmethod
     def _written(target: State, second: bool) -> Positions:
@@ -806,9 +806,7 @@ class _On:
 
     # -- parameters ------------------------------------------------------------------------------
 
-    def _put(
-        self, node: Node, numbers: frozenset[int], wanted: Positions, op: Op, *, reads: bool = False
-    ) -> None:
+    def _put(self, node: Node, numbers: frozenset[int], wanted: Positions, op: Op) -> None:
         """Have a parameter, or those that something was made of, hold what is wanted."""
         if not numbers:
             return
@@ -816,7 +814,7 @@ class _On:
         if node.name:
             for number in numbers:
                 axis = group.teacher.units.axes[number]
-                self.parameters.put(axis, wanted, group.where(op), reads=reads)
+                self.parameters.put(axis, wanted, group.where(op))
             return
         made = node.producer
         known = node.traits
@@ -837,14 +835,14 @@ class _On:
         if not (linear or plain):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight, and is not linear")
         first, *rest = own
-        self._put(first, group.axis_numbers(first) & numbers, wanted, op, reads=reads)
+        self._put(first, group.axis_numbers(first) & numbers, wanted, op)
         for one in rest:
             beside = wanted
             if not known.sums:
                 if wanted.put is Put.MEAN:
                     raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of two")
                 beside = Positions(Put.UNREAD if wanted.put is Put.ZERO else wanted.put)
-            self._put(one, group.axis_numbers(one) & numbers, beside, op, reads=reads)
+            self._put(one, group.axis_numbers(one) & numbers, beside, op)
 
     def _less(self, op: Op, node: Node, own: Sequence[Node], wanted: Positions) -> Positions:
         """What a parameter holds, so that with a number added to it is what is wanted."""

@@ -65,12 +65,14 @@ class Positions:
         factor: what positions of old units are multiplied by.
         offset: what is added to them then.
         by: as in ``State``, for a mean.
+        reads: it is read with here: columns of a weight.
     """
 
     put: Put
     factor: float = 1.0
     offset: float = 0.0
     by: tuple[str, ...] = ()
+    reads: bool = False
 
 
 @dataclass(frozen=True)

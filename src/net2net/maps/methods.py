@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -20,24 +21,32 @@ class Method:
         incoming: ``"copy"`` of a unit of the teacher's (paper, section 2.3); ``"random"``;
             ``"zero"``, so that the unit is zero where every operation maps zero to zero.
         outgoing: what readers hold for it: ``"share"`` of what they hold for the unit that it
-            copies (paper, equation 2); ``"zero"``; ``"random"``.
+            copies (paper, equation 2); ``"zero"``; ``"random"``; ``"copy"`` of what they hold for
+            some unit; ``"pair"``: new units are alike two by two, and read with opposite signs.
         shares: of copies: ``"even"``; ``"uneven"``, drawn evenly from all that sum to one;
             ``"one_sided"``, one and zeros.
+        pair: what one of two copies' readers get and the other's lose, as a fraction of the
+            deviation of their weights.
+        noise: on what makes all but the first copy of each unit, as such a fraction.
+        rescale: ``"rms"``: what reads a space that grew is multiplied by √(old / new), so that the
+            root mean square of what it makes of units at random stays.
         norms: under layer and RMS norms: ``"pad"`` the stream with means or zeros, or ``"copy"`` it
             at whole multiples (padded elsewhere).
     """
 
     incoming: Literal["copy", "random", "zero"] = "copy"
-    outgoing: Literal["share", "zero", "random"] = "share"
+    outgoing: Literal["share", "zero", "random", "copy", "pair"] = "share"
     shares: Literal["even", "uneven", "one_sided"] = "even"
+    pair: float = 0.0
+    noise: float = 0.0
+    rescale: Literal["rms"] | None = None
     norms: Literal["pad", "copy"] = "copy"
 
     @property
     def exact(self) -> bool:
         """Whether the student computes what the teacher does."""
-        return {"copy": "share", "random": "zero"}.get(self.incoming, self.outgoing) == (
-            self.outgoing
-        )
+        quiet = self.incoming != "random" or self.outgoing in {"zero", "pair"}
+        return quiet and not self.noise and self.rescale is None
 
 
 class Methods(dict[str, Method]):
@@ -64,9 +73,13 @@ METHODS = Methods({
     "replicate": Method(),
     "uneven": Method(shares="uneven"),
     "one_sided": Method(shares="one_sided"),
+    "pair": Method(pair=0.5),
     "fresh": Method("random", "zero", norms="pad"),
+    "fresh_pair": Method("random", "pair", norms="pad"),
     "silent": Method("zero", "random", norms="pad"),
     "random_pad": Method("random", "random"),
+    "half_copy": Method("random", "copy"),
+    "rms": Method("random", "random", rescale="rms"),
     "auto": Method(),
 })  # fmt: skip
 """``auto`` is what is known to serve best: at present ``replicate``."""
@@ -91,13 +104,22 @@ def method_of(given: str | Method) -> Method:
 
 def _check(method: Method) -> None:
     allowed = {
-        "incoming": ("copy", "random", "zero"), "outgoing": ("share", "zero", "random"),
+        "incoming": ("copy", "random", "zero"),
+        "outgoing": ("share", "zero", "random", "copy", "pair"),
         "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
+        "rescale": (None, "rms"),
     }  # fmt: skip
     for name, values in allowed.items():
         if (value := getattr(method, name)) not in values:
             raise UnknownMethodError(
-                f"{name} of the method is {value!r:.80}. Choose one of: {', '.join(values)}."
+                f"{name} of the method is {value!r:.80}. "
+                f"Choose one of: {', '.join(map(str, values))}."
+            )
+    for name in ("pair", "noise"):
+        number = getattr(method, name)
+        if type(number) not in (int, float) or not 0 <= number < math.inf:
+            raise UnknownMethodError(
+                f"{name} of the method is {number!r:.80}. Give 0 or a positive fraction."
             )
     if (method.outgoing == "share") != (method.incoming == "copy"):
         raise UnknownMethodError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from net2net.errors import GraphMismatchError
 from net2net.infer.flow import follow
 from net2net.infer.inference import Group, Inference
-from net2net.infer.new_units import Enlarged, NotPossible, Positions
-from net2net.infer.units import Axis
+from net2net.infer.new_units import Enlarged, NotPossible
+from net2net.infer.units import UnitIds
 from net2net.maps.copy import replicate
 from net2net.maps.methods import Method
+from net2net.plan.new_positions import NewUnits
 from net2net.recipe.axis_map import NEW, Index
 
 
@@ -42,12 +44,12 @@ class Chosen:
 
     Attributes:
         index: ``[units afterwards]``, which of the teacher's each copies, or ``NEW``.
-        positions: what parameter axes hold for those that are ``NEW``; None: what is drawn.
+        new: what those are that are ``NEW``; None: there are none, or all they have is drawn.
         instead: why it is not what the method says, or ``""``.
     """
 
     index: Index
-    positions: Mapping[Axis, Positions] | None = None
+    new: NewUnits | None = None
     instead: str = ""
 
 
@@ -63,8 +65,9 @@ def choose(
     origin, n, q = growing.origin, growing.origin.size, growing.new
     if not method.exact or not growing.known:
         index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
-        drawn = np.where(np.arange(q) < n, index, NEW) if method.incoming == "random" else index
-        return Chosen(drawn)
+        if method.incoming == "copy":
+            return Chosen(index)
+        return Chosen(np.where(np.arange(q) < n, index, NEW), _inexact(growing, method, rng))
     why: list[str] = []
     for way in _ways(growing, method):
         if way is None:
@@ -79,9 +82,12 @@ def choose(
         index = np.concatenate(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
+        new = NewUnits(
+            positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
+        )
         return Chosen(
             index,
-            positions,
+            new,
             _instead("units that copy nothing", why, method) or _padded(growing, method),
         )
     if not growing.strict:
@@ -107,6 +113,21 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
         yield None
     else:
         yield Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
+
+
+def _columns(growing: Growing, method: Method, rng: np.random.Generator) -> UnitIds | None:
+    """The units whose columns those have who read new ones, if they are copied."""
+    if method.outgoing != "copy":
+        return None
+    return rng.choice(growing.origin.components, growing.new)
+
+
+def _inexact(growing: Growing, method: Method, rng: np.random.Generator) -> NewUnits | None:
+    """New units that do not keep what is computed; None: all they have is drawn."""
+    factor = math.sqrt(growing.origin.size / growing.new) if method.rescale else 1.0
+    if method.outgoing == "random" and factor == 1:
+        return None
+    return NewUnits({}, columns=_columns(growing, method, rng), read_factor=factor)
 
 
 def _padded(growing: Growing, method: Method) -> str:

@@ -57,7 +57,7 @@ class _Maps:
     def number(self, axis: AxisMap) -> int:
         arrays = {
             "index": axis.index, "divisor": axis.divisor, "scale": axis.scale,
-            "offset": axis.offset,
+            "offset": axis.offset, "twin": axis.twin,
         }  # fmt: skip
         data: dict[str, Any] = {k: a.tolist() for k, a in arrays.items() if a is not None}
         if axis.mixtures:
@@ -85,6 +85,8 @@ def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
         data["new"] = ["mean", one.new.value]
     if one.noise is not None:
         data["noise"] = [one.noise.fraction, one.noise.deviation]
+    if one.pair is not None:
+        data["pair"] = [one.pair.fraction, one.pair.deviation]
     if one.norm is not None:
         data["norm"] = [one.norm.direction, one.norm.dim]
     if one.fill is not None:
@@ -112,7 +114,7 @@ def _recipe(
     return Recipe(
         source, axes, _new(data.get("new")), _spread(data.get("noise")),
         None if norm is None else FollowedNorm(*norm),
-        None if "fill" not in data else fill.from_data(data["fill"]),
+        None if "fill" not in data else fill.from_data(data["fill"]), _spread(data.get("pair")),
     )  # fmt: skip
 
 
@@ -127,12 +129,14 @@ def _map(
     shape = teacher.shapes[source]
     index, divisor = data["index"], data.get("divisor")
     scale, offset, mixtures = data.get("scale"), data.get("offset"), data.get("mixtures", [])
+    twin = data.get("twin")
     sound = (
         type(dim) is int
         and 0 <= dim < len(shape)
         and _all_in(index, ABSENT - len(mixtures), shape[dim])
         and (divisor is None or _fits(divisor, index, int))
         and all(numbers is None or _fits(numbers, index, float) for numbers in (scale, offset))
+        and (twin is None or (_fits(twin, index, int) and _all_in(twin, 0, len(index))))
         and all(_is_mixture(one, shape[dim], teacher) for one in mixtures)
     )
     if not sound or (divisor is not None and min(divisor, default=1) < 1):
@@ -149,6 +153,7 @@ def _map(
             Mixture(np.array(at, dtype=np.int64), tuple((n, np.array(p)) for n, p in by))
             for at, by in mixtures
         ),
+        None if twin is None else np.array(twin, dtype=np.int64),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
 from net2net.plan.choose import Chosen, Growing, choose
 from net2net.plan.new_positions import with_new
-from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map
+from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
 
 
@@ -69,11 +69,13 @@ def match(
         if role != Role.CONSUMES:
             index[index == ABSENT] = NEW
         one = axis_map(axis.dim, index, role)
+        if method.pair and one.divisor is not None:
+            one = replace(one, twin=in_pairs(index))
         if found.weights is not None and one.divisor is not None:
             one = replace(one, divisor=None, scale=shared(index, found.weights[new]))
         for group, origin, chosen in found.grown:
-            if axis in group.places and chosen.positions is not None:
-                one = with_new(one, axis, teacher, student, origin, group, chosen.positions)
+            if axis in group.places and chosen.new is not None:
+                one = with_new(one, axis, teacher, student, origin, group, chosen.new)
         maps[axis] = one
     taken = tuple(
         (frozenset(group.places), chosen.instead)

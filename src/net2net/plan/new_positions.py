@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +14,53 @@ from net2net.infer.units import Axis, Role, UnitIds, occurrence
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Mixture
 
 
+@dataclass(frozen=True, eq=False)
+class NewUnits:
+    """Units of a group that copy nothing.
+
+    Attributes:
+        positions: what parameter axes hold for them; empty where the function is not kept.
+        paired: they are alike two by two, and read with opposite signs.
+        columns: ``[units afterwards]``, the teacher's unit whose columns those have who read each,
+            or None.
+        read_factor: what all who read the group are multiplied by, where the function is not kept.
+    """
+
+    positions: Mapping[Axis, Positions]
+    paired: bool = False
+    columns: UnitIds | None = None
+    read_factor: float = 1.0
+
+
 def with_new(
     one: AxisMap, axis: Axis, teacher: Inference, student: Inference, origin: Group, group: Group,
-    wanted: Mapping[Axis, Positions],
+    new: NewUnits,
 ) -> AxisMap:  # fmt: skip
     """The map of an axis on which a group has units that copy nothing.
 
     Args:
         one: the map so far, where those are ``NEW``.
         origin, group: the teacher's group and the student's.
-        wanted: what parameter axes hold for them.
+        new: what they are.
     """
+    wanted = new.positions
     units = student.ids(student.numbers[axis])
     mine = np.isin(units, group.components)
     fresh = mine & (one.index == NEW)
-    idle = Positions(Put.ZERO if one.role is Role.CONSUMES else Put.DRAWN)
+    idle = Positions(Put.DRAWN)
+    if one.role is Role.CONSUMES:
+        idle = Positions(Put.ZERO if wanted else Put.UNREAD, new.read_factor, reads=True)
     said = wanted.get(axis, idle)
-    index, mixtures = one.index.copy(), one.mixtures
-    if said.put in {Put.ZERO, Put.ONE}:
+    index, mixtures, twin = one.index.copy(), one.mixtures, one.twin
+    reads = said.reads and one.role is Role.CONSUMES
+    if new.paired and said.put is not Put.MEAN and (reads or said.put is Put.DRAWN):
+        twin = np.arange(len(index)) if twin is None else twin.copy()
+        twin[fresh] = _twins(axis, student, group, fresh)
+        alone = (
+            fresh & (np.bincount(twin, minlength=len(twin)) == 1) & (twin == np.arange(len(twin)))
+        )
+        index[alone & reads] = ABSENT
+    elif said.put in {Put.ZERO, Put.ONE}:
         index[fresh] = ABSENT
     elif said.put is Put.MEAN:
         found, which = _mixtures(axis, teacher, student, origin, fresh, said)
@@ -41,12 +70,60 @@ def with_new(
     offset = np.where(scaled, said.offset, 0.0)
     if said.put is Put.ONE:
         offset[fresh] = said.factor
+    if reads and new.columns is not None and said.put is Put.UNREAD:
+        index[fresh] = _columns(axis, teacher, student, group, fresh, new.columns)
     return replace(
         one,
         index=index,
         scale=_combined(one.scale, np.where(scaled, said.factor, 1.0), 1.0, np.multiply),
         offset=_combined(one.offset, offset, 0.0, np.add),
         mixtures=mixtures,
+        twin=twin,
+    )
+
+
+def _twins(axis: Axis, student: Inference, group: Group, fresh: NDArray[np.bool_]) -> UnitIds:
+    """For positions of new units the first of each pair's, at the same place in it."""
+    number = student.numbers[axis]
+    order, place = _ordered(student, number, group, fresh)
+    first = int(order.min(initial=group.size))
+    ours = {
+        (int(o), *map(int, p)): int(at)
+        for o, p, at in zip(order, place, np.flatnonzero(fresh), strict=True)
+    }
+    return np.array(
+        [
+            ours[int(o) - (int(o) - first) % 2, *map(int, p)]
+            for o, p in zip(order, place, strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def _ordered(
+    student: Inference, number: int, group: Group, fresh: NDArray[np.bool_]
+) -> tuple[UnitIds, UnitIds]:
+    """For positions of new units: the how manyth of the group, and the place in it."""
+    units = student.ids(number)
+    rank = np.empty(int(group.components.max()) + 1, dtype=np.int64)
+    rank[group.components] = np.arange(group.size)
+    return rank[units[fresh]], _places(units, student.slots(number))[fresh]
+
+
+def _columns(
+    axis: Axis, teacher: Inference, student: Inference, group: Group, fresh: NDArray[np.bool_],
+    columns: UnitIds,
+) -> UnitIds:  # fmt: skip
+    """For positions of new units the teacher's positions of the units whose columns they repeat."""
+    order, place = _ordered(student, student.numbers[axis], group, fresh)
+    number = teacher.numbers[axis]
+    old, old_place = teacher.ids(number), _places(teacher.ids(number), teacher.slots(number))
+    have = {
+        (int(u), *map(int, p)): at for at, (u, p) in enumerate(zip(old, old_place, strict=True))
+    }
+    wanted = columns[order]
+    return np.array(
+        [have[int(u), *map(int, p)] for u, p in zip(wanted, place, strict=True)], dtype=np.int64
     )
 
 

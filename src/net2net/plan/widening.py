@@ -23,19 +23,24 @@ def by_tensor(maps: Mapping[Axis, AxisMap]) -> dict[str, list[AxisMap]]:
 
 
 def widening(
-    model: nn.Module, maps: Mapping[Axis, AxisMap], norms: Iterable[Norm], noise: float
+    model: nn.Module,
+    maps: Mapping[Axis, AxisMap],
+    norms: Iterable[Norm],
+    noise: float,
+    pair: float = 0.0,
 ) -> tuple[Fingerprint, dict[str, Recipe]]:
     """The student's tensors, and the recipe of each.
 
     Args:
         norms: weights that are divided by their norm, whose scales have to follow.
         noise: relative deviation of the noise on copies.
+        pair: the same of what copies' readers get with opposite signs.
     """
     grown, known = by_tensor(maps), fingerprint(model)
     tensors, recipes = dict(known.tensors), dict[str, Recipe]()
     for name, tensor in named_tensors(model):
         axes = grown.get(name, [])
-        recipes[name] = recipe(name, tensor, axes, noise=noise) if axes else Recipe(name)
+        recipes[name] = recipe(name, tensor, axes, noise=noise, pair=pair) if axes else Recipe(name)
         sizes = dict(enumerate(tensor.shape)) | {axis.dim: axis.size for axis in axes}
         tensors[name] = replace(known.tensors[name], shape=tuple(sizes.values()))
     for norm in norms:

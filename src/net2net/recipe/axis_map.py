@@ -51,6 +51,9 @@ class AxisMap:
             the code makes of sizes or for the deviation that a norm finds, or None: 1 everywhere.
         offset: ``[student's size]``, what is added then, or None: 0 everywhere.
         mixtures: what ``MIXED`` positions hold.
+        twin: ``[student's size]``, for positions in pairs the first of the two, for others
+            themselves, or None: there are no pairs. What is drawn for the first is what the second
+            gets; of what reads them, its opposite.
     """
 
     dim: int
@@ -60,11 +63,22 @@ class AxisMap:
     scale: NDArray[np.float64] | None = None
     offset: NDArray[np.float64] | None = None
     mixtures: tuple[Mixture, ...] = ()
+    twin: Index | None = None
 
     @property
     def size(self) -> int:
         """The student's size."""
         return len(self.index)
+
+    @property
+    def signs(self) -> NDArray[np.float64]:
+        """``[student's size]``: −1 for the second of a pair of positions that read units, 0 for
+        those in no pair, 1 for others."""
+        own = np.arange(len(self.index))
+        if self.twin is None or self.role is not Role.CONSUMES:
+            return np.ones(len(own))
+        second = self.twin != own
+        return np.where(second, -1.0, np.where(np.isin(own, self.twin[second]), 1.0, 0.0))
 
     @property
     def later_copies(self) -> NDArray[np.bool_]:
@@ -73,6 +87,20 @@ class AxisMap:
         later = np.ones(len(self.index), dtype=bool)
         later[first] = False
         return later & (self.index >= 0)
+
+
+def in_pairs(index: Index) -> Index:
+    """``[positions]``: the twins of positions that copy the same, two by two, in order.
+
+    >>> in_pairs(np.array([0, 1, 0, 0, 0]))
+    array([0, 1, 0, 3, 3])
+    """
+    twin = np.arange(len(index))
+    for unit in np.unique(index[index >= 0]):
+        copies = np.flatnonzero(index == unit)
+        even = len(copies) // 2 * 2
+        twin[copies[1:even:2]] = copies[0:even:2]
+    return twin
 
 
 def axis_map(dim: int, index: Index, role: Role) -> AxisMap:

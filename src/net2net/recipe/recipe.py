@@ -51,6 +51,8 @@ class Recipe:
         new: what positions that copy nothing (``NEW``) hold.
         noise: added to all but the first copy of each unit that the tensor produces (paper,
             section 2.3), or None.
+        pair: added to one of two copies of each unit that the tensor reads, and taken from the
+            other, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
@@ -61,6 +63,7 @@ class Recipe:
     noise: Spread | None = None
     norm: FollowedNorm | None = None
     fill: Fill | None = None
+    pair: Spread | None = None
 
     @property
     def copies(self) -> bool:
@@ -74,7 +77,9 @@ class Recipe:
         return self.source is None and self.fill is None
 
 
-def recipe(source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float = 0.0) -> Recipe:
+def recipe(
+    source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float = 0.0, pair: float = 0.0,
+) -> Recipe:  # fmt: skip
     """The recipe for a tensor of which these axes grow.
 
     New units of a weight are drawn with the deviation of the teacher's; biases and norms are set to
@@ -84,6 +89,7 @@ def recipe(source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float
         tensor: the teacher's, to measure. On ``meta``: measured when the recipe is run.
         axes: in ascending order.
         noise: standard deviation of the noise, relative to the tensor's own.
+        pair: the same for what copies' readers get with opposite signs.
     """
     weight = tensor.ndim > 1 and any(axis.role is not Role.ALIGNS for axis in axes)
     new: Spread | Mean | None = None
@@ -93,7 +99,11 @@ def recipe(source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float
         axis.role is Role.PRODUCES and axis.later_copies.any() for axis in axes if noise
     )
     spread = Spread(noise, deviation(tensor)) if noisy else None
-    return Recipe(source, tuple(axes), new, spread)
+    paired = weight and any(
+        axis.role is Role.CONSUMES and axis.twin is not None for axis in axes if pair
+    )
+    opposite = Spread(pair, deviation(tensor)) if paired else None
+    return Recipe(source, tuple(axes), new, spread, pair=opposite)
 
 
 @torch.no_grad()

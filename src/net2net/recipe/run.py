@@ -115,18 +115,21 @@ class Executor:
         if rows is not None and first is not None:
             self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
-            if recipe.new is not None and (new := axis.index == NEW).any():
-                self._put_new(result, name, axis, every, new)
-            if recipe.noise is not None and axis.role is Role.PRODUCES:
-                later = axis.later_copies
-                self._put(result, name, axis, every, later, recipe.noise, "noise")
-        for axis in recipe.axes:
             if axis.scale is not None:
                 scale = axis.scale[every] if axis.dim == 0 else axis.scale
                 result *= _along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
+        for axis in recipe.axes:
+            if recipe.new is not None and (new := axis.index == NEW).any():
+                self._put_new(result, name, axis, every, new)
+            if recipe.noise is not None and axis.role is Role.PRODUCES:
+                later = axis.later_copies
+                self._put(result, name, axis, every, later, recipe.noise, "noise")
+            if recipe.pair is not None and axis.role is Role.CONSUMES:
+                paired = (axis.signs != 0) & (axis.index >= 0)
+                self._put(result, name, axis, every, paired, recipe.pair, "pair")
         return laid_out_like(result, tensor)
 
     def _vector(self, name: str) -> Tensor:
@@ -159,19 +162,28 @@ class Executor:
         self, result: Tensor, name: str, axis: AxisMap, rows: Index, mask: Mask, spread: Spread,
         kind: str,
     ) -> None:  # fmt: skip
-        """Draw what positions on an axis hold ("new"), or what is added to them ("noise").
+        """Draw what positions on an axis hold ("new"), or what is added to them.
         ``rows``: those of the whole tensor that ``result`` has."""
         source, shape = self.recipes[name].source, self.shapes[name]
         std = spread.deviation
         if std is None and source is not None:
             std = deviation(self.teacher(source, None))
-        names, mask = (kind, name, str(axis.dim)), mask[rows] if axis.dim == 0 else mask
+        names, places = (kind, name, str(axis.dim)), np.flatnonzero(mask)
         if axis.dim == 0:
-            values = normal(self.seed, names, rows[mask], shape[1:])
+            mask = mask[rows]
+            places = rows[mask]
+        whose = places if axis.twin is None else axis.twin[places]
+        if axis.dim == 0:
+            values = normal(self.seed, names, whose, shape[1:])
         else:
-            values = normal(self.seed, names, rows, shape[1:]).compress(mask, axis.dim)
+            values = normal(self.seed, names, rows, shape[1:]).take(whose, axis.dim)
+        if axis.twin is not None:
+            wide = [-1 if dim == axis.dim else 1 for dim in range(values.ndim)]
+            signs = axis.signs[places]
+            signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
+            values = values * signs.reshape(wide)
         drawn = torch.from_numpy(values * (spread.fraction * (std or 0.0))).to(result)
-        write = result.index_add_ if kind == "noise" else result.index_copy_
+        write = result.index_copy_ if kind == "new" else result.index_add_
         write(axis.dim, _places(result, mask), drawn)
 
     def _followed(self, recipe: Recipe, scale: Tensor, rows: Index | None) -> Tensor:

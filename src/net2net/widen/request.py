@@ -34,6 +34,11 @@ class Request:
         return self.way.exact and self.noise == 0
 
     @property
+    def all_noise(self) -> float:
+        """What was asked for here or in the method."""
+        return self.noise or self.way.noise
+
+    @property
     def way(self) -> Method:
         """How new units are made."""
         return method_of(self.method)

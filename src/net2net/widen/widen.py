@@ -166,7 +166,9 @@ def plan_of(
     without, they are measured when it is applied."""
     source = model if measured else meta_copy(model)
     with stage("planned"):
-        known, recipes = widening(source, wider.maps, wider.teacher.units.norms, request.noise)
+        known, recipes = widening(
+            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair
+        )
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
         "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,
