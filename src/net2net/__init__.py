@@ -23,6 +23,7 @@ from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.values import Value
+from net2net.maps.methods import METHODS, Method
 from net2net.plan.plan import Plan
 from net2net.report import Report
 from net2net.transfer.transfer import transfer
@@ -33,10 +34,12 @@ from net2net.widen.widen import widen
 __version__ = "0.1.0"
 
 __all__ = [
+    "METHODS",
     "DepthError",
     "GraphMismatchError",
     "Growth",
     "InputError",
+    "Method",
     "Net2NetError",
     "NotGrowableError",
     "OpSite",

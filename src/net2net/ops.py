@@ -68,6 +68,8 @@ class OpTraits:
             ``"max"``, ``"var"``, ``"norm"``, or ``"other"``.
         zero: the operands that have to be zero, so that the output is; None if none will do, as for
             ``sigmoid`` and ``softmax``.
+        flat: where its operand is zero it has no slope, or an infinite one, so that what is zero
+            stays zero in training: ``relu``, ``square``, ``sqrt``.
         idempotent: done twice is done once, whatever its arguments: ``relu``, ``clamp``; not
             ``gelu``. Said of elementwise operations.
         constant: of operands that each hold one value everywhere it makes a tensor that does:
@@ -97,6 +99,7 @@ class OpTraits:
     degree: float | None = None
     reduces: str = ""
     zero: Zero | None = None
+    flat: bool = False
     idempotent: bool = False
     constant: bool = False
     constant_axes: bool = False
@@ -156,10 +159,10 @@ _copy("alias clone to _to_copy", constant_axes=True)
 _copy("contiguous detach type_as positive real conj resolve_conj resolve_neg")
 _copy("dropout feature_dropout", constant=False)
 
-_map("relu", zero=FIRST, keeps_scale=True, idempotent=True, module=nn.ReLU)
+_map("relu", zero=FIRST, flat=True, keeps_scale=True, idempotent=True, module=nn.ReLU)
 _map("leaky_relu", zero=FIRST, keeps_scale=True, module=nn.LeakyReLU)
 _map("rrelu", zero=FIRST, keeps_scale=True, module=nn.RReLU)
-_map("relu6", zero=FIRST, idempotent=True, module=nn.ReLU6)
+_map("relu6", zero=FIRST, flat=True, idempotent=True, module=nn.ReLU6)
 _map("hardtanh", zero=FIRST, idempotent=True, module=nn.Hardtanh)
 _map("threshold", idempotent=True, module=nn.Threshold)
 _map("celu", zero=FIRST, module=nn.CELU)
@@ -177,13 +180,16 @@ _map("sigmoid", module=nn.Sigmoid)
 _map("softplus", module=nn.Softplus)
 _row("prelu", constant=True, zero=FIRST, hands_on=True, module=nn.PReLU)
 
-_map("abs nan_to_num zero", zero=FIRST, keeps_scale=True, idempotent=True)
+_map("abs zero", zero=FIRST, flat=True, keeps_scale=True, idempotent=True)
+_map("nan_to_num", zero=FIRST, keeps_scale=True, idempotent=True)
 _map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True)
-_map("ceil floor frac hardshrink round sgn sign trunc", zero=FIRST, idempotent=True)
+_map("ceil floor hardshrink round sgn sign trunc", zero=FIRST, flat=True, idempotent=True)
+_map("frac", zero=FIRST, idempotent=True)
 _map("clamp clamp_max clamp_min fill", idempotent=True)
-_map("angle asin asinh atan atanh erf expm1 isinf isnan log1p sin sinh softshrink tan", zero=FIRST)
-_map("square", zero=FIRST, degree=2.0)
-_map("sqrt", zero=FIRST, degree=0.5)
+_map("asin asinh atan atanh erf expm1 log1p sin sinh tan", zero=FIRST)
+_map("angle isinf isnan softshrink", zero=FIRST, flat=True)
+_map("square", zero=FIRST, flat=True, degree=2.0)
+_map("sqrt", zero=FIRST, flat=True, degree=0.5)
 _map("rsqrt", degree=-0.5)
 _map("reciprocal", degree=-1.0)
 _map("acos acosh cos cosh erfc exp exp2 imag isfinite lgamma log log10 log2 logit sinc _conj")

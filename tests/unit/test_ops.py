@@ -83,6 +83,22 @@ def test_an_elementwise_operation_does_what_its_row_says(kind: str) -> None:
         number and same(done(3 * grid), 3 * out) and same(done(grid / 4), out / 4)
     )
     assert known.idempotent == (number and same(done(out), out))
+    if number and known.zero is Zero.FIRST and not kind.startswith(("zero", "angle")):
+        assert known.flat == (not _has_slope(done))
+    if known.degree is not None:
+        positive = grid[grid > 0]
+        assert same(done(3 * positive), 3**known.degree * done(positive))
+
+
+def _has_slope(function: Callable[[Tensor], Tensor]) -> bool:
+    """Whether it has a slope at zero, as autograd sees it."""
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    made = function(x)
+    if not made.requires_grad:
+        return False
+    made.sum().backward()
+    assert x.grad is not None
+    return bool(x.grad) and bool(x.grad.isfinite())
 
 
 def test_most_elementwise_operations_are_tried() -> None:
@@ -199,6 +215,10 @@ def test_a_sum_over_elements_does_what_its_row_says(kind: str, more: tuple[Any, 
     assert (known.zero is not None) == (not numbers(function(torch.zeros_like(X), *more)).any())
     if known.constant:
         assert len(numbers(function(torch.ones_like(X), *more)).unique()) == 1
+    other = torch.rand(X.shape, generator=torch.Generator().manual_seed(0)).double()
+    both = numbers(function(X + 2 * other, *more))
+    sums = numbers(function(X, *more)) + 2 * numbers(function(other, *more))
+    assert not known.linear or same(both, sums)
 
 
 def test_operations_of_a_users_own_library_have_no_traits() -> None:

@@ -26,8 +26,8 @@ ZERO, MEAN, ANYTHING = Holds
 NOTHING = State(ANYTHING)
 """Anything, and old units as they are."""
 
-_ROUNDS = 4
-"""How often what reads with a weight that also makes is told anew what that is multiplied by."""
+_ROUNDS = 16
+"""How often factors are assumed: of weights that read and make, and of what meets scaled units."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,21 @@ def follow(
     Raises:
         NotPossible: new units would change what is computed; why.
     """
-    assumed: dict[Axis, float] = {}
+    assumed, scaled = dict[Axis, float](), dict[Node, float]()
     for _ in range(_ROUNDS):
         found = _Parameters(teacher)
-        for number, trace in enumerate(teacher.traces):
-            group = _Group(teacher, growing, number, trace, student[number] if student else None)
-            _On(group, _Back(group, assumed), found).run()
-        if not (apart := found.apart):
+        try:
+            for number, trace in enumerate(teacher.traces):
+                other = student[number] if student else None
+                group = _Group(teacher, growing, number, trace, other)
+                _On(group, _Back(group, assumed, scaled), found).run()
+        except _Scaled as error:
+            scaled[error.node] = error.factor
+            continue
+        if not found.apart:
             return found.positions
-        assumed |= apart
-    raise NotPossible("a weight that makes these units and reads them would need two scales")
+        assumed |= found.apart
+    raise NotPossible("what makes these units and reads them would need two scales")
 
 
 def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
@@ -72,6 +77,14 @@ def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
     except NotPossible as error:
         return str(error)
     return None
+
+
+class _Scaled(Exception):
+    """What a tensor holds has to be multiplied by this, for it meets units that are."""
+
+    def __init__(self, node: Node, factor: float) -> None:
+        super().__init__(node, factor)
+        self.node, self.factor = node, factor
 
 
 class _Parameters:
@@ -268,9 +281,11 @@ class _Group:
 class _Back:
     """From the readers back: what has to be held where."""
 
-    def __init__(self, group: _Group, assumed: dict[Axis, float]) -> None:
+    def __init__(
+        self, group: _Group, assumed: dict[Axis, float], scaled: dict[Node, float]
+    ) -> None:
         self.group, self.growing, self.assumed = group, group.growing, assumed
-        self.demands: dict[Node, Demand] = {}
+        self.demands = {node: Demand(factor=factor) for node, factor in scaled.items()}
         for position in reversed(group.ops):
             self._step(group.trace.ops[position])
 
@@ -331,8 +346,8 @@ class _Back:
             self._product(op, data, inputs, wanted)
         elif known.sums or (known.moves and known.zero is Zero.ALL):
             for node in data:
-                if not self._less_its_mean(op, node):
-                    self._demand(node, wanted, op)
+                less = self._less_its_mean(op, node)
+                self._demand(node, Demand(MEAN, wanted.factor) if less else wanted, op)
         elif known.keeps_scale or known.linear:
             self._demand(data[0], wanted, op)
         elif wanted.holds is ZERO and (keeps := degree(op)) is not None:
@@ -554,8 +569,8 @@ class _On:
             self._through(op, data, weights, outputs)
             return
         target = self._target(outputs)
+        linear = not known.contracts or known.zero is Zero.ANY
         if outputs:
-            linear = not known.contracts or known.zero is Zero.ANY
             if not linear and target != NOTHING:
                 raise NotPossible(f"{group.where(op)} makes them, and cannot make what is needed")
             makers = [node for node in weights if group.axis_numbers(node) & makes]
@@ -569,7 +584,8 @@ class _On:
             if data and not outputs:
                 raise NotPossible(f"{group.where(op)} sums the product of two activations")
             return
-        source = self._state(data[0]) if data else target
+        known_source = bool(data) and (linear or not outputs)  # else it reads what it makes, too
+        source = self._state(data[0]) if known_source else target
         put = Put.UNREAD if source.holds is ZERO else Put.ZERO
         for node in weights:
             numbers = group.axis_numbers(node) & reads
@@ -752,8 +768,13 @@ class _On:
         group = self.group
         states = [self._state(node) for node in data]
         target = states[0] if states else self._target(outputs)
-        if any(not _same(state.factor, target.factor) for state in states):
-            raise NotPossible(f"{group.where(op)} adds units that are scaled differently")
+        factors = [state.factor for state in states]
+        scaled = next((factor for factor in factors if not _same(factor, 1.0)), 1.0)
+        for node, factor in zip(data, factors, strict=True):
+            if not _same(factor, scaled):
+                if factor != 1 or node in self.back.demands:
+                    raise NotPossible(f"{group.where(op)} adds units that are scaled differently")
+                raise _Scaled(node, scaled)
         holds = {(state.holds, state.by) for state in states}
         if len(holds) > 1:
             target = State(ANYTHING, target.factor)
@@ -790,6 +811,8 @@ class _On:
         self._plain(op, group.graph.inputs(op))
         linear = (known.linear and not op.args.get("value")) or (known.moves and known.keeps_scale)
         power = degree(op)
+        if known.flat and state.holds is ZERO and group.growing.readers_get_zero:
+            raise NotPossible(f"{group.where(op)} is flat at zero, so that they would stay zero")
         if not others and linear:
             self._made(op, outputs, state)
             return

@@ -1,0 +1,342 @@
+"""Every method on every family of networks: what is kept, what is added, what can learn."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import net2net
+from net2net import Growth, Method
+from net2net.recipe.axis_map import ABSENT, NEW
+from tests.helpers import EXACT, Written, noise, randomise, refused
+
+# -- families --------------------------------------------------------------------------------------
+
+
+class RMSNorm(nn.Module):
+    """By hand, as language models have it: in float32 or wider, scaled by w or by 1 + w."""
+
+    def __init__(self, width: int, *, plus_one: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.plus_one = plus_one
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)
+        scale = 1.0 + self.weight.float() if self.plus_one else self.weight
+        return (wide * scale).type_as(x)
+
+
+class LayerNorm(nn.Module):
+    """By hand, of a mean and a variance."""
+
+    def __init__(self, width: int, *, unbiased: bool = False) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.unbiased = unbiased
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        if self.unbiased:
+            deviation = x.std(-1, keepdim=True)
+            return self.weight * centred / (deviation + 1e-6) + self.bias
+        variance = centred.pow(2).mean(-1, keepdim=True)
+        return centred / torch.sqrt(variance + 1e-5) * self.weight + self.bias
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int, size: int, key_heads: int) -> None:
+        super().__init__()
+        self.q = nn.Linear(width, heads * size)
+        self.kv = nn.Linear(width, 2 * key_heads * size)
+        self.o = nn.Linear(heads * size, width)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        q = self.q(x).view(batch, time, -1, self.size).transpose(1, 2)
+        k, v = (
+            one.view(batch, time, -1, self.size).transpose(1, 2)
+            for one in self.kv(x).chunk(2, dim=-1)
+        )
+        k, v = (one.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for one in (k, v))
+        made = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.o(made.transpose(1, 2).flatten(2))
+
+
+class Gated(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(width, hidden), nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class LanguageModel(nn.Module):
+    """Blocks on a stream, with the head tied to the embedding or not."""
+
+    def __init__(
+        self, norm: Callable[[int], nn.Module], *, tied: bool = False, scaled: bool = False
+    ) -> None:
+        super().__init__()
+        self.embedding, self.position = nn.Embedding(20, 8), nn.Parameter(torch.zeros(1, 6, 8))
+        self.norms = nn.ModuleList(norm(8) for _ in range(3))
+        self.attention, self.mlp = Attention(8, 4, 3, 2), Gated(8, 10)
+        self.layer_scale = nn.Parameter(torch.ones(8))
+        self.head = nn.Linear(8, 20, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+        self.scaled = scaled
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.embedding(x)
+        if self.scaled:
+            h = h * h.shape[-1] ** 0.5
+        h = h + self.position
+        h = h + self.attention(self.norms[0](h)) * self.layer_scale
+        h = h + self.mlp(self.norms[1](h))
+        return self.head(self.norms[2](h))
+
+
+class Adaptive(nn.Module):
+    """Norms without parameters, scaled and shifted by a condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = (
+            nn.Linear(n, m) for n, m in ((4, 6), (6, 7), (7, 6), (6, 3))
+        )
+        self.scale, self.shift = nn.Linear(4, 6), nn.Linear(4, 6)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.a(x)
+        normal = F.layer_norm(h, h.shape[-1:]) * (1 + self.scale(condition)) + self.shift(condition)
+        h = h + self.c(F.gelu(self.b(normal)))
+        return self.d(F.layer_norm(h, h.shape[-1:]))
+
+
+def residual() -> nn.Module:
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = F.leaky_relu(m.bn1(m.conv1(x)))
+        h = F.leaky_relu(h + m.bn3(m.conv3(F.leaky_relu(m.bn2(m.conv2(h))))))
+        return m.head(m.depthwise(h).mean((2, 3)))
+
+    return Written(
+        code, conv1=nn.Conv2d(3, 5, 3), bn1=nn.BatchNorm2d(5), conv2=nn.Conv2d(5, 4, 3, padding=1),
+        bn2=nn.BatchNorm2d(4), conv3=nn.Conv2d(4, 5, 3, padding=1), bn3=nn.BatchNorm2d(5),
+        depthwise=nn.Conv2d(5, 5, 3, groups=5), head=nn.Linear(5, 3),
+    )  # fmt: skip
+
+
+def recurrent() -> nn.Module:
+    def code(m: Any, x: Tensor) -> Tensor:
+        return m.head(m.lstm(m.embedding(x))[0])
+
+    return Written(
+        code, embedding=nn.Embedding(20, 5), lstm=nn.LSTM(5, 6, batch_first=True),
+        head=nn.Linear(6, 4),
+    )  # fmt: skip
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+TOKENS = (torch.arange(24).reshape(4, 6) * 7 % 20,)
+
+FAMILIES: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
+    "perceptron": (perceptron, (noise(9, 4),)),
+    "residual": (residual, (noise(4, 3, 8, 8),)),
+    "recurrent": (recurrent, TOKENS),
+    "layer norm": (lambda: LanguageModel(nn.LayerNorm), TOKENS),
+    "layer norm, tied": (lambda: LanguageModel(nn.LayerNorm, tied=True), TOKENS),
+    "RMS norm": (lambda: LanguageModel(nn.RMSNorm), TOKENS),
+    "RMS norm by hand, 1 + w, tied, embedding times a size": (
+        lambda: LanguageModel(lambda n: RMSNorm(n, plus_one=True), tied=True, scaled=True),
+        TOKENS,
+    ),
+    "RMS norm by hand": (lambda: LanguageModel(lambda n: RMSNorm(n, plus_one=False)), TOKENS),
+    "layer norm by hand": (lambda: LanguageModel(LayerNorm), TOKENS),
+    "adaptive norms": (Adaptive, (noise(5, 4), noise(5, 4, seed=1))),
+}
+
+EXACT_METHODS = [name for name, one in net2net.METHODS.items() if one.exact]
+
+
+def grown(family: str, method: str | Method, widths: Any = 1.5) -> tuple[nn.Module, Growth]:
+    make, inputs = FAMILIES[family]
+    teacher = randomise(make())
+    return teacher, net2net.widen(teacher, widths, inputs, method=method)
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", EXACT_METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_exact_method_keeps_the_function(family: str, method: str) -> None:
+    _, growth = grown(family, method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert all(row.new > row.old for row in growth.report.rows) and growth.report.rows
+    old, new = growth.report.parameters
+    assert new > old and new == sum(p.numel() for p in growth.model.parameters())
+
+
+@pytest.mark.parametrize("factor", [1.37, 2.0, 2.6])
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if "norm" in name])
+def test_a_stream_under_norms_has_any_width(family: str, method: str, factor: float) -> None:
+    _, growth = grown(family, method, factor)
+    width = 6 if family == "adaptive norms" else 8
+    stream = next(row for row in growth.report.rows if row.name in {"embedding", "a"})
+    assert stream.new == math.floor(width * factor + 0.5)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+
+
+@pytest.mark.parametrize("method", ["fresh", "silent"])
+def test_units_that_nobody_reads_change_no_bit(method: str) -> None:
+    for family in ("perceptron", "recurrent", "residual"):
+        _, growth = grown(family, method)
+        inputs = FAMILIES[family][1]
+        small = copy.deepcopy(teacher).float(), growth.plan.apply(copy.deepcopy(teacher).float())
+        given = [x.float() if x.is_floating_point() else x for x in inputs]
+        with torch.no_grad():
+            old, new = (one(*given) for one in small)
+        if method == "fresh" and family == "perceptron":
+            assert torch.equal(old, new)
+        torch.testing.assert_close(old, new, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [name for name in net2net.METHODS if name not in EXACT_METHODS])
+def test_a_method_that_is_not_exact_says_so(method: str) -> None:
+    _, growth = grown("perceptron", method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel > 1e-3
+    assert f"{method} does not preserve the function" in str(growth.report)
+
+
+# -- what is told ----------------------------------------------------------------------------------
+
+
+def test_a_padded_stream_is_told_of_with_the_reason() -> None:
+    _, growth = grown("layer norm", "replicate")
+    row = next(row for row in growth.report.rows if row.name == "embedding")
+    assert "4 of 12 units copy nothing" in row.note and "layer_norm in 'norms.0'" in row.note
+    _, doubled = grown("layer norm", "replicate", 2.0)
+    assert "copy nothing" not in str(doubled.report)
+
+
+def test_a_space_that_cannot_have_zeros_gets_random_units_and_the_report_says_why() -> None:
+    teacher = randomise(nn.Sequential(nn.Linear(3, 4), nn.Softplus(), nn.Linear(4, 2)))
+    growth = net2net.widen(teacher, 2.0, noise(5, 3), method="silent")
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert "softplus" in growth.report.rows[0].note and "of zero ones" in growth.report.rows[0].note
+
+
+def test_what_cannot_be_padded_grows_by_whole_multiples_and_the_reason_is_told() -> None:
+    """Behind a post-norm, a stream is neither zero nor the mean."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.n1(m.a(x))
+        return m.c(m.n2(h + m.b(h)))
+
+    teacher = randomise(
+        Written(code, a=nn.Linear(3, 4), n1=nn.LayerNorm(4), b=nn.Linear(4, 4), n2=nn.LayerNorm(4),
+                c=nn.Linear(4, 2))
+    )  # fmt: skip
+    space = net2net.spaces(teacher, noise(5, 3))["a"]
+    assert space.step == 4 and list(space.kinds) == ["copy"]
+    with refused(net2net.WidthError, "grows in steps of 4", "layer_norm", teacher=teacher):
+        net2net.widen(teacher, {"a": 6}, noise(5, 3))
+    growth = net2net.widen(teacher, 2.0, noise(5, 3), method="fresh")
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert "copies, for of random ones" in growth.report.rows[0].note
+
+
+def test_the_table_of_methods_prints() -> None:
+    assert "fresh" in str(net2net.METHODS) and "<table" in net2net.METHODS._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Method("random", "share"), Method("copy", "zero"), Method(shares="fair"), Method(pair=-1.0),
+     Method(noise=float("nan")), Method(norms="no"), Method(rescale="no"), "repeat", 3],
+)  # fmt: skip
+def test_a_method_that_makes_no_sense_is_refused(method: Any) -> None:
+    teacher = randomise(perceptron())
+    with refused(net2net.UnknownMethodError, teacher=teacher):
+        net2net.widen(teacher, 2.0, noise(5, 4), method=method)
+
+
+# -- what can learn --------------------------------------------------------------------------------
+
+
+def new_positions(growth: Growth) -> dict[tuple[str, int], list[int]]:
+    """Of every axis that grew, the positions that are not the teacher's own."""
+    return {
+        (name, axis.dim): [*axis.later_copies.nonzero()[0], *(axis.index < 0).nonzero()[0]]
+        for name, recipe in growth.plan.recipes.items()
+        for axis in recipe.axes
+    }
+
+
+@pytest.mark.parametrize("method", EXACT_METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_new_parameter_has_a_gradient_within_two_steps(family: str, method: str) -> None:
+    _, growth = grown(family, method)
+    _, inputs = FAMILIES[family]
+    model = growth.model
+    optimiser = torch.optim.SGD(model.parameters(), 1e-2)
+    seen = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for step in range(3):
+        optimiser.zero_grad()
+        out = model(*inputs)
+        (out * torch.sin(torch.arange(out.numel()).reshape(out.shape))).sum().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all()
+            seen[name] += parameter.grad.abs()
+        if step < 2:
+            optimiser.step()
+    for (name, dim), positions in new_positions(growth).items():
+        for position in positions if name in seen else ():
+            assert seen[name].select(dim, int(position)).any(), (name, dim, position)
+
+
+def test_zero_units_are_not_put_before_what_is_flat_at_zero() -> None:
+    teacher = randomise(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)))
+    growth = net2net.widen(teacher, 2.0, noise(5, 3), method="silent")
+    assert "relu in '1' is flat at zero" in growth.report.rows[0].note
+    assert (growth.plan.recipes["0.weight"].axes[0].index[4:] == NEW).all()
+
+
+@pytest.mark.parametrize("method", ["uneven", "one_sided", "pair", "fresh", "silent"])
+def test_new_units_separate(method: str) -> None:
+    """After a few steps no two rows of the hidden layer are alike; of even shares they stay so."""
+
+    def alike(method: str) -> bool:
+        _, growth = grown("perceptron", method, {"0": 2.0})
+        optimiser = torch.optim.SGD(growth.model.parameters(), 0.1)
+        for _ in range(3):
+            optimiser.zero_grad()
+            growth.model(noise(9, 4)).square().sum().backward()
+            optimiser.step()
+        rows = growth.model[0].weight  # type: ignore[index]
+        return len(rows.detach().round(decimals=9).unique(dim=0)) < len(rows)
+
+    assert alike("replicate") and not alike(method)
+
+
+def test_gates_are_zero_in_one_factor_only() -> None:
+    """Where both factors of a product are zero, neither gets a gradient."""
+    _, growth = grown("RMS norm", "silent", {"mlp.gate": 2.0})
+    up, gate = (growth.plan.recipes[f"mlp.{name}.weight"].axes[0].index for name in ("up", "gate"))
+    assert ((up == ABSENT).any(), (gate == ABSENT).any()) in {(True, False), (False, True)}
