@@ -60,7 +60,7 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
                 f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it "
                 "holds besides parameters, buffers and plain data (activations that forward keeps)."
             ) from error
-    rebind(model, memo)
+    rebind(model, memo, given)
     return result
 
 
