@@ -10,17 +10,14 @@ then start with ``trunk.3.0``, those of the first new one with ``trunk.3.1``, an
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import tree_map
 
 from net2net.analysis import analyse, check_also, traced
 from net2net.apply.fingerprint import fingerprint
@@ -40,13 +37,10 @@ from net2net.plan.globs import matching
 from net2net.plan.plan import Plan
 from net2net.report import Report, Row
 from net2net.stages import stage
-from net2net.trace.alone import ALONE
 from net2net.trace.flops import flops
 from net2net.trace.graph import Graph, Node
-from net2net.trace.meta_copy import copied
-from net2net.trace.trace import Call, Inputs, Trace, check_model, split_inputs
-
-log = logging.getLogger(__name__)
+from net2net.trace.trace import Call, Inputs, Trace, check_model
+from net2net.verify import ROUNDING, run_copy
 
 DEEPEST = 10_000
 """New layers in one place beyond which nobody goes: what asks for more is a slip."""
@@ -401,30 +395,43 @@ def _rows_of_layers(model: nn.Module, found: Inference, path: str) -> dict[str, 
     return result
 
 
-@torch.no_grad()
 def _check_block(model: nn.Module, insertion: Insertion, inputs: Sequence[Inputs]) -> None:
-    """A block's copy has to be an identity on what the block puts out: tried on these inputs."""
-    double = copied(model).double().eval()
-    seen: list[Tensor] = []
-    original = double.get_submodule(insertion.at)
-    handle = original.register_forward_hook(lambda part, args, output: seen.append(output.clone()))
-    with ALONE, torch.random.fork_rng():
-        for one in inputs:
-            args, kwargs = tree_map(_as_double, split_inputs(one))
-            double(*args, **kwargs)
-        handle.remove()
+    """A block's copy has to be an identity on what the block puts out: tried on these inputs, in
+    float64 if the model runs in it."""
+    for dtype in (torch.float64, None):
         try:
-            again = identity_block(double, insertion)(seen[0].clone())
-            same = again.shape == seen[0].shape and torch.allclose(again, seen[0], 1e-9, 1e-12)
-        except RuntimeError:
-            same = False
-    if not same:
-        raise DepthError(
-            f"a copy of '{insertion.at}' with identity weights does not return its input: its "
-            "activation is not idempotent (paper, section 2.4), it normalises per sample, or it "
-            "adds its input. Choose a layer inside that ReLU or no activation follows."
+            if all(_keeps(model, insertion, one, dtype) for one in inputs):
+                return
+        except InputError:
+            continue  # no float64 in the code, or a block that takes another shape than it makes
+        break
+    raise DepthError(
+        f"a copy of '{insertion.at}' with identity weights does not return its input: its "
+        "activation is not idempotent (paper, section 2.4), it normalises per sample, or it "
+        "adds its input. Choose a layer inside that ReLU or no activation follows."
+    )
+
+
+def _keeps(
+    model: nn.Module, insertion: Insertion, inputs: Inputs, dtype: torch.dtype | None
+) -> bool:
+    """Whether the block's copy returns what the block puts out on these inputs.
+
+    Raises:
+        InputError: one of them does not run.
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watch(double: nn.Module) -> None:
+        copied = identity_block(double, insertion)
+        double.get_submodule(insertion.at).register_forward_hook(
+            lambda part, args, output: seen.append((output.clone(), copied(output.clone())))
         )
 
+    run_copy(model, inputs, dtype, watch)
+    return all(old.shape == new.shape and _close(old, new) for old, new in seen)
 
-def _as_double(item: Any) -> Any:
-    return item.double() if isinstance(item, Tensor) and item.is_floating_point() else item
+
+def _close(old: Tensor, new: Tensor) -> bool:
+    tolerance = ROUNDING.get(old.dtype, 1e-9) * (1 if old.dtype == torch.float64 else 10)
+    return torch.allclose(new, old, tolerance, tolerance / 1000)
