@@ -14,7 +14,7 @@ from torch import nn
 from net2net.analysis import check_also
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, TransferError, VerificationError
-from net2net.finish import count_parameters, never_separate, returned_numbers
+from net2net.finish import check, count_parameters, never_separate, returned_numbers
 from net2net.growth import Growth
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
@@ -33,7 +33,6 @@ from net2net.transfer.pair import Pair, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
 from net2net.verify import Parity
-from net2net.verify import verify as measure
 
 
 def transfer(
@@ -136,9 +135,7 @@ def _measured(
 ) -> Parity | None:  # fmt: skip
     """The worst parity of all inputs."""
     try:
-        parity = max(
-            (measure(teacher, student, one) for one in inputs), key=lambda one: one.max_rel
-        )
+        parity = check(teacher, student, inputs[0], must_match=False, also=inputs[1:])
     except VerificationError as error:
         if must_match:
             raise TransferError(
