@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from net2net.analysis import analyse, check_also, traced
 from net2net.apply.fingerprint import fingerprint
 from net2net.deepen.attach import BlockBuilder, attached
 from net2net.errors import DepthError, InputError
-from net2net.finish import check, count_parameters
+from net2net.finish import check, check_memory, count_parameters
 from net2net.growth import Growth
 from net2net.identity.blocks import ACTIVATIONS, LAYERS
 from net2net.identity.calibrate import calibrated
@@ -84,7 +85,7 @@ def deepen(
         UnsupportedModelError, InputError: the model cannot be traced.
         UnknownModuleError: a glob matches no module.
         DepthError: no identity can stand there (a sigmoid, tanh or GELU follows; the new block's
-            activation would change what it gets).
+            activation would change what it gets), or the student would not fit into memory.
         VerificationError: the student's outputs differ.
     """
     check_model(model)
@@ -102,6 +103,7 @@ def deepen(
             found = calibrated(model, found, calibrate, seed)
         notes += _called_again(teacher, found)
     plan = _plan(model, found)
+    check_memory(plan, model, DepthError)
     student = plan.apply(model)
     after = _trace_student(student, [inputs, *also], found)
     parity = None
@@ -398,13 +400,12 @@ def _rows_of_layers(model: nn.Module, found: Inference, path: str) -> dict[str, 
 def _check_block(model: nn.Module, insertion: Insertion, inputs: Sequence[Inputs]) -> None:
     """A block's copy has to be an identity on what the block puts out: tried on these inputs, in
     float64 if the model runs in it."""
-    for dtype in (torch.float64, None):
-        try:
-            if all(_keeps(model, insertion, one, dtype) for one in inputs):
-                return
-        except InputError:
-            continue  # no float64 in the code, or a block that takes another shape than it makes
-        break
+    try:
+        kept = all(_keeps(model, insertion, one, torch.float64) for one in inputs)
+    except InputError:
+        kept = all(_keeps(model, insertion, one, None) for one in inputs)
+    if kept:
+        return
     raise DepthError(
         f"a copy of '{insertion.at}' with identity weights does not return its input: its "
         "activation is not idempotent (paper, section 2.4), it normalises per sample, or it "
@@ -418,18 +419,25 @@ def _keeps(
     """Whether the block's copy returns what the block puts out on these inputs.
 
     Raises:
-        InputError: one of them does not run.
+        InputError: the model does not run.
     """
-    seen: list[tuple[Tensor, Tensor]] = []
+    kept: list[bool] = []
 
     def watch(double: nn.Module) -> None:
         copied = identity_block(double, insertion)
-        double.get_submodule(insertion.at).register_forward_hook(
-            lambda part, args, output: seen.append((output.clone(), copied(output.clone())))
-        )
+
+        def hook(part: nn.Module, args: Any, output: Tensor) -> None:
+            try:
+                again = copied(output.clone())
+            except RuntimeError:  # it takes another shape than it makes
+                kept.append(False)
+            else:
+                kept.append(again.shape == output.shape and _close(output, again))
+
+        double.get_submodule(insertion.at).register_forward_hook(hook)
 
     run_copy(model, inputs, dtype, watch)
-    return all(old.shape == new.shape and _close(old, new) for old, new in seen)
+    return all(kept)
 
 
 def _close(old: Tensor, new: Tensor) -> bool:

@@ -9,7 +9,7 @@ from torch import nn
 from net2net.apply.edits import Edit
 from net2net.apply.exported_graph import Export
 from net2net.apply.fingerprint import fingerprint
-from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError
+from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError, WidthError
 from net2net.finish import check, check_memory, count_parameters
 from net2net.growth import Growth
 from net2net.plan.globs import name_attributes
@@ -84,7 +84,7 @@ def widen(
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
     plan = plan_of(model, wider, request, export)
-    check_memory(plan, model)
+    check_memory(plan, model, WidthError)
     with stage("made the student"):
         student = plan.apply(model)
     parity = None
