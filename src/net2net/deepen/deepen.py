@@ -35,7 +35,8 @@ from net2net.plan.plan import Plan
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
-from net2net.trace.trace import Inputs, Trace, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs, Trace
 
 DEEPEST = 10_000
 """New layers in one place beyond which nobody goes: what asks for more is a slip."""

@@ -27,7 +27,8 @@ from net2net.recipe.axis_map import AxisMap
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
-from net2net.trace.trace import Inputs, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
 from net2net.transfer.pair import Pair, paired
 from net2net.transfer.recipes import recipes_for

@@ -9,7 +9,8 @@ from torch import nn
 from net2net.plan.widths import Widths
 from net2net.report import Report
 from net2net.trace.flops import flops
-from net2net.trace.trace import Inputs, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs
 from net2net.widen import told
 from net2net.widen.request import Request, check_request
 from net2net.widen.widen import plan_of, prepared

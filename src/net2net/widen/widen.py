@@ -21,7 +21,8 @@ from net2net.report import Report
 from net2net.stages import stage
 from net2net.trace.flops import flops
 from net2net.trace.meta_copy import meta_copy
-from net2net.trace.trace import Inputs, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs
 from net2net.verify import Parity
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
