@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from net2net.errors import VerificationError, WidthError
+from net2net.errors import Net2NetError, VerificationError
 from net2net.infer.inference import Inference
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
@@ -33,9 +33,9 @@ def check(
     return parity
 
 
-def check_memory(plan: Plan, model: nn.Module) -> None:
+def check_memory(plan: Plan, model: nn.Module, error: type[Net2NetError]) -> None:
     """Raises:
-    WidthError: the student would not fit into the machine's memory.
+    Net2NetError: of this type, if the student would not fit into the machine's memory.
     """
     if any(parameter.device.type != "cpu" for parameter in model.parameters()):
         return
@@ -45,9 +45,9 @@ def check_memory(plan: Plan, model: nn.Module) -> None:
         return
     _, needed = plan.summary().bytes
     if needed > memory:
-        raise WidthError(
+        raise error(
             f"the student would take {needed:,} bytes, and the memory is {memory:,}. "
-            "Give smaller factors or widths; net2net.estimate tells sizes without making them."
+            "Grow it less; net2net.estimate tells the sizes of wider ones without making them."
         )
 
 

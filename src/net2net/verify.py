@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -191,7 +192,23 @@ def _double(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
 
 
 def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tuple[str, Tensor]]:
-    """Outputs of a copy of the model in evaluation mode, with a fixed random state."""
+    """Tensors that a copy of the model puts out, each with its place."""
+    return tensors_of(run_copy(model, inputs, dtype))
+
+
+def run_copy(
+    model: nn.Module, inputs: Inputs, dtype: torch.dtype | None,
+    prepare: Callable[[nn.Module], object] = lambda double: None,
+) -> Any:  # fmt: skip
+    """What a copy of the model puts out in evaluation mode, with a fixed random state.
+
+    Args:
+        dtype: to compute in, whatever the code asks for; None for the model's own.
+        prepare: gets the copy before it runs.
+
+    Raises:
+        InputError: it does not run.
+    """
     args, kwargs = split_inputs(inputs)
 
     def cast(item: Any) -> Any:
@@ -205,7 +222,8 @@ def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tu
         wide = _Wide() if dtype else nullcontext()  # type: ignore[no-untyped-call]
         with ALONE, torch.no_grad(), torch.random.fork_rng(), wide:
             torch.manual_seed(0)
-            return tensors_of(double(*args, **kwargs))
+            prepare(double)
+            return double(*args, **kwargs)
     except MemoryError:
         raise
     except Exception as error:

@@ -113,3 +113,16 @@ def test_averaged_models_grow_as_what_they_are() -> None:
     again = growth.plan.apply(teacher)
     for name, tensor in tensors(growth.model).items():
         assert torch.equal(tensors(again)[name], tensor)
+
+
+def test_a_depth_that_no_memory_holds_is_refused_before_it_is_made() -> None:
+    model = nn.Sequential(nn.Linear(3, 2**17), nn.ReLU(), nn.Linear(2**17, 2))
+    with pytest.raises(DepthError, match="memory"):
+        net2net.deepen(model, {"0": 100}, torch.zeros(1, 3))
+
+
+def test_a_block_without_values_is_not_tried() -> None:
+    block = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    model = nn.Sequential(block, nn.Linear(4, 2)).to("meta")
+    with pytest.raises(InputError, match="meta"):
+        net2net.deepen(model, {"0": 1}, torch.zeros(1, 3), verify=False)

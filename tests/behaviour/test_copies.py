@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
+from torch.optim.swa_utils import AveragedModel
 
 import net2net
 from net2net.widen.widen import widen as widen_as_it_is
@@ -128,6 +130,73 @@ def test_a_forward_that_was_replaced(how: str, where: str) -> None:
         for parameter in teacher.parameters():
             parameter.zero_()
     torch.testing.assert_close(growth.model(X), before)  # it runs its own weights
+
+
+def _in_default(model: nn.Sequential) -> None:
+    model[1].forward = lambda x, layer=model[2]: layer(x.relu())
+
+
+def _in_a_list(model: nn.Sequential) -> None:
+    layer, steps = model[2], [torch.relu]
+    steps.append(lambda x: layer(x))
+    model[1].forward = lambda x: steps[1](steps[0](x))
+
+
+def _in_a_dict_of_the_module(model: nn.Sequential) -> None:
+    layer, part = model[2], model[1]
+    part.steps = {"last": lambda x: layer(x)}
+    part.forward = types.MethodType(lambda self, x: self.steps["last"](x.relu()), part)
+
+
+def _in_a_partial(model: nn.Sequential) -> None:
+    layer = model[2]
+    model[1].forward = functools.partial(lambda how, x: layer(how(x)), torch.relu)
+
+
+def _in_a_hook(model: nn.Sequential) -> None:
+    layer = model[2]
+    model[1].register_forward_hook(lambda part, args, output: layer(output))
+
+
+def _of_a_weight(model: nn.Sequential) -> None:
+    weight, bias = model[2].weight, model[2].bias
+    model[1].forward = lambda x: nn.functional.linear(x.relu(), weight, bias)
+
+
+PLACES = (
+    _in_default, _in_a_list, _in_a_dict_of_the_module, _in_a_partial, _in_a_hook, _of_a_weight,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_function_that_holds_a_layer(place: Callable[[nn.Sequential], None]) -> None:
+    teacher = base()
+    place(teacher)
+    teacher[2] = nn.Sequential(teacher[2])  # it runs where the function is
+    teacher.forward = types.MethodType(lambda self, x: self[1](self[0](x)), teacher)
+    growth = net2net.widen(teacher, 2.0, X)
+    assert [(row.name, row.new) for row in growth.report.rows] == [("0", 16)]
+    assert_exact(teacher, growth.model, X)
+    before = teacher(X)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(growth.model(X), before)  # it runs its own weights
+
+
+def test_an_averaged_model_whose_forward_was_replaced() -> None:
+    teacher = base()
+    first, _, last = teacher
+    teacher.forward = lambda x: last(first(x).relu())
+    plan = net2net.widen(teacher, 2.0, X).plan
+    averaged = AveragedModel(nn.Identity())
+    averaged.module = teacher
+    student = plan.apply(averaged)
+    before = teacher(X)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(student(X), before)
 
 
 # -- outputs and distributions ---------------------------------------------------------------------

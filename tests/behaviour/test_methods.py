@@ -206,7 +206,7 @@ def test_a_stream_under_norms_has_any_width(family: str, method: str, factor: fl
 @pytest.mark.parametrize("method", ["fresh", "silent"])
 def test_units_that_nobody_reads_change_no_bit(method: str) -> None:
     for family in ("perceptron", "recurrent", "residual"):
-        _, growth = grown(family, method)
+        teacher, growth = grown(family, method)
         inputs = FAMILIES[family][1]
         small = copy.deepcopy(teacher).float(), growth.plan.apply(copy.deepcopy(teacher).float())
         given = [x.float() if x.is_floating_point() else x for x in inputs]

@@ -119,3 +119,16 @@ def test_an_activation_in_place_on_a_view() -> None:
         )
     )  # fmt: skip
     assert widen(teacher, 1.5, image()).model[4].in_features == 6
+
+
+def test_what_an_operation_is_given_to_write_to() -> None:
+    """``out`` is a tensor of the code's own, made with values."""
+
+    def product(hidden: Tensor) -> Tensor:
+        out = torch.zeros(hidden.shape, dtype=hidden.dtype)
+        torch.mul(hidden, hidden.tanh(), out=out)
+        return out
+
+    with torch.no_grad():
+        teacher = between(product)
+        assert widen(teacher, 2.0, noise(4, 3)).model.stem.out_features == 16

@@ -337,6 +337,8 @@ def _same_model(
         return False
     theirs = dict(student.named_modules())
     for name, part in built.named_modules():
+        if name not in theirs:  # a module without tensors was exchanged
+            return False
         part._parameters, part._buffers = theirs[name]._parameters, theirs[name]._buffers
     other: Any = built
     if path:

@@ -1,9 +1,9 @@
-"""literals: sizes that are written into a model's code become attributes of its graph.
+"""Exported graphs: sizes that are written into a model's code become attributes of its graph.
 
 Where ``forward`` says ``x.view(-1, 8, 16)``, no student of the same class can be wider there. But
 the graph that ``torch.export`` makes of the model can: in it every size is an integer argument of
 an operation. Here each of them becomes an attribute of the graph module, so what finds and sets the
-attributes that a class reads (``provenance``, ``attributes``, ``surgery``) finds and sets them too.
+attributes that a class reads (``traced_ints.py``, ``attributes.py``) finds and sets them too.
 
 Torch's own layers stay what they are, with their names, hooks and training mode; the code around
 them is the graph.

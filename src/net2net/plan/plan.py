@@ -207,6 +207,8 @@ class Plan:
         return self._executor(read, like, student).make
 
     def _executor(self, read: Read, like: Tensor, student: nn.Module | None) -> Executor:
+        if self.built and not isinstance(student, nn.Module | None):
+            raise PlanError(f"student is a {type(student).__name__}. {BUILD_ANEW}")
         own = dict(named_tensors(student)) if self.built and student is not None else {}
         if self.built:
             self.student.check(shapes_of(own), "student", BUILD_ANEW)

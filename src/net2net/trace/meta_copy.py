@@ -60,7 +60,7 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
                 f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it "
                 "holds besides parameters, buffers and plain data (activations that forward keeps)."
             ) from error
-    rebind(model, memo)
+    rebind(model, memo, given)
     return result
 
 
@@ -110,10 +110,12 @@ class MetaInterpreter:
         except (RuntimeError, NotImplementedError):
             # it reads integers on the host (lengths of sequences)
             result = func(*_mapped(_emptied_floats, args), **_mapped(_emptied_floats, kwargs))
-        first = func._schema.arguments[0].alias_info
-        if first is not None and first.is_write and isinstance(args[0], Tensor):
-            return args[0]
-        return result
+        written = [
+            args[place] if place < len(args) else kwargs.get(name) for place, name in _written(func)
+        ]
+        if not written:
+            return result
+        return written[0] if len(written) == 1 else tuple(written)
 
     def _on_meta(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
@@ -138,6 +140,25 @@ class MetaInterpreter:
 def _makes_anew(func: Any) -> bool:
     """Whether an operation neither writes to its arguments nor returns views of them."""
     return all(x.alias_info is None for x in (*func._schema.arguments, *func._schema.returns))
+
+
+@cache
+def _written(func: Any) -> list[tuple[int, str]]:
+    """What an operation writes to and returns, in order, by place and name among its arguments:
+    that of ``relu_``, or what it was given as ``out``."""
+    arguments = list(enumerate(func._schema.arguments))
+    return [
+        (place, argument.name)
+        for returned in func._schema.returns
+        for place, argument in arguments
+        if _same_memory(argument.alias_info, returned.alias_info)
+    ]
+
+
+def _same_memory(argument: Any, returned: Any) -> bool:
+    return bool(argument and returned and argument.is_write) and (
+        argument.before_set == returned.before_set
+    )
 
 
 def _is_new(item: Any, given: list[Tensor]) -> bool:

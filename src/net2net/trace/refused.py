@@ -4,11 +4,55 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from net2net.errors import UnsupportedModelError
+from net2net.trace.meta_copy import named_tensors
 
 
-def check_state(path: str, part: nn.Module) -> None:
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be grown, before anything is done.
+
+    Raises:
+        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types, or in
+            a state of those below.
+    """
+    if not isinstance(model, nn.Module):
+        raise UnsupportedModelError(
+            f"the model is a {type(model).__name__}. Give a torch.nn.Module."
+        )
+    devices: dict[str, str] = {}
+    types: dict[str, str] = {}
+    for path, part in model.named_modules():
+        _check_state(path, part)
+        if "quantized" in type(part).__module__:
+            raise UnsupportedModelError(
+                f"module '{path}' ({type(part).__name__}) is quantised, and its packed weights "
+                "cannot be copied unit by unit. Grow the float model, then quantise the student."
+            )
+    for name, tensor in named_tensors(model):
+        if is_lazy(tensor):
+            raise UnsupportedModelError(
+                f"'{name}' is a lazy parameter without a shape. "
+                "Run the model once on real inputs, then grow it."
+            )
+        if tensor.is_quantized:
+            raise UnsupportedModelError(
+                f"'{name}' is quantised. Grow the float model, then quantise the student."
+            )
+        devices.setdefault(str(tensor.device), name)
+        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
+            types.setdefault(str(tensor.dtype), name)
+    for kind, found in (("devices", devices), ("types", types)):
+        if len(found) > 1:
+            where = ", ".join(f"{value} ('{name}')" for value, name in found.items())
+            raise UnsupportedModelError(
+                f"the model's tensors are on several {kind}: {where}. "
+                "Bring them to one with model.to(...), grow, and spread the student afterwards."
+            )
+
+
+def _check_state(path: str, part: nn.Module) -> None:
     """Refuse a module that is wrapped, compiled, sharded, or holds what cannot be copied.
 
     Raises:

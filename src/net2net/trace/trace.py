@@ -25,15 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules import module as hooks
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
-from net2net.errors import InputError, UnsupportedModelError
+from net2net.errors import InputError
 from net2net.trace.alone import ALONE
 from net2net.trace.decisions import Decision, decision
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
-from net2net.trace.refused import check_state
 from net2net.trace.traced_ints import (
     CallObserver,
     TracedInt,
@@ -158,48 +156,6 @@ def check_values(inputs: Inputs) -> None:
             "the inputs are on meta, without values, and code may read them. "
             "Give tensors with values, such as torch.zeros or torch.randn of the same shapes."
         )
-
-
-def check_model(model: nn.Module) -> None:
-    """Refuse what cannot be grown, before anything is done.
-
-    Raises:
-        UnsupportedModelError: not a module, lazy, quantised, mixed devices or floating types, or in
-            a state that ``check_state`` refuses.
-    """
-    if not isinstance(model, nn.Module):
-        raise UnsupportedModelError(
-            f"the model is a {type(model).__name__}. Give a torch.nn.Module."
-        )
-    devices: dict[str, str] = {}
-    types: dict[str, str] = {}
-    for path, part in model.named_modules():
-        check_state(path, part)
-        if "quantized" in type(part).__module__:
-            raise UnsupportedModelError(
-                f"module '{path}' ({type(part).__name__}) is quantised, and its packed weights "
-                "cannot be copied unit by unit. Grow the float model, then quantise the student."
-            )
-    for name, tensor in named_tensors(model):
-        if is_lazy(tensor):
-            raise UnsupportedModelError(
-                f"'{name}' is a lazy parameter without a shape. "
-                "Run the model once on real inputs, then grow it."
-            )
-        if tensor.is_quantized:
-            raise UnsupportedModelError(
-                f"'{name}' is quantised. Grow the float model, then quantise the student."
-            )
-        devices.setdefault(str(tensor.device), name)
-        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
-            types.setdefault(str(tensor.dtype), name)
-    for kind, found in (("devices", devices), ("types", types)):
-        if len(found) > 1:
-            where = ", ".join(f"{value} ('{name}')" for value, name in found.items())
-            raise UnsupportedModelError(
-                f"the model's tensors are on several {kind}: {where}. "
-                "Bring them to one with model.to(...), grow, and spread the student afterwards."
-            )
 
 
 def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:

@@ -72,14 +72,16 @@ class _Recipes:
         for name, (key, source) in self.pair.sources.items():
             tensor = self.new[name]
             index = not tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
-            if index and tensor.ndim:
-                continue  # positions and masks that the student's own code made
-            axes = grown.get(key, [])
+            made = index and tensor.ndim > 0  # positions and masks of the student's own code
+            if made and not tensor.is_meta:
+                continue
+            axes = [] if made else grown.get(key, [])
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
                 raise TransferError(
                     f"'{name}' is {tuple(tensor.shape)} in the student, and the teacher's weights "
-                    f"make {tuple(sizes.values())}. Give it the teacher's shape."
+                    f"make {tuple(sizes.values())}. Give it the teacher's shape"
+                    f"{', or build the student on a real device' if made else ''}."
                 )
             self.recipes[name] = recipe(source, self.old[source], axes)
 
@@ -113,7 +115,7 @@ class _Recipes:
                 self.recipes[name] = Recipe(None, fill=fills[name])
             elif copied is not None:
                 self.recipes[name] = _alike(copied, f"{like}.", f"{path}.")
-            elif self.new[name].is_floating_point() and self.new[name].is_meta:
+            elif self.new[name].is_meta:
                 raise TransferError(
                     f"the added block '{path}' is like no block that the teacher has, and "
                     f"'{name}' is on meta, without values to start from. Build the student on a "

@@ -14,7 +14,13 @@ from torch import nn
 from net2net.analysis import check_also
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, TransferError, VerificationError
-from net2net.finish import count_parameters, has_even_copies, never_separate, returned_numbers
+from net2net.finish import (
+    check,
+    count_parameters,
+    has_even_copies,
+    never_separate,
+    returned_numbers,
+)
 from net2net.growth import Growth
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
@@ -27,13 +33,13 @@ from net2net.recipe.axis_map import AxisMap
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
-from net2net.trace.trace import Inputs, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
 from net2net.transfer.pair import Pair, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
 from net2net.verify import Parity
-from net2net.verify import verify as measure
 
 
 def transfer(
@@ -144,9 +150,7 @@ def _measured(
 ) -> Parity | None:  # fmt: skip
     """The worst parity of all inputs."""
     try:
-        parity = max(
-            (measure(teacher, student, one) for one in inputs), key=lambda one: one.max_rel
-        )
+        parity = check(teacher, student, inputs[0], must_match=False, also=inputs[1:])
     except VerificationError as error:
         if must_match:
             raise TransferError(

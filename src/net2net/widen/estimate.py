@@ -10,7 +10,8 @@ from net2net.maps.methods import Method, name_of
 from net2net.plan.widths import MultipleOf, Widths
 from net2net.report import Report
 from net2net.trace.flops import flops
-from net2net.trace.trace import Inputs, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs
 from net2net.widen import told
 from net2net.widen.request import Request, check_request
 from net2net.widen.widen import plan_of, prepared

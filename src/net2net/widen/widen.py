@@ -9,7 +9,7 @@ from torch import nn
 from net2net.apply.edits import Edit
 from net2net.apply.exported_graph import Export
 from net2net.apply.fingerprint import fingerprint
-from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError
+from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError, WidthError
 from net2net.finish import check, check_memory, count_parameters
 from net2net.growth import Growth
 from net2net.maps.methods import Method, name_of
@@ -22,7 +22,8 @@ from net2net.report import Report
 from net2net.stages import stage
 from net2net.trace.flops import flops
 from net2net.trace.meta_copy import meta_copy
-from net2net.trace.trace import Inputs, check_model
+from net2net.trace.refused import check_model
+from net2net.trace.trace import Inputs
 from net2net.verify import Parity
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
@@ -92,7 +93,7 @@ def widen(
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
     plan = plan_of(model, wider, request, export)
-    check_memory(plan, model)
+    check_memory(plan, model, WidthError)
     with stage("made the student"):
         student = plan.apply(model)
     parity = None

@@ -188,3 +188,20 @@ def test_save_and_load(name: str, tmp_path: Path) -> None:
     assert shapes(loaded) == shapes(student)
     growth.model.body = loaded.eval()
     assert_exact(teacher, growth.model, inputs)
+
+
+def test_a_module_without_tensors_was_exchanged() -> None:
+    """The class builds the same tensors from the config, and other modules."""
+
+    class Ending(Configured):
+        def __init__(self, config: Config) -> None:
+            super().__init__(config)
+            self.end: nn.Module = nn.Sequential(nn.ReLU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.end(super().forward(x))
+
+    teacher = randomise(Ending(configured().config))
+    teacher.end = nn.Identity()
+    growth = widen(teacher, 2.0, noise(4, 6))
+    assert "no change of the config builds the student" in str(growth.report)

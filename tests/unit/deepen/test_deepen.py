@@ -556,6 +556,32 @@ def test_a_block_that_no_copy_makes_an_identity_of(block: Any) -> None:
         net2net.deepen(teacher, {path: 1}, image())
 
 
+def _in_float(model: Any, x: Tensor) -> Tensor:
+    return model.head(model.block(model.stem(x).float()))
+
+
+def _in_float_only(model: Any, x: Tensor) -> Tensor:
+    if x.dtype != torch.float32:
+        raise TypeError("this kernel takes float32")
+    return model.head(model.block(model.stem(x)))
+
+
+@pytest.mark.parametrize("code", [_in_float, _in_float_only])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_a_block_in_code_that_asks_for_a_type(
+    code: Callable[..., Tensor], activation: Callable[[], nn.Module]
+) -> None:
+    block = nn.Sequential(nn.Linear(8, 8), activation())
+    teacher = randomise(Written(code, stem=nn.Linear(3, 8), block=block, head=nn.Linear(8, 2)))
+    teacher, x = teacher.float(), noise(4, 3).float()
+    if activation is nn.Tanh:
+        with refused(DepthError, "idempotent", teacher=teacher):
+            net2net.deepen(teacher, {"block": 1}, x)
+    else:
+        growth = net2net.deepen(teacher, {"block": 1}, x)
+        assert growth.report.parity is not None and growth.report.parity.exact
+
+
 # -- refused ---------------------------------------------------------------------------------------
 
 

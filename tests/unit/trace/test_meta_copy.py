@@ -92,3 +92,14 @@ def test_hollow_grouped_products_have_the_shapes_of_real_ones(
         MetaInterpreter().run(operation, (left.to("meta"), right), {"offs": ends}).shape
         == real.shape
     )
+
+
+def test_what_is_written_to_beside_a_hollow_operand_stays_the_object_that_it_was() -> None:
+    runner = MetaInterpreter()
+    hollow_one, real = torch.empty(3, device="meta"), torch.zeros(3)
+    assert runner.run(aten.add_.Tensor, (real, hollow_one), {}) is real
+    assert runner.run(aten.add.out, (hollow_one, real), {"out": real}) is real
+    values, places = torch.zeros(2), torch.zeros(2, dtype=torch.long)
+    given = {"values": values, "indices": places}
+    found = runner.run(aten.topk.values, (hollow_one, 2), given)
+    assert found[0] is values and found[1] is places

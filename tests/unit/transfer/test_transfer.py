@@ -224,6 +224,44 @@ def test_a_student_without_values() -> None:
     assert_exact(teacher, net2net.transfer(teacher, student, X).model, X)
 
 
+class Positions(nn.Module):
+    """Blocks that hold integers, by which weights are read."""
+
+    def __init__(self, width: int, count: int = 6, blocks: int = 1) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(6, width), nn.Linear(width, 3)
+        self.blocks = nn.ModuleList(PositionedBlock(width, count) for _ in range(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.words(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class PositionedBlock(nn.Module):
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.places, self.last = nn.Embedding(6, width), nn.Linear(width, width)
+        self.register_buffer("order", torch.arange(count).flip(0) % 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.last(self.places(self.order[: x.shape[1]]) * x)
+
+
+def test_a_student_on_meta_gets_the_integers_that_the_teacher_has() -> None:
+    teacher, x = randomise(Positions(4)), tokens(2, 3, below=6)
+    with torch.device("meta"):
+        student = Positions(8, blocks=2)
+    growth = net2net.transfer(teacher, student, x)
+    assert growth.model.blocks[1].order.tolist() == [5, 4, 3, 2, 1, 0]
+    assert_exact(teacher, growth.model, x)
+    with torch.device("meta"):
+        longer = Positions(8, count=7)
+    with refused(TransferError, "order", "real device", teacher=teacher):
+        net2net.transfer(teacher, longer, x)
+
+
 def test_another_class_with_other_names() -> None:
     def build() -> nn.Module:
         return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
@@ -603,3 +641,5 @@ def test_a_plan_needs_a_student_of_its_shapes() -> None:
         plan.apply(teacher)
     with refused(PlanError, "stem.weight", teacher=teacher):
         plan.apply(teacher, student=Net(12, 3))
+    with refused(PlanError, "student is a OrderedDict", teacher=teacher):
+        plan.apply(teacher, student=Net(8, 3).state_dict())
