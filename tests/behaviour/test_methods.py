@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -201,20 +200,6 @@ def test_a_stream_under_norms_has_any_width(family: str, method: str, factor: fl
     stream = next(row for row in growth.report.rows if row.name in {"embedding", "a"})
     assert stream.new == math.floor(width * factor + 0.5)
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
-
-
-@pytest.mark.parametrize("method", ["fresh", "silent"])
-def test_units_that_nobody_reads_change_no_bit(method: str) -> None:
-    for family in ("perceptron", "recurrent", "residual"):
-        teacher, growth = grown(family, method)
-        inputs = FAMILIES[family][1]
-        small = copy.deepcopy(teacher).float(), growth.plan.apply(copy.deepcopy(teacher).float())
-        given = [x.float() if x.is_floating_point() else x for x in inputs]
-        with torch.no_grad():
-            old, new = (one(*given) for one in small)
-        if method == "fresh" and family == "perceptron":
-            assert torch.equal(old, new)
-        torch.testing.assert_close(old, new, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", [name for name in net2net.METHODS if name not in EXACT_METHODS])
