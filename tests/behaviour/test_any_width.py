@@ -1,0 +1,132 @@
+"""Transformers of every kind at widths of one's own: stream, MLP and heads, alone and together.
+
+The students compute what their teachers do, generate the same text, and load from their own
+configurations where these can say the widths.
+"""
+
+import copy
+import functools
+import re
+import warnings
+from fnmatch import fnmatchcase
+
+import pytest
+import torch
+
+import net2net
+from net2net import Net2NetError, VerificationError
+from tests.any_width import DECODERS, ENCODERS, EXACT, MULTIPLES, Logits
+
+NETS = {**DECODERS, **ENCODERS, **MULTIPLES}
+ALONE = [(name, part) for name, net in NETS.items() for part in net.parts]
+TOKENS = 64
+"""Generated."""
+
+
+@pytest.fixture(autouse=True)
+def _libraries() -> None:
+    for library in ("transformers", "timm", "torchvision"):
+        pytest.importorskip(library)
+
+
+@functools.cache
+def teacher_of(name):
+    return NETS[name].model()
+
+
+@functools.cache
+def grown(name, *parts):
+    """Nothing measured by the library itself; an error is the same on every call."""
+    net = NETS[name]
+    try:
+        return net2net.widen(teacher_of(name), net.widths(*parts), net.inputs(), verify=False)
+    except Net2NetError as error:
+        return error
+
+
+def growth_of(name, *parts):
+    growth = grown(name, *parts)
+    if isinstance(growth, Net2NetError):
+        raise growth
+    return growth
+
+
+def outputs_of(model, inputs):
+    with torch.no_grad():
+        output = model(**copy.deepcopy(inputs))
+    return output if isinstance(output, torch.Tensor) else output.logits
+
+
+def gap(old, new):
+    assert old.shape == new.shape
+    assert old.abs().max() > 0.01
+    return float((old - new).abs().max() / old.abs().max())
+
+
+def check(name, *parts):
+    """What was asked grew to where it should and nothing else did, and the function is kept: by
+    the models' own code, and where that computes in float32, in float64 as well."""
+    net, teacher, growth = NETS[name], teacher_of(name), growth_of(name, *parts)
+    report = growth.report
+    asked = {glob: net.parts[part].ratio for part in parts for glob in net.parts[part].globs}
+    assert not report.stayed, str(report)
+    for row in report.rows:
+        ratios = {ratio for glob, ratio in asked.items() if fnmatchcase(row.name, glob)}
+        assert {row.new} == {round(row.old * ratio) for ratio in ratios}, str(report)
+    for glob in asked:
+        assert any(fnmatchcase(row.name, glob) for row in report.rows), str(report)
+    before, after = report.parameters
+    assert after > before
+    assert after == sum(parameter.numel() for parameter in growth.model.parameters())
+
+    inputs = net.inputs()
+    expected = outputs_of(teacher, inputs)
+    assert gap(expected, outputs_of(growth.model, inputs)) <= net.tolerance
+    if net.float32:
+        parity = net2net.verify(teacher, growth.model, inputs)
+        assert parity.dtype == torch.float64 and parity.max_rel <= EXACT, str(parity)
+
+
+@pytest.mark.parametrize(("name", "part"), ALONE)
+def test_alone(name, part):
+    check(name, part)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_together(name):
+    check(name, *NETS[name].together)
+
+
+@pytest.mark.parametrize("name", MULTIPLES)
+def test_whole_multiples_and_why(name):
+    """Between whole multiples the stream stays, and the table of spaces names what forbids more."""
+    net, teacher = MULTIPLES[name], teacher_of(name)
+    stream = net.parts["stream"].globs
+    report = net2net.estimate(teacher, dict.fromkeys(stream, 1.37), net.inputs())
+    assert not report.rows
+    assert {row.new for row in report.stayed} == {row.old for row in report.stayed}
+    table = str(net2net.spaces(teacher, net.inputs())).splitlines()
+    assert len(report.stayed) >= len(stream)
+    for row in report.stayed:
+        assert re.search(net.forbids, row.note), row.note
+        said = [line for line in table if line.startswith(f"{row.name} ") and row.note in line]
+
+
+@functools.cache
+def _text(name, student):
+    model = growth_of(name, *NETS[name].together).model if student else teacher_of(name)
+    inner = model.inner if isinstance(model, Logits) else model
+    inputs = {"input_ids": NETS[name].inputs()["input_ids"]}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of masks and lengths
+        return inner.generate(
+            **inputs, attention_mask=torch.ones_like(inputs["input_ids"]), do_sample=False,
+            max_new_tokens=TOKENS, min_new_tokens=TOKENS, eos_token_id=None, use_cache=True,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_generates_the_same(name):
+    old, new = _text(name, False), _text(name, True)
+    assert old.shape[1] >= TOKENS and len(old.unique()) > 2
+    assert torch.equal(old, new)
