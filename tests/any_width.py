@@ -179,22 +179,22 @@ llama(
     "mixtral", "Mixtral", "mlp.experts", float32="RMSNorm and the router", num_local_experts=4,
     experts_implementation="eager", **LLAMA,
 )  # fmt: skip
-llama(
-    "phi3", "Phi3", "mlp.gate_up_proj", "self_attn.qkv_proj", num_key_value_heads=2, **MODERN
-)
+llama("phi3", "Phi3", "mlp.gate_up_proj", "self_attn.qkv_proj", num_key_value_heads=2, **MODERN)
 llama("olmo2", "Olmo2", **LLAMA)
 llama("phi", "Phi", "mlp.fc1", float32="", **MODERN)
 llama("stablelm", "StableLm", float32="", num_key_value_heads=2, **MODERN)
 causal(
-    "gpt2", "GPT2LMHeadModel GPT2Config", "transformer.wte", "transformer.h.*.mlp.c_fc", "transformer.h.*.attn.c_attn",
-    **GPT,
+    "gpt2", "GPT2LMHeadModel GPT2Config", "transformer.wte",
+    "transformer.h.*.mlp.c_fc", "transformer.h.*.attn.c_attn", **GPT,
 )  # fmt: skip
 causal(
-    "gptj", "GPTJForCausalLM GPTJConfig", "transformer.wte", "transformer.h.*.mlp.fc_in", "transformer.h.*.attn.k_proj",
+    "gptj", "GPTJForCausalLM GPTJConfig", "transformer.wte",
+    "transformer.h.*.mlp.fc_in", "transformer.h.*.attn.k_proj",
     float32="the product of query and key", rotary_dim=4, **GPT,
 )  # fmt: skip
 causal(
-    "gpt_neox", "GPTNeoXForCausalLM GPTNeoXConfig", "gpt_neox.embed_in", "gpt_neox.layers.*.mlp.dense_h_to_4h",
+    "gpt_neox", "GPTNeoXForCausalLM GPTNeoXConfig", "gpt_neox.embed_in",
+    "gpt_neox.layers.*.mlp.dense_h_to_4h",
     "gpt_neox.layers.*.attention.query_key_value", **MODERN,
 )  # fmt: skip
 causal(
@@ -203,15 +203,16 @@ causal(
     num_attention_heads=4, max_position_embeddings=128, word_embed_proj_dim=32,
 )  # fmt: skip
 causal(
-    "falcon", "FalconForCausalLM FalconConfig", "transformer.word_embeddings", "transformer.h.*.mlp.dense_h_to_4h",
-    "transformer.h.*.self_attention.query_key_value", hidden_size=32, ffn_hidden_size=40,
+    "falcon", "FalconForCausalLM FalconConfig", "transformer.word_embeddings",
+    "transformer.h.*.mlp.dense_h_to_4h", "transformer.h.*.self_attention.query_key_value",
+    hidden_size=32, ffn_hidden_size=40,
     num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2, new_decoder_architecture=True,
     bias=True,
 )  # fmt: skip
 
 
 class Logits(nn.Module):
-    """A model that also returns its encoder's features: only what it predicts."""
+    """What a model predicts, without its encoder's features, which it also returns."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -361,12 +362,18 @@ multiples(
 )  # fmt: skip
 multiples(
     "modernbert",
-    hf("ModernBertForMaskedLM", "ModernBertConfig", cls_token_id=1, sep_token_id=2, **SPECIAL, **BERT),
+    hf(
+        "ModernBertForMaskedLM", "ModernBertConfig", cls_token_id=1, sep_token_id=2, **SPECIAL,
+        **BERT,
+    ),
     text, "model.embeddings.tok_embeddings", "*.mlp.Wi", "*.attn.Wqkv", r"embeddings\.norm",
 )  # fmt: skip
 multiples(
     "bloom",
-    hf("BloomForCausalLM", "BloomConfig", vocab_size=40, hidden_size=32, n_layer=2, n_head=4, **SPECIAL),
+    hf(
+        "BloomForCausalLM", "BloomConfig", vocab_size=40, hidden_size=32, n_layer=2, n_head=4,
+        **SPECIAL,
+    ),
     text, "transformer.word_embeddings", "*.mlp.dense_h_to_4h", "*.self_attention.query_key_value",
     "word_embeddings_layernorm",
 )  # fmt: skip

@@ -140,9 +140,7 @@ class GroupedQueries(Attention):
         self.qkv = nn.Linear(dim, (heads + 2 * self.groups) * self.head_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        heads = self.qkv(x).view(
-            *x.shape[:2], -1, self.num_heads // self.groups + 2, self.head_dim
-        )
+        heads = self.qkv(x).view(*x.shape[:2], -1, self.num_heads // self.groups + 2, self.head_dim)
         q, k, v = heads[..., :-2, :], heads[..., [-2], :], heads[..., [-1], :]
         k, v = k.expand_as(q), v.expand_as(q)
         q, k, v = (part.flatten(2, 3).transpose(1, 2) for part in (q, k, v))

@@ -121,8 +121,8 @@ def test_a_layer_over_tokens_makes_no_channels() -> None:
         mixed = model.down(model.up(x.transpose(1, 2)).relu()).transpose(1, 2)
         return model.head(x + mixed)
 
-    layers = {"stem": (3, 4), "up": (5, 6), "down": (6, 5), "head": (4, 2)}
-    teacher = randomise(Written(code, **{name: nn.Linear(*sizes) for name, sizes in layers.items()}))
+    layers = {"stem": nn.Linear(3, 4), "up": nn.Linear(5, 6), "down": nn.Linear(6, 5)}
+    teacher = randomise(Written(code, **layers, head=nn.Linear(4, 2)))
     for glob in ("up", "?p"):
         rows = widen(teacher, {glob: 2.0}, noise(2, 5, 3)).report.rows
         assert [(row.name, row.old, row.new) for row in rows] == [("up", 6, 12)]

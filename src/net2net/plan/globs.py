@@ -116,8 +116,8 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 
 
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
-    """The spaces of the units that a module puts out, unless the table calls another so; of those, the
-    ones that it makes, if it makes any. For a bare parameter, those it makes."""
+    """The spaces of the units that a module puts out, unless the table calls another so; of those,
+    the ones that it makes, if it makes any. For a bare parameter, those it makes."""
     blocks = [
         ids[ids != NO_UNIT]
         for trace, tensor in inference.outputs_of.get(path, ())
