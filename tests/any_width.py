@@ -154,7 +154,7 @@ MODERN = {
     "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
     "max_position_embeddings": 128,
 }  # fmt: skip
-LLAMA = {**MODERN, "hidden_size": 24, "head_dim": 8, "num_key_value_heads": 2}
+LLAMA = {**MODERN, "hidden_size": 44, "head_dim": 8, "num_key_value_heads": 2}
 """Heads of another width than the stream's."""
 
 GPT = {"n_embd": 32, "n_inner": 40, "n_layer": 2, "n_head": 4, "n_positions": 128}
