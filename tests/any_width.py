@@ -48,7 +48,7 @@ class Net:
         parts: each is grown alone.
         together: those that are grown at once.
         float32: what its own code computes in float32, or empty.
-        forbids: what keeps its (first) stream from all but whole multiples, as a regular expression.
+        forbids: what keeps its (first) stream from all but whole multiples: a regular expression.
     """
 
     build: Callable[[], nn.Module]
