@@ -130,6 +130,35 @@ def test_query_heads_grow_beside_the_one_head_of_keys_that_stays() -> None:
     assert not growth.report.notes
 
 
+class GroupedQueries(Attention):
+    """Groups of query heads, each with a head of keys and one of values behind it; only the size of
+    a group is read, a quotient of attributes."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__(dim, heads)
+        self.groups, self.head_dim = heads // 2, dim // heads
+        self.qkv = nn.Linear(dim, (heads + 2 * self.groups) * self.head_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.qkv(x).view(*x.shape[:2], -1, self.num_heads // self.groups + 2, self.head_dim)
+        q, k, v = heads[..., :-2, :], heads[..., [-2], :], heads[..., [-1], :]
+        k, v = k.expand_as(q), v.expand_as(q)
+        q, k, v = (part.flatten(2, 3).transpose(1, 2) for part in (q, k, v))
+        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
+        size = self.num_heads * self.head_dim
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(*x.shape[:2], size))
+        return out
+
+
+def test_what_is_divided_by_grows_with_what_is_divided() -> None:
+    teacher, x = transformer(GroupedQueries(8, 4)), noise(2, 5, 3)
+    growth = widen(teacher, {"2.qkv": 1.5}, x)
+    assert growth.model.get_submodule("2.qkv").weight.shape == (24, 8)
+    assert (growth.model.get_submodule("2").num_heads, growth.model.get_submodule("2").groups) == (
+        6, 3,
+    )  # fmt: skip
+
+
 class SplitSizes(nn.Module):
     """Some channels are worked on, the others pass: sizes are sums of attributes."""
 

@@ -111,3 +111,18 @@ def test_a_name_of_the_table_means_the_space_of_its_row() -> None:
     for glob, width in (("experts", 2.0), ("exp*", 12)):
         rows = widen(teacher, {glob: width}, noise(5, 3)).report.rows
         assert [(row.name, row.old, row.new) for row in rows] == [("experts", 6, 12)]
+
+
+def test_a_layer_over_tokens_makes_no_channels() -> None:
+    """What it puts out has channels along another axis: they are made before it."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        x = model.stem(x)
+        mixed = model.down(model.up(x.transpose(1, 2)).relu()).transpose(1, 2)
+        return model.head(x + mixed)
+
+    layers = {"stem": nn.Linear(3, 4), "up": nn.Linear(5, 6), "down": nn.Linear(6, 5)}
+    teacher = randomise(Written(code, **layers, head=nn.Linear(4, 2)))
+    for glob in ("up", "?p"):
+        rows = widen(teacher, {glob: 2.0}, noise(2, 5, 3)).report.rows
+        assert [(row.name, row.old, row.new) for row in rows] == [("up", 6, 12)]

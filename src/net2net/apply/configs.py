@@ -68,7 +68,9 @@ def config_edits(
                     "model has (adapters, exchanged layers), so it cannot be told whether it fits"
                 )
             continue
-        if _same_model(student, path, fitting, inputs, done):
+        if _same_model(student, path, fitting, inputs, done) and _same_numbers(
+            teacher, student.get_submodule(path), fitting
+        ):
             found += [
                 SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
             ]
@@ -351,6 +353,31 @@ def _same_model(
     return [_facts(op.name, op.args) for op in again.ops] == [
         _facts(op.name, op.args) for op in done.ops
     ]
+
+
+def _same_numbers(teacher: Any, student: Any, values: Mapping[str, int]) -> bool:
+    """Whether the student has the fractions (scales) that its class makes of the changed
+    configuration, where it made others of the teacher's: buffers may be made of them, which no
+    operation shows."""
+    before, after, held = (
+        _fractions(model)
+        for model in (
+            _build(type(teacher), teacher.config, {}),
+            _build(type(student), student.config, values),
+            student,
+        )
+    )
+    return all(held.get(name) == x for name, x in after.items() if x != before.get(name))
+
+
+def _fractions(model: nn.Module | None) -> dict[str, float]:
+    """Attributes of the modules that are no whole numbers."""
+    return {
+        f"{path}.{name}": value
+        for path, part in (model or nn.Module()).named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, float)
+    }
 
 
 def _facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:

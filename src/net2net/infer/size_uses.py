@@ -205,8 +205,13 @@ def _solved(
     named: TracedInt, size: Fraction, origin: Origin, values: dict[Origin, Fraction]
 ) -> Fraction:
     """The attribute's value at which the integer is ``size``, the others being what they are; as
-    it is, if there is none: what is linear in it goes through two points."""
-    at_zero, at_one = (named.at({**values, origin: Fraction(x)}) for x in (1, 2))
-    slope = at_one - at_zero
-    linear = named.at({**values, origin: Fraction(3)}) == at_one + slope
-    return 1 + (size - at_zero) / slope if linear and slope else values[origin]
+    it is, if there is none. What is linear in it, or in one divided by it, goes through two
+    points."""
+    exponents = {e for monomial in named.terms for o, e in monomial if o == origin}
+    if exponents not in ({1}, {-1}):
+        return values[origin]
+    (exponent,) = exponents
+    at_one, at_two = (named.at({**values, origin: Fraction(x) ** exponent}) for x in (1, 2))
+    slope = at_two - at_one
+    power = 1 + (size - at_one) / slope if slope else Fraction(0)
+    return power**exponent if power else values[origin]

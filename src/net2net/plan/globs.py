@@ -116,8 +116,8 @@ def matching(model: nn.Module, glob: str) -> list[str]:
 
 
 def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
-    """The spaces of the units that a module puts out, unless the table calls another so; for a bare
-    parameter, those it makes."""
+    """The spaces of the units that a module puts out, unless the table calls another so; of those,
+    the ones that it makes, if it makes any. For a bare parameter, those it makes."""
     blocks = [
         ids[ids != NO_UNIT]
         for trace, tensor in inference.outputs_of.get(path, ())
@@ -127,11 +127,11 @@ def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
     shown = [space for space in spaces.growable if space.name == path]
     if shown and shown[0] not in put_out:
         return shown
-    return put_out or [
-        space
-        for space in spaces
-        if any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())
-    ]
+
+    def makes(space: Space) -> bool:
+        return any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())
+
+    return [one for one in put_out if makes(one)] or put_out or [s for s in spaces if makes(s)]
 
 
 def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[UnitIds]) -> list[Space]:

@@ -125,6 +125,26 @@ def test_a_config_that_cannot_say_it_stays_and_the_report_says_so() -> None:
     assert "config" in note and "state dict" in note
 
 
+def test_a_number_that_a_width_makes_and_no_operation_shows() -> None:
+    class Scaled(Configured):
+        """The student keeps its teacher's number; the class would make another."""
+
+        def __init__(self, config: Config) -> None:
+            super().__init__(config)
+            self.scale = config.width**0.5
+            self.register_buffer("factor", torch.tensor(self.scale), persistent=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x * self.factor)
+
+    teacher, x = randomise(Scaled(configured().config)), noise(4, 6)
+    growth = widen(teacher, 2.0, x)
+    (note,) = growth.report.notes
+    assert "no change of the config builds the student" in note
+    assert growth.model.config.width == teacher.config.width
+    assert not widen(teacher, {"layers.1": 15}, x).report.notes
+
+
 def test_a_class_that_takes_something_else_is_left_alone() -> None:
     class Other(nn.Module):
         def __init__(self, width: int) -> None:
