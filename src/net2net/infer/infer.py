@@ -14,9 +14,9 @@ from typing import Any
 
 from net2net.errors import UnknownOperationError
 from net2net.infer import rules
-from net2net.infer.flow import why_not
 from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference, RolesAt
+from net2net.infer.new_units.follow import why_not
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units

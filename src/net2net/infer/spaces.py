@@ -11,8 +11,8 @@ from math import gcd
 import numpy as np
 
 from net2net.errors import UnknownModuleError
-from net2net.infer.flow import why_not
 from net2net.infer.inference import Group, Inference
+from net2net.infer.new_units.follow import why_not
 from net2net.infer.size_uses import SizeUse, by_attribute, size_uses
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, joined
 from net2net.tables import format_table, html_table

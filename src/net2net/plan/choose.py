@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from net2net.errors import GraphMismatchError
-from net2net.infer.flow import follow
 from net2net.infer.inference import Group, Inference
-from net2net.infer.new_units import Enlarged, NotPossible
+from net2net.infer.new_units.follow import follow
+from net2net.infer.new_units.holds import Enlarged, NotPossible
 from net2net.infer.units import UnitIds
 from net2net.maps.copy import replicate
 from net2net.maps.methods import Method

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.infer.inference import Group, Inference
-from net2net.infer.new_units import Positions, Put
+from net2net.infer.new_units.holds import Positions, Put
 from net2net.infer.units import Axis, Role, UnitIds, occurrence
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Mixture
 

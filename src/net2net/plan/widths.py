@@ -101,8 +101,8 @@ def _multiples(
     for glob, multiple in asked.items():
         if type(multiple) is not int or not 1 <= multiple <= LARGEST:
             raise WidthError(
-                f"multiple_of is {multiple!r:.40}{f' for {glob!r}' if glob else ''}. Give a positive "
-                "integer, or a dict of module globs to such."
+                f"multiple_of is {multiple!r:.40}{f' for {glob!r}' if glob else ''}. "
+                "Give a positive integer, or a dict of module globs to such."
             )
     if not isinstance(multiple_of, Mapping):
         return {space.name: multiple_of for space in spaces}

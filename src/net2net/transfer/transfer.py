@@ -112,7 +112,10 @@ def transfer(
             parity = _measured(teacher, result, [inputs, *also], pair, must_match, notes)
     rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student))
     report = Report(
-        action=f"transferred {type(teacher).__name__} into {type(student).__name__} by {name_of(method)}",
+        action=(
+            f"transferred {type(teacher).__name__} into {type(student).__name__} by "
+            f"{name_of(method)}"
+        ),
         asked=f"a {type(student).__name__} that computes what the teacher does",
         rows=rows,
         stayed=(),

@@ -34,8 +34,7 @@ def estimate(
 
     Args:
         model: the teacher; never changed.
-        widths: as for ``widen``, and so are ``inputs``, ``multiple_of``, ``method``, ``on_unknown``, ``outputs`` and
-            ``also``.
+        widths, inputs, multiple_of, method, on_unknown, outputs, also: as for ``widen``.
 
     Returns:
         A report without a measured difference. ``Row.admissible``: the nearest sizes that could be

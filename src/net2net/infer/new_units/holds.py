@@ -2,8 +2,7 @@
 
 A copy holds what its original holds. Other new units hold zero, or the mean of the old ones, or
 anything at all, and what they may hold differs from place to place: before a layer norm the mean
-(which that subtracts), behind it zero. ``flow.py`` follows the group through the trace: from the
-readers back for what is demanded, and from the makers on for what is there. It ends at parameters:
+(which that subtracts), behind it zero. Following the group through the trace ends at parameters:
 what their positions for new units hold, and by what number those for old units are multiplied,
 since a norm over more units divides by another deviation.
 
@@ -15,8 +14,11 @@ does so with zeros in place of means.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+from net2net.trace.graph import Node
 
 
 class Holds(StrEnum):
@@ -101,3 +103,25 @@ class Enlarged:
 
 class NotPossible(Exception):
     """New units of this group cannot be had without changing what is computed: why."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What has to be held in a tensor; None: whatever."""
+
+    holds: Holds | None = None
+    factor: float | None = None
+    by: tuple[str, ...] = ()
+
+
+class Scaled(Exception):
+    """What a tensor holds has to be multiplied by this, for it meets units that are."""
+
+    def __init__(self, node: Node, factor: float) -> None:
+        super().__init__(node, factor)
+        self.node, self.factor = node, factor
+
+
+def same(a: float, b: float) -> bool:
+    """Whether two factors are one, but for rounding."""
+    return math.isclose(a, b, rel_tol=1e-12)

@@ -1,0 +1,58 @@
+"""Follow a group that gets new units through the traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from net2net.infer.inference import Inference
+from net2net.infer.new_units.back import Back
+from net2net.infer.new_units.group import GroupInTrace
+from net2net.infer.new_units.holds import Enlarged, NotPossible, Positions, Scaled
+from net2net.infer.new_units.on import On
+from net2net.infer.new_units.parameters import Parameters
+from net2net.infer.units import Axis
+from net2net.trace.graph import Node
+from net2net.trace.trace import Trace
+
+_ROUNDS = 16
+"""How often factors are assumed: of weights that read and make, and of what meets scaled units."""
+
+
+def follow(
+    teacher: Inference, growing: Enlarged, student: Sequence[Trace] | None = None
+) -> dict[Axis, Positions]:
+    """What every parameter axis that has units of the group holds.
+
+    Args:
+        student: traces of the student, whose code may compute other numbers than the teacher's.
+            None, before there is one: it computes the same.
+
+    Raises:
+        NotPossible: new units would change what is computed; why.
+    """
+    assumed, scaled = dict[Axis, float](), dict[Node, float]()
+    for _ in range(_ROUNDS):
+        found = Parameters(teacher)
+        try:
+            for number, trace in enumerate(teacher.traces):
+                other = student[number] if student else None
+                group = GroupInTrace(teacher, growing, number, trace, other)
+                On(group, Back(group, assumed, scaled), found).run()
+        except Scaled as error:
+            scaled[error.node] = error.factor
+            continue
+        if not found.apart:
+            return found.positions
+        assumed |= found.apart
+    raise NotPossible("what makes these units and reads them would need two scales")
+
+
+def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
+    """Why a group can have no new units besides copies, or None. ``zero``: whose readers get
+    zero."""
+    size = len(teacher.members[key])
+    try:
+        follow(teacher, Enlarged(key, size, 1, size + 1, readers_get_zero=zero))
+    except NotPossible as error:
+        return str(error)
+    return None

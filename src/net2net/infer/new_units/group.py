@@ -1,0 +1,187 @@
+"""Where a group's units are in a trace, and what operations do over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from net2net.infer.inference import Inference, RolesAt
+from net2net.infer.new_units.holds import Enlarged, NotPossible
+from net2net.infer.units import NO_UNIT
+from net2net.ops import Zero, traits
+from net2net.trace.graph import Graph, Node
+from net2net.trace.trace import Op, Trace
+
+
+class GroupInTrace:
+    """A group in one trace: which tensors and operations it goes through."""
+
+    def __init__(
+        self, teacher: Inference, growing: Enlarged, number: int, trace: Trace,
+        student: Trace | None,
+    ) -> None:  # fmt: skip
+        self.teacher, self.growing, self.nth, self.trace = teacher, growing, number, trace
+        self.student = student
+        self.values = teacher.values[number]
+        self.graph: Graph = teacher.graph_of(trace)
+        self.which = teacher.group_numbers[growing.key]
+        self.here: set[int] = teacher.tensors_of[number].get(self.which, set())
+        self.ops = sorted(
+            {at for tensor in self.here for at in teacher.places_of[number].get(tensor, ())}
+        )
+
+    def has(self, node: Node) -> bool:
+        return node.tensor in self.here
+
+    def is_parameter(self, node: Node) -> bool:
+        """Whether it is made of parameters alone."""
+        value = self.values.get(node.tensor)
+        return value is not None and bool(value.parameter_axes) and not value.depends_on_input
+
+    def axes(self, node: Node) -> list[int]:
+        """The axes along which the group has units."""
+        known = self.teacher
+        found: list[int] = []
+        for part in self.values[node.tensor].parts:
+            ids = part.ids[part.ids != NO_UNIT]
+            if (known.group_of[known.component[ids]] == self.which).any():
+                found += part.axes
+        return found
+
+    def axis_numbers(self, node: Node) -> frozenset[int]:
+        """The parameter axes along which the group has units, of what is made of parameters."""
+        if not self.is_parameter(node):
+            return frozenset()
+        along = self.values[node.tensor].parameter_axes
+        none: frozenset[int] = frozenset()
+        return none.union(*(along.get(axis, none) for axis in self.axes(node)))
+
+    def alone_on(self, node: Node, axis: int) -> bool:
+        """Whether all positions of an axis are units of this group, as often as each other."""
+        ids = self.values[node.tensor].ids(axis)
+        if ids is None or (ids == NO_UNIT).any():
+            return False
+        known = self.teacher
+        return bool((known.group_of[known.component[ids]] == self.which).all())
+
+    def where(self, op: Op) -> str:
+        return f"{op.kind} in '{op.path}'" if op.path else op.kind
+
+    def roles(self, op: Op) -> RolesAt:
+        none: frozenset[int] = frozenset()
+        return self.teacher.roles_at[self.nth].get(self.graph.position(op), RolesAt(none, none))
+
+    def args(self, op: Op) -> dict[str, Any]:
+        """Its arguments, with nodes in place of tensors."""
+        at = self.graph.position(op)
+        return {name: self.graph.bound(item, at) for name, item in op.args.items()}
+
+    def inputs(self, op: Op) -> list[Node]:
+        """The nodes among its arguments that have units of the group."""
+        return [node for node in self.graph.inputs(op) if self.has(node)]
+
+    def outputs(self, op: Op) -> list[Node]:
+        return [node for node in self.graph.outputs(op) if self.has(node)]
+
+    def weighed(self, op: Op, data: Sequence[Node]) -> list[Node]:
+        """The activations that its output is zero with, where one of them is."""
+        known = traits(op.kind)
+        if known.weighs:
+            return [node for node in data if node is self.args(op)[known.weighs]]
+        added = self.args(op).get(known.adds)
+        return [node for node in data if node is not added] if known.zero is Zero.ANY else []
+
+    def reads(self, op: Op, inputs: Sequence[Node]) -> bool:
+        """Whether a weight among its arguments reads the group's units."""
+        reads = self.roles(op).reads
+        return any(self.axis_numbers(node) & reads for node in inputs)
+
+    def normed(self, op: Op, node: Node) -> bool:
+        """Whether it normalises over the group's units, and not each by itself.
+
+        Raises:
+            NotPossible: over other units as well.
+        """
+        shape = op.args.get("normalized_shape")
+        if op.args.get("num_groups") == 1:
+            raise NotPossible(f"{self.where(op)} normalises over them and over pixels")
+        dims = range(len(node.shape) - len(shape), len(node.shape)) if shape else ()
+        return self.over(op, node, dims)
+
+    def reduced(self, op: Op, node: Node) -> bool:
+        """Whether it reduces the group's units, and not what lies in each (see ``normed``)."""
+        dims = op.args.get("dim")
+        dims = range(len(node.shape)) if dims is None or dims == [] else dims
+        dims = [dims] if isinstance(dims, int) else dims
+        return self.over(op, node, [axis % len(node.shape) for axis in dims])
+
+    def over(self, op: Op, node: Node, dims: Sequence[int]) -> bool:
+        axes = self.axes(node)
+        if not set(axes) <= set(dims):
+            return False
+        if len(axes) > 1 or not self.alone_on(node, axes[0]):
+            raise NotPossible(f"{self.where(op)} runs over other units as well")
+        if len(dims) > 1 and traits(op.kind).normalises:
+            raise NotPossible(f"{self.where(op)} normalises over them and over other axes")
+        return True
+
+    def centred(self, node: Node, mean: Node) -> bool:
+        """Whether the mean of a tensor is subtracted from it."""
+        ends = [mean]
+        for one in ends:
+            for op in one.users:
+                made = self.graph.outputs(op)
+                if traits(op.kind).passes:
+                    ends += made
+                elif traits(op.kind).sums and node in self.graph.inputs(op):
+                    return True
+        return False
+
+    def number(self, op: Op) -> float:
+        """The student's number over the teacher's, of those that an operation multiplies by.
+
+        Raises:
+            NotPossible: it does something else with them.
+        """
+        if self.student is None:
+            return 1.0
+        other = self.student.ops[self.graph.position(op)]
+        ratio = 1.0
+        for name, old in op.args.items():
+            new = other.args.get(name)
+            if isinstance(old, (int, float)) and isinstance(new, (int, float)) and old != new:
+                if not (old and new and name in {"other", "self", "fill_value"}):
+                    raise NotPossible(
+                        f"{self.where(op)} gets a number that the code makes of their number "
+                        f"({old}, then {new})"
+                    )
+                ratio *= new / old
+        return ratio
+
+    def vector(self, node: Node, op: Op) -> str:
+        """The name of a parameter of one number a unit.
+
+        Raises:
+            NotPossible: it is none.
+        """
+        while not node.name and node.traits.passes and node.inputs:
+            node = node.inputs[0]
+        sizes = [size for size in node.shape if size != 1]
+        if not node.name or len(sizes) != 1:
+            raise NotPossible(f"{self.where(op)} multiplies each unit by a number of its own")
+        return node.name
+
+
+def degree(op: Op) -> float | None:
+    """As ``OpTraits.degree``, also of what keeps the scale and of powers; None if it has none."""
+    known = traits(op.kind)
+    if op.kind == "pow":
+        exponent = op.args.get("exponent")
+        return float(exponent) if isinstance(exponent, (int, float)) and exponent > 0 else None
+    return 1.0 if known.keeps_scale else known.degree
+
+
+def added(op: Op) -> list[float]:
+    """The numbers that a sum adds."""
+    given = [op.args.get("self"), op.args.get("other")]
+    return [x for x in given if isinstance(x, (int, float)) and x]

@@ -1,0 +1,430 @@
+"""From the makers on: what is held, and what parameters have to hold for it."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from net2net.infer.new_units.back import Back
+from net2net.infer.new_units.group import GroupInTrace, added, degree
+from net2net.infer.new_units.holds import (
+    Demand,
+    Holds,
+    NotPossible,
+    Positions,
+    Put,
+    Scaled,
+    State,
+    same,
+)
+from net2net.infer.new_units.parameters import Parameters
+from net2net.ops import Zero, traits
+from net2net.trace.graph import Node
+from net2net.trace.trace import Op
+
+ZERO, MEAN, ANYTHING = Holds
+NOTHING = State(ANYTHING)
+"""Anything, and old units as they are."""
+
+
+class On:
+    """From the makers on: what is held, and what parameters hold for it."""
+
+    def __init__(self, group: GroupInTrace, back: Back, parameters: Parameters) -> None:
+        self.group, self.back, self.parameters = group, back, parameters
+        self.states: dict[Node, State] = {}
+        self.factors: dict[Node, float] = {}
+        """Of tensors without units of the group: what they are multiplied by."""
+        self.means: dict[Node, Node] = {}
+        """Means over the units → of what."""
+        self.queue = list(group.ops)
+        self.seen: set[int] = set()
+
+    def run(self) -> None:
+        heapq.heapify(self.queue)
+        while self.queue:
+            position = heapq.heappop(self.queue)
+            if position not in self.seen:
+                self.seen.add(position)
+                self._step(self.group.trace.ops[position])
+
+    def _step(self, op: Op) -> None:
+        group, known = self.group, traits(op.kind)
+        inputs, outputs = group.inputs(op), group.outputs(op)
+        data = [node for node in inputs if not group.is_parameter(node)]
+        if not inputs and not outputs:
+            self._without_units(op)
+        elif outputs and all(group.is_parameter(node) for node in outputs):
+            return  # done when something else reads it (`_put`)
+        elif known.factory:
+            zero = "zeros" in op.kind
+            self._made(op, outputs, State(ZERO if zero else ANYTHING), free=zero)
+        elif known.normalises and data and group.normed(op, data[0]):
+            self._norm(op, data[0], outputs)
+        elif known.reduces and not outputs:
+            for node in data:
+                self._reduction(op, node)
+        elif known.contracts or self._makes(op, inputs):
+            self._contraction(op, data, inputs, outputs)
+        elif not outputs:
+            if data:
+                raise NotPossible(f"{group.where(op)} reads them, and is no weight")
+        elif known.normalises:
+            self._norm_of_each(op, data[0], outputs)
+        elif known.multiplies:
+            self._product(op, data, inputs, outputs)
+        elif known.sums or (known.moves and known.zero is Zero.ALL):
+            self._sum(op, data, inputs, outputs)
+        else:
+            self._function(op, data, inputs, outputs)
+
+    # -- what is there ---------------------------------------------------------------------------
+
+    def _state(self, node: Node) -> State:
+        if node in self.states:
+            return self.states[node]
+        if node.producer is None:
+            raise NotPossible("the code writes to a part of a tensor that holds them")
+        return NOTHING
+
+    def _made(self, op: Op, outputs: Sequence[Node], state: State, *, free: bool = False) -> None:
+        """Note what an operation makes. ``free``: zeros that fit any factor."""
+        for out in outputs:
+            wanted = self.back.demands.get(out, Demand())
+            if free and wanted.factor is not None:
+                state = replace(state, factor=wanted.factor)
+            if wanted.holds and (wanted.holds, wanted.by) != (state.holds, state.by):
+                mean = "their mean" if wanted.holds is MEAN else "zero"
+                raise NotPossible(
+                    f"what {self.group.where(op)} makes would have to be {mean} in new units"
+                )
+            if wanted.factor is not None and not same(wanted.factor, state.factor):
+                raise NotPossible(f"what {self.group.where(op)} makes cannot be scaled")
+            if out.returned and state.factor != 1:
+                raise NotPossible("the model returns them")
+            written = out.tensor in self.group.trace.bases and op.name.endswith("_")
+            if written and state != NOTHING:
+                raise NotPossible("the code writes to a part of a tensor that holds them")
+            self.states[out] = state
+
+    def _target(self, outputs: Sequence[Node]) -> State:
+        """What outputs are made to hold by parameters that can make them hold anything."""
+        for out in outputs:
+            if (wanted := self.back.demands.get(out)) is not None:
+                factor = 1.0 if wanted.factor is None else wanted.factor
+                return State(wanted.holds or ANYTHING, factor, wanted.by)
+        return NOTHING
+
+    def _plain(self, op: Op, nodes_: Sequence[Node]) -> None:
+        """Raises:
+        NotPossible: something without units of the group comes scaled.
+        """
+        for node in nodes_:
+            if not self.group.has(node) and not same(self.factor(node), 1.0):
+                raise NotPossible(f"{self.group.where(op)} gets a number that changes with theirs")
+
+    def factor(self, node: Node) -> float:
+        """What a tensor without units of the group is multiplied by in the student."""
+        if node in self.factors:
+            return self.factors[node]
+        while node.traits.passes and node.inputs:
+            node = node.inputs[0]
+        if node.producer is not None and node.traits.factory:
+            return self.group.number(node.producer)
+        return 1.0
+
+    def _hold(self, node: Node, numbers: frozenset[int], wanted: Positions, op: Op) -> None:
+        self.parameters.hold(self.group, node, numbers, wanted, op)
+
+    # -- operations that sum ---------------------------------------------------------------------
+
+    def _makes(self, op: Op, inputs: Sequence[Node]) -> bool:
+        makes = self.group.roles(op).makes
+        return any(self.group.axis_numbers(node) & makes for node in inputs)
+
+    def _contraction(
+        self, op: Op, data: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
+    ) -> None:
+        group, known = self.group, traits(op.kind)
+        self._plain(op, group.graph.inputs(op))
+        weights = [node for node in inputs if group.is_parameter(node)]
+        reads, makes = group.roles(op).reads, group.roles(op).makes
+        reading = group.reads(op, inputs)
+        through = bool(data) and bool(outputs) and not reading
+        if through:
+            self._through(op, data, weights, outputs)
+            return
+        target = self._target(outputs)
+        linear = not known.contracts or known.zero is Zero.ANY
+        if outputs:
+            if not linear and target != NOTHING:
+                raise NotPossible(f"{group.where(op)} makes them, and cannot make what is needed")
+            makers = [node for node in weights if group.axis_numbers(node) & makes]
+            for node in weights:
+                numbers = group.axis_numbers(node) - reads
+                self.parameters.hold(
+                    self.group, node, numbers, self._written(target, node in makers[1:]), op
+                )
+            if len(makers) > 1 and target.holds is MEAN:
+                raise NotPossible(f"{group.where(op)} makes them of two weights")
+            self._made(op, outputs, target)
+        if not reading:
+            if data and not outputs:
+                raise NotPossible(f"{group.where(op)} sums the product of two activations")
+            return
+        known_source = bool(data) and (linear or not outputs)  # else it reads what it makes, too
+        source = self._state(data[0]) if known_source else target
+        put = Put.UNREAD if source.holds is ZERO else Put.ZERO
+        for node in weights:
+            numbers = group.axis_numbers(node) & reads
+            self.parameters.hold(
+                self.group, node, numbers, Positions(put, 1 / source.factor, reads=True), op
+            )
+
+    @staticmethod
+    def _written(target: State, second: bool) -> Positions:
+        """What makes units that hold this; ``second``: beside another weight that does."""
+        if second:
+            return Positions(Put.UNREAD if target.holds is ZERO else Put.DRAWN)
+        put = {ZERO: Put.ZERO, MEAN: Put.MEAN, ANYTHING: Put.DRAWN}[target.holds]
+        return Positions(put, target.factor, by=target.by)
+
+    def _through(
+        self, op: Op, data: Sequence[Node], weights: Sequence[Node], outputs: Sequence[Node]
+    ) -> None:
+        """Each unit is summed over for itself: heads, groups, filters of single channels."""
+        weighed = self.group.weighed(op, data)
+        if any(self._state(node).factor != 1 for node in data if node not in weighed):
+            raise NotPossible(f"{self.group.where(op)} gets units that are scaled")
+        states = [self._state(node) for node in weighed]
+        factor = math.prod(state.factor for state in states)
+        zero = any(state.holds is ZERO for state in states)
+        bias = self.group.args(op).get(traits(op.kind).adds)
+        wanted = self._target(outputs).holds is ZERO
+        for node in weights:
+            numbers = self.group.axis_numbers(node)
+            if node is bias:
+                put = Put.ZERO if zero and wanted else Put.DRAWN
+                self._hold(node, numbers, Positions(put, factor), op)
+                zero = zero and wanted
+            else:
+                self.parameters.hold(
+                    self.group, node, numbers, Positions(Put.UNREAD if zero else Put.DRAWN), op
+                )
+        self._made(op, outputs, State(ZERO if zero else ANYTHING, factor))
+
+    # -- norms and reductions --------------------------------------------------------------------
+
+    def _norm(self, op: Op, node: Node, outputs: Sequence[Node]) -> None:
+        """Over the units: old ones come out ``factor`` times as large, new ones zero."""
+        group, state = self.group, self._state(node)
+        needed = MEAN if traits(op.kind).centres else ZERO
+        if (state.holds, state.by) != (needed, ()):
+            raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
+        if not same(state.factor**2, group.growing.ratio):
+            raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
+        args = group.args(op)
+        scale, shift = args.get("weight"), args.get("bias")
+        out = self._target(outputs).factor if isinstance(scale, Node) else state.factor
+        if isinstance(scale, Node):
+            self._aligned(scale, Positions(Put.UNREAD, out / state.factor), op)
+        if isinstance(shift, Node):
+            self._aligned(shift, Positions(Put.ZERO, out), op)
+        self._made(op, outputs, State(ZERO, out))
+
+    def _norm_of_each(self, op: Op, node: Node, outputs: Sequence[Node]) -> None:
+        """A batch norm, and others that normalise each unit by itself."""
+        state, target = self._state(node), self._target(outputs)
+        if state.factor != 1 or target.holds is MEAN:
+            raise NotPossible(f"{self.group.where(op)} normalises each unit by itself")
+        zero = target.holds is ZERO and state.holds is ZERO
+        for name, argument in self.group.args(op).items():
+            if not isinstance(argument, Node) or not self.group.has(argument) or argument is node:
+                continue
+            put = Put.DRAWN
+            if zero:
+                put = {"weight": Put.UNREAD, "running_var": Put.ONE}.get(name, Put.ZERO)
+            scaled = name in {"weight", "bias"}
+            self._aligned(argument, Positions(put, target.factor if scaled else 1.0), op)
+        self._made(op, outputs, State(ZERO if zero else ANYTHING, target.factor))
+
+    def _aligned(self, node: Node, wanted: Positions, op: Op) -> None:
+        if self.group.has(node):
+            self._hold(node, self.group.axis_numbers(node), wanted, op)
+
+    def _reduction(self, op: Op, node: Node) -> None:
+        group, kind, state = self.group, traits(op.kind).reduces, self._state(node)
+        if not group.reduced(op, node):
+            raise NotPossible(f"{group.where(op)} runs over other units as well")
+        ratio, factor = group.growing.ratio, state.factor
+        if kind == "mean" and (state.holds, state.by) == (MEAN, ()):
+            for out in group.graph.outputs(op):
+                self.means[out] = node
+        elif kind == "mean" and state.holds is ZERO:
+            factor /= ratio
+        elif kind == "var" and (state.holds, state.by) == (MEAN, ()):
+            factor = factor**2 / self.back.variances(op)
+            factor = math.sqrt(factor) if op.kind == "std" else factor
+        elif not (kind in {"sum", "norm"} and state.holds is ZERO and group.growing.copies == 1):
+            raise NotPossible(f"{group.where(op)} reduces them")
+        self._told(op, factor)
+
+    def _told(self, op: Op, factor: float) -> None:
+        """Note what outputs without units of the group are multiplied by."""
+        for out in self.group.graph.outputs(op):
+            self.factors[out] = factor
+            told = not same(factor, 1.0) or out in self.means
+            for user in out.users if told else ():
+                heapq.heappush(self.queue, self.group.graph.position(user))
+            if out.returned and not same(factor, 1.0):
+                raise NotPossible(f"the model returns what {self.group.where(op)} makes of them")
+
+    def _without_units(self, op: Op) -> None:
+        """What is made of reduced units on the way back to where they are."""
+        group, known = self.group, traits(op.kind)
+        read = group.graph.inputs(op)
+        factors = [self.factor(node) for node in read]
+        number = group.number(op)
+        if known.passes and read[0] in self.means:
+            for out in group.graph.outputs(op):
+                self.means[out] = self.means[read[0]]
+        if all(same(factor, 1.0) for factor in factors) and number == 1:
+            self._told(op, 1.0)
+        elif known.multiplies:
+            self._told(op, self._multiplied(op, factors, number))
+        elif known.passes or (len(read) == 1 and known.keeps_scale):
+            self._told(op, factors[0])
+        elif len(read) == 1 and (power := degree(op) or known.degree) is not None:
+            self._told(op, factors[0] ** power)
+        elif known.sums and all(same(f, factors[0]) for f in factors) and not added(op):
+            self._told(op, factors[0])
+        else:
+            raise NotPossible(f"{group.where(op)} gets a number that changes with theirs")
+
+    @staticmethod
+    def _multiplied(op: Op, factors: Sequence[float], number: float) -> float:
+        """The factor of a product or quotient, of those of its operands and of its number."""
+        if traits(op.kind).zero is Zero.ANY:
+            return math.prod(factors) * number
+        if len(factors) == 2:
+            return factors[0] / factors[1] * number
+        divided = not isinstance(op.args["self"], (int, float))
+        return factors[0] / number if divided else number / factors[0]
+
+    # -- operations on each element --------------------------------------------------------------
+
+    def _product(
+        self, op: Op, data: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
+    ) -> None:
+        group, target = self.group, self._target(outputs)
+        others = [self.factor(node) for node in group.graph.inputs(op) if not group.has(node)]
+        number = math.prod(others) * group.number(op)
+        quotient = traits(op.kind).zero is not Zero.ANY
+        scales = [node for node in inputs if group.is_parameter(node)]
+        first = group.graph.inputs(op)[0]
+        if quotient and data and data[-1] is not first and self._state(data[-1]) != NOTHING:
+            raise NotPossible(f"{group.where(op)} divides by them")
+        states = [self._state(node) for node in data]
+        factor = 1.0
+        for node, state in zip(data, states, strict=True):
+            factor = (
+                factor / state.factor if quotient and node is not first else factor * state.factor
+            )
+        factor = factor / number if quotient and not scales else factor * number
+        by: tuple[str, ...] = ()
+        holds = ZERO if any(state.holds is ZERO for state in states) else ANYTHING
+        if len(states) == 1:
+            holds, by = states[0].holds, states[0].by
+        if scales:
+            if len(scales) > 1 and data:
+                raise NotPossible(f"{group.where(op)} multiplies units by two parameters")
+            made = target.factor / factor
+            made = 1 / made if quotient and scales[0] is not first else made
+            if holds is MEAN:
+                name = group.vector(scales[0], op)
+                if target.holds is MEAN and by[-1:] == (name,):
+                    put, by = Put.ONE, by[:-1]
+                else:
+                    put, holds, by = Put.DRAWN, ANYTHING, ()
+            else:
+                put = Put.UNREAD if holds is ZERO else Put.DRAWN
+            self.parameters.hold(
+                self.group, scales[0], group.axis_numbers(scales[0]), Positions(put, made), op
+            )
+            for other in scales[1:]:
+                self.parameters.hold(
+                    self.group, other, group.axis_numbers(other), Positions(Put.DRAWN), op
+                )
+            factor = target.factor
+        self._made(op, outputs, State(holds, factor, by))
+
+    def _sum(
+        self, op: Op, data: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
+    ) -> None:
+        group = self.group
+        states = [self._state(node) for node in data]
+        target = states[0] if states else self._target(outputs)
+        factors = [state.factor for state in states]
+        scaled = next((factor for factor in factors if not same(factor, 1.0)), 1.0)
+        for node, factor in zip(data, factors, strict=True):
+            if not same(factor, scaled):
+                if factor != 1 or node in self.back.demands:
+                    raise NotPossible(f"{group.where(op)} adds units that are scaled differently")
+                raise Scaled(node, scaled)
+        holds = {(state.holds, state.by) for state in states}
+        if len(holds) > 1:
+            target = State(ANYTHING, target.factor)
+        rest = (
+            [n for n in group.graph.inputs(op) if not group.has(n)] if traits(op.kind).sums else []
+        )
+        if len(data) == 1 and len(rest) == 1 and self.means.get(rest[0]) is data[0]:
+            self._made(op, outputs, State(ZERO, target.factor))
+            return
+        if rest or (traits(op.kind).sums and added(op)):
+            self._plain(op, rest)
+            if target.factor != 1 or target.by:
+                raise NotPossible(f"{group.where(op)} adds a number to units that are scaled")
+            if target.holds is ZERO:
+                target = NOTHING
+        for node in inputs:
+            if group.is_parameter(node):
+                self.parameters.hold(
+                    self.group, node, group.axis_numbers(node), self._written(target, False), op
+                )
+        self._made(op, outputs, target)
+
+    def _function(
+        self, op: Op, data: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
+    ) -> None:
+        """Any other operation works on each unit alone."""
+        group, known = self.group, traits(op.kind)
+        for node in inputs:
+            if group.is_parameter(node):
+                self.parameters.hold(
+                    self.group, node, group.axis_numbers(node), Positions(Put.DRAWN), op
+                )
+        if not data:
+            self._made(op, outputs, NOTHING)
+            return
+        state = self._state(data[0])
+        others = [] if known.passes else [self._state(node) for node in data[1:]]
+        self._plain(op, group.graph.inputs(op))
+        linear = (known.linear and not op.args.get("value")) or (known.moves and known.keeps_scale)
+        power = degree(op)
+        if known.flat and state.holds is ZERO and group.growing.readers_get_zero:
+            raise NotPossible(f"{group.where(op)} is flat at zero, so that they would stay zero")
+        if not others and linear:
+            self._made(op, outputs, state)
+            return
+        if any(one.factor != 1 for one in others) or (
+            not same(state.factor, 1.0) and (others or power is None)
+        ):
+            raise NotPossible(f"{group.where(op)} gets units that are scaled")
+        zero = state.holds is ZERO and (
+            (known.zero is Zero.FIRST and data[0] is group.graph.inputs(op)[0])
+            or (known.zero is not None and all(one.holds is ZERO for one in others))
+            or (op.kind == "pow" and power is not None)
+        )
+        self._made(op, outputs, State(ZERO if zero else ANYTHING, state.factor ** (power or 1.0)))

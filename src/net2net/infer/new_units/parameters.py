@@ -1,0 +1,96 @@
+"""What positions of new units on parameters hold, also of weights that are made of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from net2net.infer.inference import Inference
+from net2net.infer.new_units.group import GroupInTrace, added
+from net2net.infer.new_units.holds import NotPossible, Positions, Put, same
+from net2net.infer.units import Axis
+from net2net.ops import Zero
+from net2net.trace.graph import Node
+from net2net.trace.trace import Op
+
+
+class Parameters:
+    """What is said of parameters."""
+
+    def __init__(self, teacher: Inference) -> None:
+        self.teacher = teacher
+        self.positions: dict[Axis, Positions] = {}
+        self.apart: dict[Axis, float] = {}
+        """Weights that make units times this, and would have to read them times something else."""
+
+    def put(self, axis: Axis, wanted: Positions, where: str) -> None:
+        known = self.positions.get(axis)
+        if known is not None and known != wanted:
+            if known.put is Put.UNREAD and known.factor == wanted.factor:
+                pass
+            elif wanted.put is Put.UNREAD and same(known.factor, wanted.factor):
+                wanted = known
+            elif wanted.reads and wanted.put is Put.UNREAD:
+                self.apart[axis], wanted = known.factor, known
+            elif known.reads and known.put is Put.UNREAD:
+                self.apart[axis] = wanted.factor
+            elif (known.put, known.by) == (wanted.put, wanted.by) and same(
+                known.factor, wanted.factor
+            ):
+                wanted = known
+            else:
+                raise NotPossible(f"{where} needs '{axis.name}' otherwise than others do")
+        self.positions[axis] = wanted
+
+    def hold(
+        self, group: GroupInTrace, node: Node, numbers: frozenset[int], wanted: Positions, op: Op
+    ) -> None:
+        """Have a parameter, or those that something was made of, hold what is wanted."""
+        if not numbers:
+            return
+        if node.name:
+            for number in numbers:
+                axis = group.teacher.units.axes[number]
+                self.put(axis, wanted, group.where(op))
+            return
+        made = node.producer
+        known = node.traits
+        own = [one for one in node.inputs if group.axis_numbers(one) & numbers]
+        if made is None or not own:
+            raise NotPossible(f"{group.where(op)} gets a weight that is made in parts")
+        linear = known.passes or (known.contracts and known.zero is Zero.ANY)
+        if known.sums:
+            wanted = self._less(made, node, own, wanted)
+            linear = True
+        elif known.multiplies:
+            linear = known.zero is Zero.ANY or own == node.inputs[:1]
+        elif (known.keeps_scale and wanted.put is not Put.MEAN) or (
+            known.zero is Zero.FIRST and wanted.factor == 1 and wanted.put is Put.ZERO
+        ):
+            linear = True
+        plain = wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor == 1
+        if not (linear or plain):
+            raise NotPossible(f"{node.kind} in '{made.path}' makes the weight, and is not linear")
+        first, *rest = own
+        self.hold(group, first, group.axis_numbers(first) & numbers, wanted, op)
+        for one in rest:
+            beside = wanted
+            if not known.sums:
+                if wanted.put is Put.MEAN:
+                    raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of two")
+                beside = Positions(Put.UNREAD if wanted.put is Put.ZERO else wanted.put)
+            self.hold(group, one, group.axis_numbers(one) & numbers, beside, op)
+
+    def _less(self, op: Op, node: Node, own: Sequence[Node], wanted: Positions) -> Positions:
+        """What a parameter holds, so that with a number added to it is what is wanted."""
+        others = [one for one in node.inputs if one not in own]
+        numbers = added(op)
+        if not others and not numbers:
+            return wanted
+        number = numbers[0] if len(numbers) == 1 and not others else None
+        if wanted.factor == 1 and wanted.put in {Put.DRAWN, Put.UNREAD}:
+            return wanted
+        if number is None or op.kind not in {"add", "rsub"} or wanted.put is not Put.UNREAD:
+            raise NotPossible(f"{op.kind} in '{op.path}' makes the weight, and is not linear")
+        sign = -1 if op.kind == "rsub" else 1  # c − w has to be factor · (c − w)
+        return replace(wanted, offset=wanted.offset + sign * (wanted.factor - 1) * number)
