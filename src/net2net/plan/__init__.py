@@ -1,7 +1,8 @@
 """From what was asked for to a plan: which unit of the student copies which of the teacher's.
 
 ``globs.py`` finds what a name means, ``widths.py`` its new size, ``feasible.py`` the nearest that
-can be had; ``runnable.py`` names those at which a student that stops would run. ``match.py`` makes
+can be had; ``runnable.py`` names those at which a student that stops would run, ``blame.py`` the
+spaces without which one holds. ``match.py`` makes
 one map for every parameter axis, from the traces of teacher and student (``value_proxy.py``: a
 student with values, where code branches on them). ``rescale.py``: heads of more features;
 ``outputs.py``: outputs that grow. ``widening.py`` and ``deepening.py`` make the recipes.

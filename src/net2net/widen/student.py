@@ -31,6 +31,8 @@ from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, trace
 from net2net.widen.request import Request
 
+_Matched = tuple[Inference, dict[Axis, AxisMap], list[SetAttribute]]
+
 BY_NAME = " Or name the spaces in widths: that makes the student a graph module."
 
 
@@ -70,6 +72,14 @@ class Wider:
         outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
         return replace(self, grown=grown, student=student, maps=maps, edits=edits, outputs=outputs)
 
+    def settled(self, grown: list[SpaceGrowth]) -> Wider:
+        """A student of other widths, with its configuration.
+
+        Raises:
+            GraphMismatchError: there is none at these widths.
+        """
+        return self.attempt.settled(grown, self.attempt.match(grown))
+
 
 def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
     """Resolve the widths, and move what has no student to the nearest that has one."""
@@ -80,20 +90,14 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
             globs=globs, also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher)
-    attempt = _Attempt(base, request, teacher, spaces)
+    attempt = _Attempt(base, inputs, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
-        grown, (student, maps, edits) = nearest_feasible(
+        grown, matched = nearest_feasible(
             resolve(spaces, teacher, base, request.widths),
             attempt.match,
             lambda: [found for _, found in counted(spaces, teacher).values()],
         )
-        outputs = output_maps(teacher, student, maps) if request.grow_outputs else {}
-    with stage("set the configuration"):
-        settings, notes = config_edits(
-            base, partial(attempt.build, grown, edits), inputs, student.traces[0]
-        )
-    notes += kept_numbers(base, new_shapes(teacher, grown))
-    return Wider(teacher, spaces, grown, student, maps, edits + settings, outputs, notes, attempt)
+    return attempt.settled(grown, matched)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +105,23 @@ class _Attempt:
     """Tries of one request."""
 
     base: nn.Module
+    inputs: Inputs
     request: Request
     teacher: Inference
     spaces: Spaces
+
+    def settled(self, grown: list[SpaceGrowth], matched: _Matched) -> Wider:
+        """The student that was found possible, with its outputs and its configuration."""
+        student, maps, edits = matched
+        base, teacher = self.base, self.teacher
+        outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
+        with stage("set the configuration"):
+            settings, notes = config_edits(
+                base, partial(self.build, grown, edits), self.inputs, student.traces[0]
+            )
+        notes += kept_numbers(base, new_shapes(teacher, grown))
+        edits = edits + settings
+        return Wider(teacher, self.spaces, grown, student, maps, edits, outputs, notes, self)
 
     def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
         """The student: on ``meta``, or with values where its code branches on them."""
@@ -114,9 +132,7 @@ class _Attempt:
         set_attributes(made, edits)
         return made
 
-    def match(
-        self, grown: list[SpaceGrowth]
-    ) -> tuple[Inference, dict[Axis, AxisMap], list[SetAttribute]]:
+    def match(self, grown: list[SpaceGrowth]) -> _Matched:
         """What is known of the student, the maps of its axes, and the integers to set.
 
         Raises:

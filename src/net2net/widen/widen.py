@@ -6,25 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from net2net.apply.edits import Edit
 from net2net.apply.exported_graph import Export
-from net2net.apply.fingerprint import fingerprint
-from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError
-from net2net.finish import check, check_memory, count_parameters
+from net2net.errors import GraphMismatchError
+from net2net.finish import count_parameters
 from net2net.growth import Growth
 from net2net.plan.globs import name_attributes
-from net2net.plan.plan import Plan
-from net2net.plan.runnable import not_runnable
-from net2net.plan.widening import widening
-from net2net.plan.widths import SpaceGrowth, Widths
+from net2net.plan.widths import Widths
 from net2net.report import Report
-from net2net.stages import stage
 from net2net.trace.flops import flops
-from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, check_model
-from net2net.verify import Parity
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
+from net2net.widen.made import Maker
 from net2net.widen.request import Request, check_request
 from net2net.widen.student import Wider, find_student
 
@@ -83,54 +76,21 @@ def widen(
     )
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
-    plan = plan_of(model, wider, request, export)
-    check_memory(plan, model)
-    with stage("made the student"):
-        student = plan.apply(model)
-    parity = None
-    if verify:
-        with stage("verified"):
-            parity = _verified(model, student, inputs, wider, request, export)
+    made = Maker(model, inputs, request, export).whole(wider)
+    wider = made.wider
     report = Report(
         action=f"widened {type(model).__name__} by {method}",
         asked=str(request),
         rows=told.rows(wider),
         stayed=told.stayed(wider, request),
-        parameters=(count_parameters(model), count_parameters(student)),
-        bytes=plan.summary().bytes,
+        parameters=(count_parameters(model), count_parameters(made.student)),
+        bytes=made.plan.summary().bytes,
         flops=(flops(wider.teacher.traces[0]), flops(wider.student.traces[0])),
-        parity=parity,
+        parity=made.parity,
         warnings=told.warnings(wider, request),
         notes=notes + told.notes(wider, request),
     )
-    return Growth(student, plan, report, wider.outputs)
-
-
-def _verified(
-    model: nn.Module, student: nn.Module, inputs: Inputs, wider: Wider, request: Request,
-    export: Export | None,
-) -> Parity:  # fmt: skip
-    """The difference; a student that stops is told of with the widths at which it runs."""
-
-    def runs(grown: list[SpaceGrowth]) -> bool:
-        try:
-            other = wider.at(grown)
-            grown_model = plan_of(model, other, request, export).apply(model)
-            check(
-                model, grown_model, inputs, must_match=False, outputs=other.outputs,
-                also=request.also,
-            )  # fmt: skip
-        except Net2NetError:
-            return False
-        return True
-
-    try:
-        return check(
-            model, student, inputs, must_match=request.exact, outputs=wider.outputs,
-            also=request.also,
-        )  # fmt: skip
-    except StudentRunError as error:
-        raise not_runnable(wider.grown, runs, error) from error
+    return Growth(made.student, made.plan, report, wider.outputs)
 
 
 def prepared(
@@ -148,19 +108,3 @@ def prepared(
             raise
         graph, export, notes = graph_instead(model, inputs, error)
         return find_student(graph, inputs, request), export, notes
-
-
-def plan_of(
-    model: nn.Module, wider: Wider, request: Request, export: Export | None, *,
-    measured: bool = True,
-) -> Plan:  # fmt: skip
-    """The plan of a student. ``measured``: deviations and means that it needs are the teacher's;
-    without, they are measured when it is applied."""
-    source = model if measured else meta_copy(model)
-    with stage("planned"):
-        known, recipes = widening(source, wider.maps, wider.teacher.units.norms, request.noise)
-    edits: tuple[Edit, ...] = (export,) if export else ()
-    return Plan(
-        "widen", request.method, request.seed, fingerprint(model), known, recipes,
-        (*edits, *wider.edits),
-    )  # fmt: skip
