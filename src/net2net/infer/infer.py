@@ -244,9 +244,11 @@ class Walk:
         if function is None:
             if self.on_unknown == "raise" and not self.units.idle:
                 raise UnknownOperationError(unknown_message(op))
+            why = f"{op.name} in '{op.path}' has no rule"
+            self.units.unknown[why] = unknown_message(op)
             for value in inputs:
                 for part in value.parts:
-                    self.units.fix(part.ids, f"{op.name} in '{op.path}' has no rule")
+                    self.units.fix(part.ids, why)
             return [Value(shape) for shape in shapes]
         site = OpSite(
             op, {name: self.bind(item) for name, item in op.args.items()}, shapes,
@@ -292,8 +294,8 @@ def unknown_message(op: Op) -> str:
     )
     return (
         f"operation {op.name}{where} works on hidden units, and there is no rule for it. "
-        "Register one (docs/rules.md), or pass "
-        'on_unknown="fix" to leave the spaces it touches as they are:\n\n'
+        "Register one (docs/rules.md), or leave the spaces it touches as they are "
+        '(on_unknown="fix", or one factor for all):\n\n'
         f'    @net2net.rule("{op.name}")\n'
         f"    def my_rule(site):  # arguments: {', '.join(op.args)}\n"
         "        # right if it works on each element alone, its operands broadcast as torch does\n"

@@ -13,18 +13,25 @@ from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.configs import config_edits
 from net2net.apply.kept_numbers import kept_numbers
-from net2net.errors import GraphMismatchError, InputError
+from net2net.errors import GraphMismatchError, InputError, UnknownOperationError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.infer.units import Axis
 from net2net.plan.feasible import nearest_feasible
-from net2net.plan.globs import counted
+from net2net.plan.globs import counted, named
 from net2net.plan.match import match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.rescale import rescaled
 from net2net.plan.value_proxy import value_proxy
-from net2net.plan.widths import SpaceGrowth, new_integers, new_shapes, resolve, told
+from net2net.plan.widths import (
+    SpaceGrowth,
+    Widths,
+    new_integers,
+    new_shapes,
+    resolve,
+    told,
+)
 from net2net.recipe.axis_map import AxisMap
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
@@ -86,10 +93,12 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
     globs = request.widths if isinstance(request.widths, Mapping) else ()
     with stage("traced and inferred the teacher"):
         teacher = analyse(
-            base, inputs, on_unknown=request.on_unknown, grow_outputs=request.grow_outputs,
-            globs=globs, also=request.also,
+            base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, globs=globs,
+            also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher)
+    if request.on_unknown == "raise":
+        _check_known(spaces, teacher, base, request.widths)
     attempt = _Attempt(base, inputs, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
         grown, matched = nearest_feasible(
@@ -98,6 +107,23 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
             lambda: [found for _, found in counted(spaces, teacher).values()],
         )
     return attempt.settled(grown, matched)
+
+
+def _check_known(
+    spaces: Spaces, teacher: Inference, base: nn.Module, widths: Widths
+) -> None:  # fmt: skip
+    """Raises:
+    UnknownOperationError: an operation without a rule touches what was asked for by name, or under
+        one factor for all it is why nothing grows.
+    """
+    if isinstance(widths, Mapping):
+        found = [one for glob in widths for _, one in named(spaces, teacher, base, glob)]
+        asked = [space for made in found for _, space in made]
+    else:
+        asked = [] if spaces.growable else list(spaces)
+    for space in asked:
+        if space.reason in teacher.units.unknown:
+            raise UnknownOperationError(teacher.units.unknown[space.reason])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +184,7 @@ class _Attempt:
         try:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
             student = infer(
-                found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
+                found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
                 head_size_axes=self.teacher.head_size_axes,
             )  # fmt: skip
         except InputError as error:

@@ -57,15 +57,19 @@ def widen(
         noise: standard deviation of the noise on the weights of all but the first copy of each
             unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
         seed: of the random map and the noise. The same seed gives the same student everywhere.
-        verify: measure the difference, and raise if the function was not kept.
-        on_unknown: ``"raise"``, or ``"fix"`` for operations without a rule.
+        verify: measure the difference. Where the function was not kept, find the spaces to blame:
+            one factor for all leaves them as they are; those asked for by name are an error.
+        on_unknown: operations without a rule leave the spaces that they touch as they are.
+            ``"raise"``: and raise where such a space was asked for by name. ``"fix"``: then as
+            well it counts as one that cannot grow.
         outputs: ``"keep"``, or ``"grow"`` where the model ends in features that may grow as well:
             ``Growth.outputs`` then says which of the teacher's values each position repeats.
         also: further inputs, for code that branches on its input (the report says where): all that
             any of them reaches grows, and the student is verified on each.
 
     Raises:
-        UnsupportedModelError, InputError, UnknownOperationError: the model cannot be traced.
+        UnsupportedModelError, InputError: the model cannot be traced.
+        UnknownOperationError: an operation on what was asked for has no rule.
         UnknownModuleError, WidthError, NotGrowableError: the widths cannot be had.
         GraphMismatchError: the student's code does not follow its new sizes.
         VerificationError: the student's outputs differ.
