@@ -49,9 +49,9 @@ def infer(
             number for number, axis in enumerate(units.axes) if axis in head_size_axes
         }
         walk = Walk(trace, values, units, counts, reads, on_unknown)
-        needed = _needed(trace)
+        matter = needed(trace)
         for position, op in enumerate(trace.ops):
-            units.idle = position not in needed
+            units.idle = position not in matter
             walk.step(op)
         units.idle = False
         for where, tensor in trace.outputs.items():
@@ -108,7 +108,7 @@ def _share_before(
                 units.roles[scale] = {Role.CONSUMES}
 
 
-def _needed(trace: Trace) -> set[int]:
+def needed(trace: Trace) -> set[int]:
     """The operations (by position) that outputs or branches depend on, or that read a parameter,
     and what those depend on. The rest has to run, but nobody reads what it computes."""
     read = set(trace.outputs.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from net2net.plan.feasible import kind_of
 from net2net.plan.widths import SpaceGrowth
@@ -49,3 +50,13 @@ def to_blame(
 
     good([one for one in grown if one.new != one.space.size], [])
     return found
+
+
+def left_out(grown: Sequence[SpaceGrowth], whys: Mapping[str, str]) -> list[SpaceGrowth]:
+    """The growths, but for spaces of these names, which stay for these reasons."""
+    return [
+        replace(one, new=one.space.size, note=whys[one.space.name])
+        if one.space.name in whys
+        else one
+        for one in grown
+    ]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis
+from net2net.plan.numbers import changes
 from net2net.recipe.axis_map import NEW, AxisMap
-from net2net.trace.trace import Op
 
 
 def rescaled(
@@ -43,24 +43,18 @@ def rescaled(
     return {**maps, **scaled}
 
 
+def followed(inference: Inference) -> set[tuple[int, int]]:
+    """The operations (trace and place in it) whose numbers those rows make up for."""
+    return {(one.trace, place) for one in inference.absorbers for place in one.numbers}
+
+
 def _check_numbers(teacher: Inference, student: Inference) -> None:
-    followed = {(one.trace, place) for one in student.absorbers for place in one.numbers}
     traces = zip(teacher.traces, student.traces, strict=True)
     for number, (old, new) in enumerate(traces if student.absorbers else ()):
-        for place, (a, b) in enumerate(zip(old.ops, new.ops, strict=True)):
-            if (number, place) not in followed and _numbers(a) != _numbers(b):
+        for change in changes(old, new):
+            if (number, change.place) not in followed(student):
                 raise GraphMismatchError(
-                    f"{a.name} in '{a.path}' gets a number that the code computes from the size of "
-                    f"heads ({_numbers(a)}, then {_numbers(b)}), where no weight can make up for "
-                    "it. Keep the size of heads, and let their number grow.",
-                    module=a.path,
+                    f"{change}, and no weight can make up for it. Keep the size of heads, and let "
+                    "their number grow.",
+                    module=change.new.path,
                 )
-
-
-def _numbers(op: Op) -> list[float]:
-    """The numbers among an operation's arguments that are no sizes."""
-    other = op.args.get("other")
-    return [
-        *(x for x in op.args.values() if isinstance(x, float)),
-        *([float(other)] if isinstance(other, int) else []),
-    ]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from net2net.errors import Net2NetError, VerificationError
-from net2net.plan.blame import to_blame
+from net2net.plan.blame import left_out, to_blame
 from net2net.plan.widths import SpaceGrowth, told
 from net2net.verify import Parity
 from net2net.widen.request import Request
@@ -48,10 +47,7 @@ def without_blamed(
             "anyway.",
             last.parity,
         ) from last
-    return wider.settled([
-        replace(one, new=one.space.size, note=blamed[one.space.name]) if one in at_fault else one
-        for one in wider.grown
-    ])  # fmt: skip
+    return wider.settled(left_out(wider.grown, blamed))
 
 
 def _told(error: Net2NetError) -> str:

@@ -18,13 +18,17 @@ from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.infer.units import Axis
+from net2net.plan.blame import left_out, to_blame
+from net2net.plan.compensate import compensated
 from net2net.plan.feasible import nearest_feasible
 from net2net.plan.globs import counted, named
 from net2net.plan.match import match
+from net2net.plan.numbers import Change, changes
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.rescale import rescaled
 from net2net.plan.value_proxy import value_proxy
 from net2net.plan.widths import (
+    ALL,
     SpaceGrowth,
     Widths,
     new_integers,
@@ -37,8 +41,6 @@ from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, trace
 from net2net.widen.request import Request
-
-_Matched = tuple[Inference, dict[Axis, AxisMap], list[SetAttribute]]
 
 BY_NAME = " Or name the spaces in widths: that makes the student a graph module."
 
@@ -75,9 +77,12 @@ class Wider:
         Raises:
             GraphMismatchError: there is none at these widths.
         """
-        student, maps, edits = self.attempt.match(grown)
+        found = self.attempt.match(grown)
+        student, maps = found.student, found.maps
         outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
-        return replace(self, grown=grown, student=student, maps=maps, edits=edits, outputs=outputs)
+        return replace(
+            self, grown=grown, student=student, maps=maps, edits=found.edits, outputs=outputs
+        )
 
     def settled(self, grown: list[SpaceGrowth]) -> Wider:
         """A student of other widths, with its configuration.
@@ -101,11 +106,21 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
         _check_known(spaces, teacher, base, request.widths)
     attempt = _Attempt(base, inputs, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
-        grown, matched = nearest_feasible(
-            resolve(spaces, teacher, base, request.widths),
-            attempt.match,
-            lambda: [found for _, found in counted(spaces, teacher).values()],
-        )
+        counts = partial(counted, spaces, teacher)
+
+        def nearest(grown: list[SpaceGrowth]) -> tuple[list[SpaceGrowth], _Matched]:
+            return nearest_feasible(
+                grown, attempt.match, lambda: [found for _, found in counts().values()]
+            )
+
+        asked = resolve(spaces, teacher, base, request.widths)
+        try:
+            grown, matched = nearest(asked)
+        except GraphMismatchError:
+            if (fewer := attempt.without_other_ways(asked)) is None:
+                raise
+            grown, matched = nearest(fewer)
+        grown, matched = attempt.without_changes(grown, matched)
     return attempt.settled(grown, matched)
 
 
@@ -127,6 +142,17 @@ def _check_known(
 
 
 @dataclass(frozen=True, eq=False)
+class _Matched:
+    """What is known of a student, the maps of its axes, and the integers to set. ``change``: a
+    number of the code that its widths change, and that nothing makes up for."""
+
+    student: Inference
+    maps: dict[Axis, AxisMap]
+    edits: list[SetAttribute]
+    change: Change | None
+
+
+@dataclass(frozen=True, eq=False)
 class _Attempt:
     """Tries of one request."""
 
@@ -138,7 +164,7 @@ class _Attempt:
 
     def settled(self, grown: list[SpaceGrowth], matched: _Matched) -> Wider:
         """The student that was found possible, with its outputs and its configuration."""
-        student, maps, edits = matched
+        student, maps, edits = matched.student, matched.maps, matched.edits
         base, teacher = self.base, self.teacher
         outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
         with stage("set the configuration"):
@@ -159,13 +185,12 @@ class _Attempt:
         return made
 
     def match(self, grown: list[SpaceGrowth]) -> _Matched:
-        """What is known of the student, the maps of its axes, and the integers to set.
+        """The student of these widths.
 
         Raises:
             GraphMismatchError: there is no student at these widths.
         """
-        integers = new_integers(self.spaces, self.teacher, grown)
-        edits = attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
+        edits = self._integers(grown)
         student = self._infer(self.build(grown, edits), told(grown))
         request = self.request
         maps = match(
@@ -174,7 +199,61 @@ class _Attempt:
         )  # fmt: skip
         if request.grow_outputs:
             output_maps(self.teacher, student, maps)
-        return student, rescaled(self.teacher, student, maps), edits
+        maps, change = compensated(self.teacher, student, rescaled(self.teacher, student, maps))
+        return _Matched(student, maps, edits, change)
+
+    def _integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
+        """The integers to set."""
+        integers = new_integers(self.spaces, self.teacher, grown)
+        return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
+
+    def without_other_ways(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
+        """Without the spaces at whose widths the code does other operations; None if there are
+        none, or they were asked for by name."""
+
+        def why_not(some: list[SpaceGrowth]) -> str | None:
+            try:
+                made = self.build(some, self._integers(some))
+                ways = [(one, trace(made, one.inputs, training=one.training)) for one in ours]
+            except InputError:
+                return None
+            found = (change for old, new in ways for change in changes(old, new))
+            return next((str(one) for one in found if one.old.name != one.new.name), None)
+
+        ours = self.teacher.traces
+        blamed = to_blame(grown, why_not)
+        if not blamed or any(one.asked != ALL for one in grown):
+            return None
+        return left_out(grown, blamed)
+
+    def without_changes(
+        self, grown: list[SpaceGrowth], matched: _Matched
+    ) -> tuple[list[SpaceGrowth], _Matched]:
+        """Without the spaces whose growth changes a number that the code computes with.
+
+        Raises:
+            GraphMismatchError: they were asked for by name.
+        """
+        if (change := matched.change) is None:
+            return grown, matched
+
+        def why_not(some: list[SpaceGrowth]) -> str | None:
+            try:
+                found = self.match(some).change
+            except GraphMismatchError as error:
+                return str(error)
+            return None if found is None else str(found)
+
+        blamed = to_blame(grown, why_not)
+        if any(one.space.name in blamed and one.asked != ALL for one in grown):
+            raise GraphMismatchError(
+                f"{change}, and no weight can make up for it: a size is written into the model's "
+                f"code ({told([one for one in grown if one.space.name in blamed])}). Leave those "
+                f"spaces as they are.{BY_NAME}",
+                module=change.new.path,
+            )
+        grown = left_out(grown, blamed)
+        return grown, self.match(grown)
 
     def _infer(self, wider: nn.Module, widths: str) -> Inference:
         advice = (
