@@ -19,7 +19,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
-from net2net.infer.values import Part, Value
+from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
 
@@ -101,7 +101,7 @@ def _share_before(
     """What makes units and reads them is copied, if what comes before can take its shares."""
     for number, found in reads.items():
         names = shares_before(found) if len(units.roles[number]) > 1 else None
-        scales = [scale for name in names or () for scale in parameters[name].parameter_axes[0]]
+        scales = [one.number for name in names or () for one in parameters[name].parameter_axes[0]]
         if scales and all(units.roles[scale] == {Role.ALIGNS} for scale in scales):
             units.roles[number].discard(Role.CONSUMES)
             for scale in scales:
@@ -149,7 +149,7 @@ def _parameter(units: Units, name: str, shape: tuple[int, ...]) -> Value:
     for dim, size in enumerate(shape):
         number, ids = units.new(name, dim, size)
         parts.append(Part((dim,), ids))
-        parameter_axes[dim] = frozenset([number])
+        parameter_axes[dim] = frozenset([Along(number)])
     return Value(shape, tuple(parts), parameter_axes)
 
 
@@ -266,9 +266,11 @@ class Walk:
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
+        if traits(op.kind).adds == "bias" and op.args["bias"] is not None:
+            results = [value.rigid() for value in results]
         passed_on = set() if depends_on_input else _parameter_axes(results)
         for number in _parameter_axes(inputs) - passed_on:
-            self.units.roles[number].add(site.role(number))
+            self.units.roles[number] |= site.roles(number)
         for number in site.shared & passed_on:
             self.units.roles[number].add(Role.CONSUMES)
         self.products += [(op, ids) for ids in site.head_products]
@@ -281,7 +283,7 @@ class Walk:
 
 def _parameter_axes(values: Iterable[Value]) -> set[int]:
     """The parameter axes that these tensors are made of."""
-    return {number for value in values for axis in value.parameter_axes.values() for number in axis}
+    return {number for value in values for number in value.parameter_numbers}
 
 
 def unknown_message(op: Op) -> str:

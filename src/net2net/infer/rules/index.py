@@ -194,7 +194,8 @@ def view_as_complex(site: OpSite) -> Value:
     value: Value = site["self"]
     site.pin(value, -1, "makes complex numbers of it")
     parts = tuple(p for p in value.parts if p.axes != (value.ndim - 1,))
-    return Value(value.shape, parts).take(-1, [0]).without([value.ndim - 1])
+    made = Value(value.shape, parts, value.parameter_axes)
+    return made.take(-1, [0]).without([value.ndim - 1])
 
 
 @rule("view_as_real")
