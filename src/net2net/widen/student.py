@@ -117,7 +117,7 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
         try:
             grown, matched = nearest(asked)
         except GraphMismatchError:
-            if (fewer := attempt.without_other_ways(asked)) is None:
+            if (fewer := attempt.without_stopping(asked)) is None:
                 raise
             grown, matched = nearest(fewer)
         grown, matched = attempt.without_changes(grown, matched)
@@ -207,24 +207,34 @@ class _Attempt:
         integers = new_integers(self.spaces, self.teacher, grown)
         return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
 
-    def without_other_ways(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
-        """Without the spaces at whose widths the code does other operations; None if there are
-        none, or they were asked for by name."""
+    def without_stopping(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
+        """Without the spaces at whose widths there is no student; None if it is none without any,
+        or spaces were asked for by name."""
+        if any(one.asked != ALL for one in grown):
+            return None
 
         def why_not(some: list[SpaceGrowth]) -> str | None:
             try:
-                made = self.build(some, self._integers(some))
-                ways = [(one, trace(made, one.inputs, training=one.training)) for one in ours]
+                self.match(some)
+            except GraphMismatchError as error:
+                return self._other_way(some) or str(error).partition(". ")[0]
+            return None
+
+        fewer = left_out(grown, to_blame(grown, why_not))
+        return fewer if any(one.new != one.space.size for one in fewer) else None
+
+    def _other_way(self, grown: list[SpaceGrowth]) -> str | None:
+        """The first operation that the code does in another's place at these widths."""
+        made = self.build(grown, self._integers(grown))
+        for one in self.teacher.traces:
+            try:
+                other = trace(made, one.inputs, training=one.training)
             except InputError:
                 return None
-            found = (change for old, new in ways for change in changes(old, new))
-            return next((str(one) for one in found if one.old.name != one.new.name), None)
-
-        ours = self.teacher.traces
-        blamed = to_blame(grown, why_not)
-        if not blamed or any(one.asked != ALL for one in grown):
-            return None
-        return left_out(grown, blamed)
+            found = (str(x) for x in changes(one, other) if x.old.name != x.new.name)
+            if (first := next(found, None)) is not None:
+                return first
+        return None
 
     def without_changes(
         self, grown: list[SpaceGrowth], matched: _Matched

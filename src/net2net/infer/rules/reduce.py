@@ -26,6 +26,8 @@ def reduction(site: OpSite) -> list[Value]:
     elif isinstance(dims, int):
         dims = [dims]
     kind = "sum" if site.name.startswith("arg") else KINDS[site.name]
+    if site.args.get("correction") == 0 or site.args.get("unbiased") is False:
+        kind = "mean"  # of squares
     result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
     return [Value(shape, result.parts) for shape in site.outputs]
 
@@ -41,3 +43,10 @@ def fourier(site: OpSite) -> Value:
         dims = range(value.ndim)
     inner = site.confine(value, [dims] if isinstance(dims, int) else dims, "transforms it")
     return Value(site.shape, inner.parts)
+
+
+@rule("linalg_inv", "inverse", "matrix_exp", "linalg_matrix_exp")
+def of_matrices(site: OpSite) -> Value:
+    """Every element of a matrix from all of that: those of a batch are apart."""
+    value = next(item for item in site.args.values() if isinstance(item, Value))
+    return Value(site.shape, site.confine(value, [-2, -1], "mixes all of a matrix").parts)
