@@ -54,7 +54,7 @@ def compensated(
             last = change
         made_up.append(factors)
     total = {name: factor for factors in made_up for name, factor in factors.items()}
-    for trace, factors in zip(student.traces, made_up, strict=True):
+    for trace, factors in zip(student.traces, made_up, strict=True) if total else ():
         read = {trace.names.get(ref.id, "") for op in trace.ops for ref in op.inputs}
         if any(factors.get(name, 1.0) != total[name] for name in read & total.keys()):
             return dict(maps), last  # another way through the code has no such number

@@ -45,14 +45,16 @@ class Change:
 def changes(teacher: Trace, student: Trace) -> Iterator[Change]:
     """Operations whose numbers differ, of those that matter; the last may be one in whose place the
     student does another."""
-    matter = needed(teacher)
+    matter: set[int] | None = None
     for place, (old, new) in enumerate(zip(teacher.ops, student.ops, strict=False)):
+        if old.name == new.name and old.numbers == new.numbers:
+            continue
         one = Change(place, old, new)
+        matter = needed(teacher) if matter is None else matter
+        if old.name != new.name or (place in matter and one.differ):
+            yield one
         if old.name != new.name:
-            yield one
             return
-        if old.numbers != new.numbers and place in matter and one.differ:
-            yield one
 
 
 def _same(a: float | None, b: float | None) -> bool:
