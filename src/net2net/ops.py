@@ -24,7 +24,7 @@ from net2net.op_flops import Flops
 
 
 class Zero(Enum):
-    """Which operands have to be zero, so that the output is."""
+    """Which operands have to be zero, so that the output is; or c times as large."""
 
     FIRST = "first"
     """The first: ``relu(0)`` is 0, ``0 / x`` as well."""
@@ -59,6 +59,8 @@ class OpTraits:
             not ``cat`` (other operands), ``max_pool2d`` (values tell the place), ``gelu``.
         zero: the operands that have to be zero, so that the output is; None if none will do, as for
             ``sigmoid`` and ``softmax``.
+        scaled: the operands that have to be c times as large, so that the output is, for c > 0, of
+            those that do more than keep scale: ``div``, ``add``, ``mul``; None if none will do.
         idempotent: done twice is done once, whatever its arguments: ``relu``, ``clamp``; not
             ``gelu``. Said of elementwise operations.
         constant: of operands that each hold one value everywhere it makes a tensor that does:
@@ -81,6 +83,7 @@ class OpTraits:
     moves: bool = False
     keeps_scale: bool = False
     zero: Zero | None = None
+    scaled: Zero | None = None
     idempotent: bool = False
     constant: bool = False
     constant_axes: bool = False
@@ -175,9 +178,11 @@ _row("alpha_dropout bernoulli cauchy exponential feature_alpha_dropout geometric
 
 # -- elementwise, of several operands -------------------------------------------------------------
 
-_map("add sub subtract rsub addcmul fmax fmin hypot lerp maximum minimum", zero=ALL)
-_map("mul multiply", zero=ANY)
-_map("div divide true_divide floor_divide fmod remainder copysign xlogy", zero=FIRST)
+_map("add sub subtract rsub fmax fmin hypot maximum minimum", zero=ALL, scaled=ALL)
+_map("addcmul lerp", zero=ALL)
+_map("mul multiply", zero=ANY, scaled=ANY)
+_map("div divide true_divide", zero=FIRST, scaled=FIRST)
+_map("floor_divide fmod remainder copysign xlogy", zero=FIRST)
 _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal gt eq ne not_equal"
      " logaddexp logical_and logical_or logical_xor masked_fill polar pow bitwise_and bitwise_or"
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip
@@ -202,12 +207,14 @@ _move("upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_neares
 
 # -- joined, chosen by value, reduced -------------------------------------------------------------
 
-_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL)
+_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL, scaled=ALL)
+_row("where", scaled=ALL)
 _row("max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"
      " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
      moves=True, zero=FIRST, constant=True)  # fmt: skip
 _row("amax amin", moves=True, zero=FIRST, constant=True)
-_row("sum mean prod", zero=FIRST, constant=True)
+_row("sum mean", zero=FIRST, constant=True, scaled=FIRST)
+_row("prod", zero=FIRST, constant=True)
 _row("max min", zero=ALL, constant=True)
 _row("any all softmax cross", constant=True)
 _row("nansum var std norm linalg_norm linalg_vector_norm cumsum cumprod sort topk msort median"

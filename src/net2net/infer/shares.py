@@ -12,15 +12,8 @@ from math import prod
 from typing import Any
 
 from net2net.infer.values import Along, Value
-from net2net.ops import traits
+from net2net.ops import Zero, traits
 
-_PRODUCTS = frozenset(["mul", "multiply"])
-_QUOTIENTS = frozenset(["div", "divide", "true_divide"])
-_SUMS = frozenset(
-    "add sub subtract rsub maximum minimum fmax fmin hypot stack where"
-    " addmm baddbmm addmv addbmm".split()
-)
-"""What comes of operands that are all divided is divided."""
 _OPERANDS = ("self", "other")
 
 
@@ -44,16 +37,19 @@ def elementwise(
 ) -> dict[int, frozenset[Along]]:  # fmt: skip
     """The parameter axes along those of the output of an operation on operands that broadcast,
     whose axis ``i`` lies on axis ``to[i]`` of ``shape``."""
+    if not any(value.parameter_axes for value, _ in operands):
+        return {}
     operands = operands[1:] if kind == "where" else operands  # the condition chooses
-    product = kind in _PRODUCTS
+    known = traits(kind)
     values = [value for value, _ in operands]
-    values = alone(values) if product or kind in _QUOTIENTS else values
+    values = values if known.scaled is Zero.ALL else alone(values)
     number = any(isinstance(args.get(name), (int, float)) and args[name] for name in _OPERANDS)
     first = (
-        (kind in _QUOTIENTS and args.get("rounding_mode") is None)
+        (known.scaled is Zero.FIRST and args.get("rounding_mode") is None)
         or (kind == "masked_fill" and args["value"] == 0)
-        or traits(kind).keeps_scale
+        or known.keeps_scale
     )
+    every = known.scaled is Zero.ALL or known.adds == "self"
     along = [
         {
             to[a]: found
@@ -66,11 +62,11 @@ def elementwise(
     for axis in sorted({axis for one in along for axis in one}):
         there = [place for place, one in enumerate(along) if axis in one]
         able = [at for at in there if all(one.divides for one in along[at][axis])]
-        if product and able:
+        if known.scaled is Zero.ANY and able:
             able = [max(able, key=lambda at: prod(values[at].shape))]
         elif first and 0 in able:
             able = [0]
-        elif kind not in _SUMS or number or len(able) < len(values):
+        elif not every or number or len(able) < len(values):
             able = []
         found = frozenset().union(*(along[at][axis] for at in able or there))
         result[axis] = found if able else frozenset(one._replace(divides=False) for one in found)

@@ -105,9 +105,9 @@ def _before(node: object, reader: Op) -> Names | None:
     if node.kind == "embedding" or known.normalises:
         return _each([args["weight"], args.get("bias")], op) if args["weight"] else None
     operands = node.inputs
-    if node.kind in {"add", "sub", "cat", "stack"}:
-        return _each(operands, op) if len(operands) > 1 else None
-    if known.keeps_scale or (node.kind in {"div", "sum", "mean"} and not _rounds(node)):
+    if known.scaled is Zero.ALL:
+        return _each(operands, op) if not op.numbers.keys() & {"self", "other"} else None
+    if known.keeps_scale or (known.scaled is Zero.FIRST and not _rounds(node)):
         return _before(operands[0], op)
     if known.zero is Zero.ANY and not known.adds:
         found = (_before(one, op) for one in operands if operands.count(one) == 1)
