@@ -94,15 +94,15 @@ def _check_reached(found: Inference, hidden: bool) -> None:
 
 
 def spaces(
-    model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", also: Sequence[Inputs] = ()
+    model: nn.Module, inputs: Inputs, *, on_unknown: str = "fix", also: Sequence[Inputs] = ()
 ) -> Spaces:
     """The spaces of a model: units that can only grow together.
 
     Args:
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments that the
             model runs on. Only shapes and types matter.
-        on_unknown: ``"raise"``, or ``"fix"`` to leave spaces as they are where an operation has
-            no rule.
+        on_unknown: ``"fix"`` shows spaces that an operation without a rule touches as such that
+            stay; ``"raise"`` raises.
         also: further inputs, for code that branches on them: what any of them reaches is seen.
 
     Returns:

@@ -38,6 +38,25 @@ def product(args: Args, outputs: Sequence[Shape]) -> int:
     return 2 * size(outputs[0]) * first[-1]
 
 
+def tensor_product(args: Args, outputs: Sequence[Shape]) -> int:
+    """A sum along the axes that both operands give to it."""
+    return 2 * size(outputs[0]) * size([args["self"][axis] for axis in args["dims_self"]])
+
+
+def along(argument: str) -> Flops:
+    """A sum along one axis, of which the operands broadcast."""
+
+    def flops(args: Args, outputs: Sequence[Shape]) -> int:
+        return 2 * size(outputs[0]) * size([args[argument][args["dim"]]])
+
+    return flops
+
+
+def solve(args: Args, outputs: Sequence[Shape]) -> int:
+    """Two triangular ones; the factors of the matrix are not counted."""
+    return 2 * size(outputs[0]) * size(args["A"][-1:])
+
+
 def grouped_product(args: Args, outputs: Sequence[Shape]) -> int:
     """Every row meets the matrix of its group. Of two flat operands the groups cut the summed axis,
     and each makes a matrix: ``[groups, rows, columns]``."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,21 @@ from net2net import op_flops as flops
 from net2net.op_flops import Flops
 
 
+class Reduction(StrEnum):
+    """What is made of elements along an axis that goes."""
+
+    SUM = "sum"
+    MEAN = "mean"
+    EXTREME = "max"
+    """One of them, as told by their values: a maximum; or whether any is such."""
+    VARIANCE = "var"
+    """Or a deviation, its root."""
+    NORM = "norm"
+    OTHER = "other"
+
+
 class Zero(Enum):
-    """Which operands have to be zero, so that the output is."""
+    """Which operands have to be zero, so that the output is; or c times as large."""
 
     FIRST = "first"
     """The first: ``relu(0)`` is 0, ``0 / x`` as well."""
@@ -64,12 +77,13 @@ class OpTraits:
             that no values tell: ``mean``, ``avg_pool2d``.
         degree: of operand c · x the output is c^degree times that of x, for every c > 0: of
             ``square`` 2. What keeps the scale has degree 1.
-        reduces: what it makes of the elements along an axis that goes: ``"sum"``, ``"mean"``,
-            ``"max"``, ``"var"``, ``"norm"``, or ``"other"``.
+        reduces: what it makes of the elements along an axis that goes, or None.
         zero: the operands that have to be zero, so that the output is; None if none will do, as for
             ``sigmoid`` and ``softmax``.
         flat: where its operand is zero it has no slope, or an infinite one, so that what is zero
             stays zero in training: ``relu``, ``square``, ``sqrt``.
+        scaled: the operands that have to be c times as large, so that the output is, for c > 0, of
+            those that do more than keep scale: ``div``, ``add``, ``mul``; None if none will do.
         idempotent: done twice is done once, whatever its arguments: ``relu``, ``clamp``; not
             ``gelu``. Said of elementwise operations.
         constant: of operands that each hold one value everywhere it makes a tensor that does:
@@ -97,9 +111,10 @@ class OpTraits:
     multiplies: bool = False
     linear: bool = False
     degree: float | None = None
-    reduces: str = ""
+    reduces: Reduction | None = None
     zero: Zero | None = None
     flat: bool = False
+    scaled: Zero | None = None
     idempotent: bool = False
     constant: bool = False
     constant_axes: bool = False
@@ -201,10 +216,11 @@ _row("alpha_dropout bernoulli cauchy exponential feature_alpha_dropout geometric
 
 # -- elementwise, of several operands -------------------------------------------------------------
 
-_map("add sub subtract rsub", zero=ALL, sums=True)
-_map("addcmul fmax fmin hypot lerp maximum minimum", zero=ALL)
-_map("mul multiply", zero=ANY, multiplies=True)
-_map("div divide true_divide", zero=FIRST, multiplies=True)
+_map("add sub subtract rsub", zero=ALL, scaled=ALL, sums=True)
+_map("fmax fmin hypot maximum minimum", zero=ALL, scaled=ALL)
+_map("addcmul lerp", zero=ALL)
+_map("mul multiply", zero=ANY, scaled=ANY, multiplies=True)
+_map("div divide true_divide", zero=FIRST, scaled=FIRST, multiplies=True)
 _map("floor_divide fmod remainder copysign xlogy", zero=FIRST)
 _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal gt eq ne not_equal"
      " logaddexp logical_and logical_or logical_xor masked_fill polar pow bitwise_and bitwise_or"
@@ -218,7 +234,8 @@ _move = partial(_row, moves=True, keeps_scale=True, zero=FIRST, constant=True)
 _move("view view_as reshape reshape_as flatten unflatten _unsafe_view permute transpose swapaxes"
       " swapdims unsqueeze expand expand_as broadcast_to repeat tile repeat_interleave slice",
       constant_axes=True)  # fmt: skip
-_move("t numpy_T mT movedim moveaxis squeeze flip roll unfold as_strided view_as_real diagonal")
+_move("t numpy_T mT mH adjoint movedim moveaxis")
+_move("squeeze flip roll unfold as_strided view_as_real diagonal")
 _move("narrow select index index_select gather take_along_dim")
 _move("chunk split split_with_sizes tensor_split unbind")
 _move("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle")
@@ -229,20 +246,23 @@ _move("upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_neares
 
 # -- joined, chosen by value, reduced -------------------------------------------------------------
 
-_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL)
+_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL, scaled=ALL)
+_row("where", scaled=ALL)
 _row("max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"
      " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
      moves=True, zero=FIRST, constant=True)  # fmt: skip
-_row("amax amin", moves=True, zero=FIRST, constant=True, reduces="max")
-_row("any all", constant=True, reduces="max")
-_row("aminmax", reduces="max")
-_row("sum", zero=FIRST, constant=True, linear=True, reduces="sum")
-_row("mean", zero=FIRST, constant=True, linear=True, reduces="mean")
-_row("prod", zero=FIRST, constant=True, reduces="other")
-_row("nansum median", zero=FIRST, reduces="other")
-_row("argmax argmin std_mean var_mean logsumexp mode kthvalue count_nonzero", reduces="other")
-_row("var std", zero=FIRST, reduces="var")
-_row("norm linalg_norm linalg_vector_norm", zero=FIRST, reduces="norm")
+_row("amax amin", moves=True, zero=FIRST, constant=True, reduces=Reduction.EXTREME)
+_row("any all", constant=True, reduces=Reduction.EXTREME)
+_row("aminmax", reduces=Reduction.EXTREME)
+_row("sum", zero=FIRST, constant=True, scaled=FIRST, linear=True, reduces=Reduction.SUM)
+_row("mean", zero=FIRST, constant=True, scaled=FIRST, linear=True, reduces=Reduction.MEAN)
+_row("prod", zero=FIRST, constant=True, reduces=Reduction.OTHER)
+_row("nansum median", zero=FIRST, reduces=Reduction.OTHER)
+_row(
+    "argmax argmin std_mean var_mean logsumexp mode kthvalue count_nonzero", reduces=Reduction.OTHER
+)
+_row("var std", zero=FIRST, reduces=Reduction.VARIANCE)
+_row("norm linalg_norm linalg_vector_norm", zero=FIRST, reduces=Reduction.NORM)
 _row("max min", zero=ALL, constant=True)
 _row("softmax cross", constant=True)
 _row("cumsum cumprod sort topk msort tril triu glu im2col col2im view_as_complex", zero=FIRST)
@@ -281,7 +301,10 @@ _layer("convolution _convolution", flops=flops.convolution)
 _layer("addmm", adds="self", weight=Weight("mat1", "mat2", 1), flops=flops.summed("mat1", -1))
 _layer("matmul", adds="", flops=flops.product)
 _product("bilinear", adds="bias", flops=flops.bilinear)
-_product("mm bmm mv dot vdot _sparse_mm", flops=flops.product)
+_product("mm bmm mv dot vdot inner _sparse_mm", flops=flops.product)
+_product("tensordot", flops=flops.tensor_product)
+_product("linalg_vecdot", flops=flops.along("x"))
+_row("cosine_similarity", flops=flops.along("x1"))
 _product("baddbmm", adds="self", flops=flops.summed("batch1", -1))
 _product("addbmm", adds="self", flops=flops.summed("batch1", 0, -1))
 _product("addmv", adds="self", flops=flops.summed("mat", -1))
@@ -289,6 +312,7 @@ _product("_grouped_mm", adds="bias", flops=flops.grouped_product)
 _product("einsum", flops=flops.einsum)
 _row("cdist", flops=flops.distances)
 _row("linalg_solve_triangular", flops=flops.triangular_solve)
+_row("linalg_solve", flops=flops.solve)
 _row("scaled_dot_product_attention", weighs="value", flops=flops.attention)
 _row("lstm gru rnn_tanh rnn_relu", flops=flops.recurrence)
 _row("lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", flops=flops.cell)

@@ -346,9 +346,30 @@ def test_an_operation_without_a_rule() -> None:
         'on_unknown="fix"',
     )
     with refused(UnknownOperationError, *words, teacher=teacher):
-        net2net.widen(teacher, 2.0, X)
+        net2net.widen(teacher, {"b": 2.0}, X)
     with refused(UnknownOperationError, *words, teacher=teacher):
-        net2net.spaces(teacher, X)
+        net2net.spaces(teacher, X, on_unknown="raise")
+    assert widen(teacher, {"a": 2.0}, X).model.a.out_features == 16
+
+
+def test_one_factor_leaves_the_spaces_that_an_operation_without_a_rule_touches() -> None:
+    teacher = randomise(WithCustom("reverse"))
+    report = widen(teacher, 1.5, X).report
+    assert [(row.name, row.new) for row in report.rows] == [("a", 12)]
+    why = "net2net_tests::reverse in 'act' has no rule"
+    assert {row.name: row.note for row in report.stayed}["b"] == why
+    assert net2net.spaces(teacher, X)["b"].reason == why
+    (note,) = (note for note in report.notes if "reverse" in note)
+    assert '@net2net.rule("net2net_tests::reverse")' in note
+    assert widen(teacher, 1.5, X, on_unknown="fix").report.notes == ()
+
+
+def test_one_factor_raises_where_an_operation_without_a_rule_leaves_nothing_to_grow() -> None:
+    teacher = randomise(nn.Sequential(nn.Linear(6, 8), Custom("reverse"), nn.Linear(8, 2)))
+    with refused(UnknownOperationError, "net2net_tests::reverse", "'1'", teacher=teacher):
+        net2net.widen(teacher, 2.0, X)
+    with refused(NotGrowableError, "no rule", teacher=teacher):
+        net2net.widen(teacher, 2.0, X, on_unknown="fix")
 
 
 def test_on_unknown_fix_leaves_the_spaces_it_touches() -> None:
@@ -372,7 +393,7 @@ def test_on_unknown_is_one_of_two(how: Any) -> None:
 def test_a_rule_that_the_user_registers() -> None:
     teacher = randomise(WithCustom("swish"))
     with refused(UnknownOperationError, "swish", teacher=teacher):
-        net2net.widen(teacher, 2.0, X)
+        net2net.widen(teacher, {"b": 2.0}, X)
 
     @net2net.rule("net2net_tests::swish")
     def my_rule(site: Any) -> Any:

@@ -16,11 +16,12 @@ from net2net.errors import UnknownOperationError
 from net2net.infer import rules
 from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference, RolesAt
+from net2net.infer.needed import needed
 from net2net.infer.new_units.follow import why_not
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
-from net2net.infer.values import Part, Value
+from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
 
@@ -50,9 +51,9 @@ def infer(
             number for number, axis in enumerate(units.axes) if axis in head_size_axes
         }
         walk = Walk(trace, values, units, counts, reads, on_unknown)
-        needed = _needed(trace)
+        matter = needed(trace)
         for position, op in enumerate(trace.ops):
-            units.idle = position not in needed
+            units.idle = position not in matter
             walk.position = position
             walk.step(op)
         units.idle = False
@@ -108,27 +109,11 @@ def _share_before(
     """What makes units and reads them is copied, if what comes before can take its shares."""
     for number, found in reads.items():
         names = shares_before(found) if len(units.roles[number]) > 1 else None
-        scales = [scale for name in names or () for scale in parameters[name].parameter_axes[0]]
+        scales = [one.number for name in names or () for one in parameters[name].parameter_axes[0]]
         if scales and all(units.roles[scale] == {Role.ALIGNS} for scale in scales):
             units.roles[number].discard(Role.CONSUMES)
             for scale in scales:
                 units.roles[scale] = {Role.CONSUMES}
-
-
-def _needed(trace: Trace) -> set[int]:
-    """The operations (by position) that outputs or branches depend on, or that read a parameter,
-    and what those depend on. The rest has to run, but nobody reads what it computes."""
-    read = set(trace.outputs.values())
-    needed = set()
-    for position, op in reversed(list(enumerate(trace.ops))):
-        inputs = {ref.id for ref in op.inputs}
-        outputs = {ref.id for ref in op.outputs}
-        told = not outputs  # a number that code branches on
-        if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
-            needed.add(position)
-            if not traits(op.kind).factory:  # else it reads a shape, and no value
-                read |= inputs
-    return needed
 
 
 def _filled(trace: Trace) -> set[int]:
@@ -156,7 +141,7 @@ def _parameter(units: Units, name: str, shape: tuple[int, ...]) -> Value:
     for dim, size in enumerate(shape):
         number, ids = units.new(name, dim, size)
         parts.append(Part((dim,), ids))
-        parameter_axes[dim] = frozenset([number])
+        parameter_axes[dim] = frozenset([Along(number)])
     return Value(shape, tuple(parts), parameter_axes)
 
 
@@ -253,9 +238,11 @@ class Walk:
         if function is None:
             if self.on_unknown == "raise" and not self.units.idle:
                 raise UnknownOperationError(unknown_message(op))
+            why = f"{op.name} in '{op.path}' has no rule"
+            self.units.unknown[why] = unknown_message(op)
             for value in inputs:
                 for part in value.parts:
-                    self.units.fix(part.ids, f"{op.name} in '{op.path}' has no rule")
+                    self.units.fix(part.ids, why)
             return [Value(shape) for shape in shapes]
         site = OpSite(
             op, {name: self.bind(item) for name, item in op.args.items()}, shapes,
@@ -273,9 +260,11 @@ class Walk:
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
+        if traits(op.kind).adds == "bias" and op.args["bias"] is not None:
+            results = [value.rigid() for value in results]
         passed_on = set() if depends_on_input else _parameter_axes(results)
         for number in _parameter_axes(inputs) - passed_on:
-            self.units.roles[number].add(site.role(number))
+            self.units.roles[number] |= site.roles(number)
         for number in site.shared & passed_on:
             self.units.roles[number].add(Role.CONSUMES)
         self.roles[self.position] = RolesAt(frozenset(site.shared), frozenset(site.made))
@@ -289,7 +278,7 @@ class Walk:
 
 def _parameter_axes(values: Iterable[Value]) -> set[int]:
     """The parameter axes that these tensors are made of."""
-    return {number for value in values for axis in value.parameter_axes.values() for number in axis}
+    return {number for value in values for number in value.parameter_numbers}
 
 
 def unknown_message(op: Op) -> str:
@@ -302,8 +291,8 @@ def unknown_message(op: Op) -> str:
     )
     return (
         f"operation {op.name}{where} works on hidden units, and there is no rule for it. "
-        "Register one (docs/rules.md), or pass "
-        'on_unknown="fix" to leave the spaces it touches as they are:\n\n'
+        "Register one (docs/rules.md), or leave the spaces it touches as they are "
+        '(on_unknown="fix", or one factor for all):\n\n'
         f'    @net2net.rule("{op.name}")\n'
         f"    def my_rule(site):  # arguments: {', '.join(op.args)}\n"
         "        # right if it works on each element alone, its operands broadcast as torch does\n"

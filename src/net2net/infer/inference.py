@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.infer.head_size import ShareAbsorber
+from net2net.infer.needed import needed
 from net2net.infer.relations import Count
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, joined, runs
 from net2net.infer.values import Value
@@ -269,6 +270,11 @@ class Inference:
                     places[ref.id].append(position)
             result.append(dict(places))
         return result
+
+    @cached_property
+    def needed(self) -> list[set[int]]:
+        """For every trace, the operations (by position) that matter."""
+        return [needed(trace) for trace in self.traces]
 
     @cached_property
     def tensors_of(self) -> list[dict[int, set[int]]]:

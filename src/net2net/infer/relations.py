@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from net2net.infer.shares import alone, elementwise
 from net2net.infer.units import NO_UNIT, Norm, Role, UnitIds, Units, distinct
-from net2net.infer.values import Part, Value
+from net2net.infer.values import Along, Part, Value
+from net2net.ops import Reduction
 from net2net.trace.trace import Op
 from net2net.trace.traced_ints import TracedInt
 
@@ -112,22 +114,23 @@ class OpSite:
 
     def share(self, value: Value, axis: int) -> None:
         """The parameter reads these units: its columns are divided among their copies."""
-        self.shared |= value.parameter_axes.get(value.dim(axis), frozenset())
+        self.shared |= _numbers(value, axis)
 
     def make(self, value: Value, axis: int) -> None:
         """The parameter makes these units."""
-        self.made |= value.parameter_axes.get(value.dim(axis), frozenset())
+        self.made |= _numbers(value, axis)
 
-    def role(self, number: int) -> Role:
-        """What the parameter axis with this number does here."""
-        if number in self.shared:
-            return Role.CONSUMES
-        return Role.PRODUCES if number in self.made else Role.ALIGNS
+    def roles(self, number: int) -> set[Role]:
+        """What the parameter axis with this number does here: both, of a weight that meets its own
+        transpose."""
+        found = {Role.CONSUMES} if number in self.shared else set()
+        made = {Role.PRODUCES} if number in self.made else set()
+        return found | made or {Role.ALIGNS}
 
     def gate(self, value: Value, axis: int, gates: int) -> None:
         """This many rows of the parameter make one unit."""
-        for axis_numbers in value.parameter_axes.get(value.dim(axis), frozenset()):
-            self.units.gates[axis_numbers] = gates
+        for number in _numbers(value, axis):
+            self.units.gates[number] = gates
 
     def count(self, argument: str, ids: UnitIds) -> None:
         """An integer of the code counts these units."""
@@ -261,12 +264,11 @@ class OpSite:
             for one in values
         ]
         if len(operands) == 1 and operands[0][0].shape == shape:
-            return operands[0][0]
+            (value, _), *_ = operands
+            found = elementwise(self.name, self.args, operands, shape)
+            return replace(value, parameter_axes=found) if found else value
         parts = self.align(operands, shape)
-        parameter_axes: dict[int, frozenset[int]] = {}
-        for value, to in operands:
-            for axis, axis_numbers in value.parameter_axes.items():
-                parameter_axes[to[axis]] = parameter_axes.get(to[axis], frozenset()) | axis_numbers
+        parameter_axes = elementwise(self.name, self.args, operands, shape)
         return Value(
             shape, tuple(parts), parameter_axes, all(value.constant for value, _ in operands)
         )
@@ -299,15 +301,14 @@ class OpSite:
             [sizes[letter] for letter in letters],
         )
         summed = {index for index, letter in enumerate(letters) if letter not in out}
-        parameter_axes: dict[int, frozenset[int]] = {}
-        for value, names in zip(operands, subscripts, strict=True):
+        parameter_axes: dict[int, frozenset[Along]] = {}
+        for value, names in zip(alone(operands), subscripts, strict=True):
             for axis, name in enumerate(names):
                 if name in out and axis in value.parameter_axes:
-                    place = list(out).index(name)
-                    parameter_axes[place] = (
-                        parameter_axes.get(place, frozenset()) | value.parameter_axes[axis]
-                    )
                     self.make(value, axis)
+                    place = list(out).index(name)
+                    if place not in parameter_axes or value.divides(axis):  # one factor takes them
+                        parameter_axes[place] = value.parameter_axes[axis]
         kept = []
         for part in parts:
             gone = tuple(dim for dim, axis in enumerate(part.axes) if axis in summed)
@@ -334,13 +335,15 @@ class OpSite:
         letters: Sequence[Any],
     ) -> None:
         """A sum over all units of a part: exact if a parameter can take the shares."""
-        for value, names in reversed(list(zip(operands, subscripts, strict=True))):
+        why = "sums the product of two activations over it"
+        for value, names in reversed(list(zip(alone(operands), subscripts, strict=True))):
             along = [axis for axis, name in enumerate(names) if letters.index(name) in part.axes]
-            if along and all(value.parameter_axes.get(axis) for axis in along):
+            if along and all(map(value.divides, along)):
                 self.share(value, along[0])
                 return
-        why = f"{self.where} sums the product of two activations over it"
-        self.units.refuse_copies(part.ids, why)
+            if any(value.parameter_axes.get(axis) for axis in along):
+                why = "sums over it, and what is made of a weight there is not divided if that is"
+        self.units.refuse_copies(part.ids, f"{self.where} {why}")
 
     def _sum_head_features(self, part: Part, gone: tuple[int, ...]) -> None:
         """A sum over the features inside heads, of which there are to be more: exact if what made
@@ -368,17 +371,21 @@ class OpSite:
             elif len(gone) < len(part.axes):
                 self.units.bundle(part.ids, gone)
                 parts.append(_first_along(part, gone))
-            elif kind == "mean":
+            elif kind == Reduction.MEAN:
                 self.units.require_equal_copies(part.ids, f"{self.where} averages over it")
-            elif kind == "max":
+            elif kind == Reduction.EXTREME:
                 self.units.read.append(part.ids.reshape(-1))
-            elif kind in {"sum", "norm", "var"}:
+            elif kind in {Reduction.SUM, Reduction.NORM, Reduction.VARIANCE}:
                 self.units.refuse_copies(part.ids, f"{self.where} reduces it ({self.name})")
             else:
                 self.fix(part.ids, f"reduces it ({self.name})")
         shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
         result = Value(shape, tuple(parts))
         return result if keepdim else result.without(dims)
+
+
+def _numbers(value: Value, axis: int) -> set[int]:
+    return {one.number for one in value.parameter_axes.get(value.dim(axis), frozenset())}
 
 
 def _first_along(part: Part, dims: Sequence[int]) -> Part:

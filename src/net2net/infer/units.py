@@ -104,6 +104,8 @@ class Units:
         self._seen: set[tuple[int, int]] = set()
         self._alive: list[UnitIds] = []
         self.fixed: list[tuple[UnitIds, str]] = []
+        self.unknown: dict[str, str] = {}
+        """Reasons of those that an operation without a rule fixes → what to do about it."""
         self.equal_copies: list[tuple[UnitIds, str]] = []
         self.no_copies: list[tuple[UnitIds, str]] = []
         self.split_blocks: list[UnitIds] = []

@@ -8,9 +8,10 @@ part (batch, time, pixels) are what they are, and never grow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,20 @@ class Part:
 
     def moved(self, to: Callable[[int], int]) -> Part:
         return Part(tuple(to(axis) for axis in self.axes), self.ids)
+
+
+class Along(NamedTuple):
+    """The parameter axis, by number, that runs along an axis of a tensor made of parameters.
+
+    ``divides``: dividing the parameter along it divides the tensor: ``W``, ``W + V``, ``relu(W)``,
+    but not ``exp(W)``, ``W + 1`` or ``W · Wᵀ``.
+    """
+
+    number: int
+    divides: bool = True
+
+
+ParameterAxes = Mapping[int, frozenset[Along]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class Value:
 
     shape: tuple[int, ...]
     parts: tuple[Part, ...] = ()
-    parameter_axes: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    parameter_axes: ParameterAxes = field(default_factory=dict)
     constant: bool = False
     depends_on_input: bool = False
     constant_axes: frozenset[int] = frozenset()
@@ -58,6 +73,24 @@ class Value:
     def dim(self, axis: int) -> int:
         """``axis`` counted from the front."""
         return axis + self.ndim if axis < 0 else axis
+
+    def divides(self, axis: int) -> bool:
+        """Whether parameters run along this axis that divide the tensor."""
+        found = self.parameter_axes.get(self.dim(axis), frozenset())
+        return bool(found) and all(one.divides for one in found)
+
+    @property
+    def parameter_numbers(self) -> set[int]:
+        """The numbers of all parameter axes that it is made of."""
+        return {one.number for found in self.parameter_axes.values() for one in found}
+
+    def rigid(self) -> Value:
+        """The same, made of the same parameters, but dividing them does not divide it."""
+        undivided = {
+            axis: frozenset(one._replace(divides=False) for one in found)
+            for axis, found in self.parameter_axes.items()
+        }
+        return replace(self, parameter_axes=undivided)
 
     def part(self, axis: int) -> Part | None:
         axis = self.dim(axis)
@@ -236,12 +269,12 @@ def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], No
             continue
         merged |= merging
         parts += simplify(_regroup(part, value.shape, touched, shape, ones))
-    parameter_axes: dict[int, frozenset[int]] = {}
+    parameter_axes: dict[int, frozenset[Along]] = {}
     constant_axes = {
         axis for left, right in groups if value.constant_axes.issuperset(left) for axis in right
     }
     for left, right in groups:
-        found = frozenset[int]().union(
+        found = frozenset[Along]().union(
             *(value.parameter_axes.get(axis, frozenset()) for axis in left)
         )
         if found:

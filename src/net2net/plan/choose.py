@@ -29,6 +29,7 @@ class Growing:
         known: the teacher has units of this very kind; else only copies will do.
         balanced: deal copies out evenly.
         strict: keep what is computed.
+        claimed: operations (trace and place in it) whose numbers other groups make up for.
     """
 
     origin: Group
@@ -36,6 +37,7 @@ class Growing:
     known: bool
     balanced: bool
     strict: bool
+    claimed: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +47,13 @@ class Chosen:
     Attributes:
         index: ``[units afterwards]``, which of the teacher's each copies, or ``NEW``.
         new: what those are that are ``NEW``; None: there are none, or all they have is drawn.
+        numbers: operations (trace and place in it) whose numbers are made up for.
         instead: why it is not what the method says, or ``""``.
     """
 
     index: Index
     new: NewUnits | None = None
+    numbers: frozenset[tuple[int, int]] = frozenset()
     instead: str = ""
 
 
@@ -73,9 +77,9 @@ def choose(
         if way is None:
             even = growing.balanced or origin.equal_copies is not None
             index = replicate(n, q, rng, even)
-            return Chosen(index, None, _instead("copies", why, method))
+            return Chosen(index, instead=_instead("copies", why, method))
         try:
-            positions = follow(teacher, way, student.traces)
+            held = follow(teacher, way, student.traces, growing.claimed)
         except NotPossible as error:
             why.append(str(error))
             continue
@@ -83,11 +87,12 @@ def choose(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
         new = NewUnits(
-            positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
+            held.positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
         )
         return Chosen(
             index,
             new,
+            held.numbers,
             _instead("units that copy nothing", why, method) or _padded(growing, method),
         )
     if not growing.strict:

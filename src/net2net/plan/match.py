@@ -30,10 +30,12 @@ class Matched:
     Attributes:
         maps: of every parameter axis that grows.
         taken: what was taken where the method could not be: the axes, and why.
+        numbers: operations (trace and place in it) whose numbers new units make up for.
     """
 
     maps: dict[Axis, AxisMap]
     taken: tuple[tuple[frozenset[Axis], str], ...] = ()
+    numbers: frozenset[tuple[int, int]] = frozenset()
 
 
 def match(
@@ -82,7 +84,8 @@ def match(
         for group, _, chosen in found.grown
         if chosen.instead
     )
-    return Matched(maps, taken)
+    numbers = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in found.grown))
+    return Matched(maps, taken, numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +141,8 @@ def _match_units(
             index = np.arange(q)
         else:
             rng = generator(seed, name, str(nth))
-            growing = Growing(origin, q, key in teacher.groups, balanced, strict)
+            claimed = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in grown))
+            growing = Growing(origin, q, key in teacher.groups, balanced, strict, claimed)
             chosen = choose(teacher, student, growing, method, rng, _describe(group))
             grown.append((group, origin, chosen))
             index = chosen.index

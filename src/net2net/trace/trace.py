@@ -66,6 +66,10 @@ class Op:
     """Arguments made of attributes: argument and index in its list (−1: not in a list)."""
     traced_sizes: dict[tuple[str, int], TracedInt] = field(default_factory=dict)
     """Arguments made of nothing but sizes of tensors."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """Arguments that are numbers to compute with, rather than sizes or axes: a scale, a power, a
+    tensor of one number that no parameter has touched. Of operations that make nothing but such a
+    tensor there are none: what reads it has it."""
 
     @cached_property
     def kind(self) -> str:
@@ -309,6 +313,20 @@ def _signature(func: Any) -> tuple[dict[str, Any], str | None, frozenset[str]]:
     return {a.name: a.default_value for a in arguments}, next(iter(viewed), None), repeated
 
 
+@cache
+def _scalars(func: Any) -> frozenset[str]:
+    """The arguments of an operation that may be numbers to compute with; a size or an axis is an
+    ``int`` of the schema. Those of ``arange`` are how many positions there are."""
+    if func._schema.name == "aten::arange":
+        return frozenset()
+    kinds = {"number", "float", "Tensor"}
+    return frozenset(
+        one.name
+        for one in func._schema.arguments
+        if str(one.type).removeprefix("Optional[").removesuffix("]") in kinds
+    )
+
+
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes every operation that runs under it into ``trace``."""
 
@@ -388,6 +406,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             func._schema.name, arguments, self._ref(result), self.path,
             {key: x for key, x in found.items() if not x.of_sizes_only},
             {key: x for key, x in found.items() if x.of_sizes_only},
+            dict(self._numbers_of(func, {**dict(zip(names, args, strict=False)), **kwargs}))
+            if self._touched & made or any(tensor.ndim for tensor in tensors_in(result))
+            else {},
         )  # fmt: skip
         self.trace.ops.append(op)
         if viewed is not None and isinstance(base := arguments[viewed], Ref):
@@ -404,6 +425,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if _readable(item) and self.number(item) not in self._touched:
                     self.trace.constants[self.number(item)] = item.tolist()
         return result
+
+    def _numbers_of(self, func: Any, given: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+        scalars = _scalars(func)
+        for name, item in given.items():
+            if isinstance(item, Tensor):
+                known = item.ndim == 0 and item.device.type == "cpu" and not item.is_complex()
+                if known and self.number(item) not in self._touched:
+                    yield name, float(item)
+            elif isinstance(item, (int, float)) and name in scalars:
+                yield name, float(item)
 
     @contextmanager
     def watch_modules(self) -> Iterator[None]:

@@ -2,5 +2,6 @@
 
 ``widen.py`` is the whole way: from what is asked for (``request.py``) over the student at its new
 widths (``student.py``; a graph of the code where its class cannot follow: ``graph_instead.py``) to
-the plan, the student and the report (``told.py``). ``estimate.py``: the same without the student.
+the plan and the student (``made.py``; ``blamed.py``: where that computes something else) and the
+report (``told.py``). ``estimate.py``: the same without the student.
 """

@@ -13,8 +13,9 @@ from net2net.trace.flops import flops
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.widen import told
+from net2net.widen.made import plan_of
 from net2net.widen.request import Request, check_request
-from net2net.widen.widen import plan_of, prepared
+from net2net.widen.widen import prepared
 
 
 def estimate(

@@ -13,18 +13,29 @@ from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.configs import config_edits
 from net2net.apply.kept_numbers import kept_numbers
-from net2net.errors import GraphMismatchError, InputError
+from net2net.errors import GraphMismatchError, InputError, UnknownOperationError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.infer.units import Axis
+from net2net.plan.blame import left_out, to_blame
+from net2net.plan.compensate import compensated
 from net2net.plan.feasible import nearest_feasible
-from net2net.plan.globs import counted
+from net2net.plan.globs import counted, named
 from net2net.plan.match import match
+from net2net.plan.numbers import Change, changes
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.rescale import rescaled
 from net2net.plan.value_proxy import value_proxy
-from net2net.plan.widths import SpaceGrowth, new_integers, new_shapes, resolve, told
+from net2net.plan.widths import (
+    ALL,
+    SpaceGrowth,
+    Widths,
+    new_integers,
+    new_shapes,
+    resolve,
+    told,
+)
 from net2net.recipe.axis_map import AxisMap
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
@@ -68,12 +79,21 @@ class Wider:
         Raises:
             GraphMismatchError: there is none at these widths.
         """
-        tried = self.attempt.match(grown)
-        outputs = output_maps(self.teacher, tried.student, tried.maps) if self.outputs else {}
+        found = self.attempt.match(grown)
+        student, maps = found.student, found.maps
+        outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
         return replace(
-            self, grown=grown, student=tried.student, maps=tried.maps, edits=tried.edits,
-            outputs=outputs, taken=tried.taken,
+            self, grown=grown, student=student, maps=maps, edits=found.edits, outputs=outputs,
+            taken=found.taken,
         )  # fmt: skip
+
+    def settled(self, grown: list[SpaceGrowth]) -> Wider:
+        """A student of other widths, with its configuration.
+
+        Raises:
+            GraphMismatchError: there is none at these widths.
+        """
+        return self.attempt.settled(grown, self.attempt.match(grown))
 
 
 def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
@@ -81,46 +101,58 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
     globs = request.widths if isinstance(request.widths, Mapping) else ()
     with stage("traced and inferred the teacher"):
         teacher = analyse(
-            base, inputs, on_unknown=request.on_unknown, grow_outputs=request.grow_outputs,
-            globs=globs, also=request.also,
+            base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, globs=globs,
+            also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher)
-    attempt = _Attempt(base, request, teacher, spaces)
+    if request.on_unknown == "raise":
+        _check_known(spaces, teacher, base, request.widths)
+    attempt = _Attempt(base, inputs, request, teacher, spaces)
     with stage("found the student's widths, and matched its units with the teacher's"):
-        grown, tried = nearest_feasible(
-            resolve(spaces, teacher, base, request.widths, request.multiple_of),
-            attempt.match,
-            lambda: [found for _, found in counted(spaces, teacher).values()],
-        )
-        student, maps, edits = tried.student, tried.maps, tried.edits
-        outputs = output_maps(teacher, student, maps) if request.grow_outputs else {}
-    with stage("set the configuration"):
-        settings, notes = config_edits(
-            base, partial(attempt.build, grown, edits), inputs, student.traces[0]
-        )
-    notes += kept_numbers(base, new_shapes(teacher, grown))
-    return Wider(
-        teacher,
-        spaces,
-        grown,
-        student,
-        maps,
-        edits + settings,
-        outputs,
-        notes,
-        tried.taken,
-        attempt,
-    )
+        counts = partial(counted, spaces, teacher)
+
+        def nearest(grown: list[SpaceGrowth]) -> tuple[list[SpaceGrowth], _Matched]:
+            return nearest_feasible(
+                grown, attempt.match, lambda: [found for _, found in counts().values()]
+            )
+
+        asked = resolve(spaces, teacher, base, request.widths, request.multiple_of)
+        try:
+            grown, matched = nearest(asked)
+        except GraphMismatchError:
+            if (fewer := attempt.without_stopping(asked)) is None:
+                raise
+            grown, matched = nearest(fewer)
+        grown, matched = attempt.without_changes(grown, matched)
+    return attempt.settled(grown, matched)
+
+
+def _check_known(
+    spaces: Spaces, teacher: Inference, base: nn.Module, widths: Widths
+) -> None:  # fmt: skip
+    """Raises:
+    UnknownOperationError: an operation without a rule touches what was asked for by name, or under
+        one factor for all it is why nothing grows.
+    """
+    if isinstance(widths, Mapping):
+        found = [one for glob in widths for _, one in named(spaces, teacher, base, glob)]
+        asked = [space for made in found for _, space in made]
+    else:
+        asked = [] if spaces.growable else list(spaces)
+    for space in asked:
+        if space.reason in teacher.units.unknown:
+            raise UnknownOperationError(teacher.units.unknown[space.reason])
 
 
 @dataclass(frozen=True, eq=False)
-class Try:
-    """A student that can be: what is known of it, the maps of its axes, the integers to set, and
-    what was taken instead of the method."""
+class _Matched:
+    """What is known of a student, the maps of its axes, and the integers to set. ``change``: a
+    number of the code that its widths change, and that nothing makes up for."""
 
     student: Inference
     maps: dict[Axis, AxisMap]
     edits: list[SetAttribute]
+    change: Change | None
     taken: tuple[tuple[frozenset[Axis], str], ...]
 
 
@@ -129,9 +161,25 @@ class _Attempt:
     """Tries of one request."""
 
     base: nn.Module
+    inputs: Inputs
     request: Request
     teacher: Inference
     spaces: Spaces
+
+    def settled(self, grown: list[SpaceGrowth], matched: _Matched) -> Wider:
+        """The student that was found possible, with its outputs and its configuration."""
+        student, maps, edits = matched.student, matched.maps, matched.edits
+        base, teacher = self.base, self.teacher
+        outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
+        with stage("set the configuration"):
+            settings, notes = config_edits(
+                base, partial(self.build, grown, edits), self.inputs, student.traces[0]
+            )
+        notes += kept_numbers(base, new_shapes(teacher, grown))
+        edits = edits + settings
+        return Wider(
+            teacher, self.spaces, grown, student, maps, edits, outputs, notes, matched.taken, self
+        )
 
     def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
         """The student: on ``meta``, or with values where its code branches on them."""
@@ -142,14 +190,13 @@ class _Attempt:
         set_attributes(made, edits)
         return made
 
-    def match(self, grown: list[SpaceGrowth]) -> Try:
-        """A student of these widths.
+    def match(self, grown: list[SpaceGrowth]) -> _Matched:
+        """The student of these widths.
 
         Raises:
             GraphMismatchError: there is no student at these widths.
         """
-        integers = new_integers(self.spaces, self.teacher, grown)
-        edits = attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
+        edits = self._integers(grown)
         student = self._infer(self.build(grown, edits), told(grown))
         request = self.request
         found = match(
@@ -158,7 +205,74 @@ class _Attempt:
         )  # fmt: skip
         if request.grow_outputs:
             output_maps(self.teacher, student, found.maps)
-        return Try(student, rescaled(self.teacher, student, found.maps), edits, found.taken)
+        maps, change = compensated(
+            self.teacher, student, rescaled(self.teacher, student, found.maps, done=found.numbers),
+            found.numbers,
+        )  # fmt: skip
+        return _Matched(student, maps, edits, change, found.taken)
+
+    def _integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
+        """The integers to set."""
+        integers = new_integers(self.spaces, self.teacher, grown)
+        return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
+
+    def without_stopping(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
+        """Without the spaces at whose widths there is no student; None if it is none without any,
+        or spaces were asked for by name."""
+        if any(one.asked != ALL for one in grown):
+            return None
+
+        def why_not(some: list[SpaceGrowth]) -> str | None:
+            try:
+                self.match(some)
+            except GraphMismatchError as error:
+                return self._other_way(some) or str(error).partition(". ")[0]
+            return None
+
+        fewer = left_out(grown, to_blame(grown, why_not))
+        return fewer if any(one.new != one.space.size for one in fewer) else None
+
+    def _other_way(self, grown: list[SpaceGrowth]) -> str | None:
+        """The first operation that the code does in another's place at these widths."""
+        made = self.build(grown, self._integers(grown))
+        for one in self.teacher.traces:
+            try:
+                other = trace(made, one.inputs, training=one.training)
+            except InputError:
+                return None
+            found = (str(x) for x in changes(one, other) if x.old.name != x.new.name)
+            if (first := next(found, None)) is not None:
+                return first
+        return None
+
+    def without_changes(
+        self, grown: list[SpaceGrowth], matched: _Matched
+    ) -> tuple[list[SpaceGrowth], _Matched]:
+        """Without the spaces whose growth changes a number that the code computes with.
+
+        Raises:
+            GraphMismatchError: they were asked for by name.
+        """
+        if (change := matched.change) is None:
+            return grown, matched
+
+        def why_not(some: list[SpaceGrowth]) -> str | None:
+            try:
+                found = self.match(some).change
+            except GraphMismatchError as error:
+                return str(error)
+            return None if found is None else str(found)
+
+        blamed = to_blame(grown, why_not)
+        if any(one.space.name in blamed and one.asked != ALL for one in grown):
+            raise GraphMismatchError(
+                f"{change}, and no weight can make up for it: a size is written into the model's "
+                f"code ({told([one for one in grown if one.space.name in blamed])}). Leave those "
+                f"spaces as they are.{BY_NAME}",
+                module=change.new.path,
+            )
+        grown = left_out(grown, blamed)
+        return grown, self.match(grown)
 
     def _infer(self, wider: nn.Module, widths: str) -> Inference:
         advice = (
@@ -168,7 +282,7 @@ class _Attempt:
         try:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
             student = infer(
-                found, on_unknown=self.request.on_unknown, grow_outputs=self.request.grow_outputs,
+                found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
                 head_size_axes=self.teacher.head_size_axes,
             )  # fmt: skip
         except InputError as error:

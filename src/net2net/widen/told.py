@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from net2net.finish import has_even_copies, never_separate, returned_numbers
 from net2net.infer.branches import branch_notes, unread_note
@@ -45,6 +45,8 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
             f"noise of {request.noise:g} breaks symmetry, so the function is kept only roughly"
         )
     teacher = wider.teacher
+    if request.on_unknown == "raise":
+        found += _without_rules(stayed(wider, request), teacher.units.unknown)
     found += [*unread_note(teacher), *branch_notes(teacher)]
     return (*found, *returned_numbers(teacher, wider.student), *wider.notes)
 
@@ -53,6 +55,12 @@ def warnings(wider: Wider, request: Request) -> tuple[str, ...]:
     """What keeps the student from learning more than the teacher."""
     even = request.exact and has_even_copies(wider.maps.values())
     return never_separate(wider.teacher) if even else ()
+
+
+def _without_rules(rows: Sequence[Row], unknown: Mapping[str, str]) -> list[str]:
+    """What to do about operations without a rule for which spaces stay, once for each operation."""
+    messages = [unknown[row.note] for row in rows if row.note in unknown]
+    return list({message.partition("\n")[2]: message for message in messages}.values())
 
 
 def _row(one: SpaceGrowth, wider: Wider) -> Row:

@@ -6,27 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from net2net.apply.edits import Edit
 from net2net.apply.exported_graph import Export
-from net2net.apply.fingerprint import fingerprint
-from net2net.errors import GraphMismatchError, Net2NetError, StudentRunError, WidthError
-from net2net.finish import check, check_memory, count_parameters
+from net2net.errors import GraphMismatchError
+from net2net.finish import count_parameters
 from net2net.growth import Growth
 from net2net.maps.methods import Method, name_of
 from net2net.plan.globs import name_attributes
-from net2net.plan.plan import Plan
-from net2net.plan.runnable import not_runnable
-from net2net.plan.widening import widening
-from net2net.plan.widths import MultipleOf, SpaceGrowth, Widths
+from net2net.plan.widths import MultipleOf, Widths
 from net2net.report import Report
-from net2net.stages import stage
 from net2net.trace.flops import flops
-from net2net.trace.meta_copy import meta_copy
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
-from net2net.verify import Parity
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
+from net2net.widen.made import Maker
 from net2net.widen.request import Request, check_request
 from net2net.widen.student import Wider, find_student
 
@@ -72,15 +65,19 @@ def widen(
         noise: standard deviation of the noise on the weights of all but the first copy of each
             unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
         seed: of the random map and the noise. The same seed gives the same student everywhere.
-        verify: measure the difference, and raise if the function was not kept.
-        on_unknown: ``"raise"``, or ``"fix"`` for operations without a rule.
+        verify: measure the difference. Where the function was not kept, find the spaces to blame:
+            one factor for all leaves them as they are; those asked for by name are an error.
+        on_unknown: operations without a rule leave the spaces that they touch as they are.
+            ``"raise"``: and raise where such a space was asked for by name. ``"fix"``: then as
+            well it counts as one that cannot grow.
         outputs: ``"keep"``, or ``"grow"`` where the model ends in features that may grow as well:
             ``Growth.outputs`` then says which of the teacher's values each position repeats.
         also: further inputs, for code that branches on its input (the report says where): all that
             any of them reaches grows, and the student is verified on each.
 
     Raises:
-        UnsupportedModelError, InputError, UnknownOperationError: the model cannot be traced.
+        UnsupportedModelError, InputError: the model cannot be traced.
+        UnknownOperationError: an operation on what was asked for has no rule.
         UnknownModuleError, WidthError, NotGrowableError: the widths cannot be had.
         GraphMismatchError: the student's code does not follow its new sizes.
         VerificationError: the student's outputs differ.
@@ -92,54 +89,21 @@ def widen(
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
-    plan = plan_of(model, wider, request, export)
-    check_memory(plan, model, WidthError)
-    with stage("made the student"):
-        student = plan.apply(model)
-    parity = None
-    if verify:
-        with stage("verified"):
-            parity = _verified(model, student, inputs, wider, request, export)
+    made = Maker(model, inputs, request, export).whole(wider)
+    wider = made.wider
     report = Report(
         action=f"widened {type(model).__name__} by {name_of(method)}",
         asked=str(request),
         rows=told.rows(wider),
         stayed=told.stayed(wider, request),
-        parameters=(count_parameters(model), count_parameters(student)),
-        bytes=plan.summary().bytes,
+        parameters=(count_parameters(model), count_parameters(made.student)),
+        bytes=made.plan.summary().bytes,
         flops=(flops(wider.teacher.traces[0]), flops(wider.student.traces[0])),
-        parity=parity,
+        parity=made.parity,
         warnings=told.warnings(wider, request),
         notes=notes + told.notes(wider, request),
     )
-    return Growth(student, plan, report, wider.outputs)
-
-
-def _verified(
-    model: nn.Module, student: nn.Module, inputs: Inputs, wider: Wider, request: Request,
-    export: Export | None,
-) -> Parity:  # fmt: skip
-    """The difference; a student that stops is told of with the widths at which it runs."""
-
-    def runs(grown: list[SpaceGrowth]) -> bool:
-        try:
-            other = wider.at(grown)
-            grown_model = plan_of(model, other, request, export).apply(model)
-            check(
-                model, grown_model, inputs, must_match=False, outputs=other.outputs,
-                also=request.also,
-            )  # fmt: skip
-        except Net2NetError:
-            return False
-        return True
-
-    try:
-        return check(
-            model, student, inputs, must_match=request.exact, outputs=wider.outputs,
-            also=request.also,
-        )  # fmt: skip
-    except StudentRunError as error:
-        raise not_runnable(wider.grown, runs, error) from error
+    return Growth(made.student, made.plan, report, wider.outputs)
 
 
 def prepared(
@@ -157,21 +121,3 @@ def prepared(
             raise
         graph, export, notes = graph_instead(model, inputs, error)
         return find_student(graph, inputs, request), export, notes
-
-
-def plan_of(
-    model: nn.Module, wider: Wider, request: Request, export: Export | None, *,
-    measured: bool = True,
-) -> Plan:  # fmt: skip
-    """The plan of a student. ``measured``: deviations and means that it needs are the teacher's;
-    without, they are measured when it is applied."""
-    source = model if measured else meta_copy(model)
-    with stage("planned"):
-        known, recipes = widening(
-            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair
-        )
-    edits: tuple[Edit, ...] = (export,) if export else ()
-    return Plan(
-        "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,
-        (*edits, *wider.edits),
-    )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import replace
 from net2net.infer.new_units.group import GroupInTrace, degree
 from net2net.infer.new_units.holds import Demand, Holds, NotPossible, same
 from net2net.infer.units import Axis
-from net2net.ops import Zero, traits
+from net2net.ops import Reduction, Zero, traits
 from net2net.trace.graph import Node
 from net2net.trace.trace import Op
 
@@ -70,6 +70,9 @@ class Back:
             self._reader(op, data, inputs)
         elif (wanted := self._wanted(op)) != Demand():
             self._through(op, data, inputs, wanted)
+        elif known.elementwise and not (known.sums or known.multiplies or degree(op)):
+            for node in data:
+                self._demand(node, Demand(factor=1.0), op)
 
     def _through(
         self, op: Op, data: Sequence[Node], inputs: Sequence[Node], wanted: Demand
@@ -102,7 +105,7 @@ class Back:
         for other in others:
             while other.traits.passes and other.inputs:
                 other = other.inputs[0]
-            if other.traits.reduces == "mean" and node in other.inputs:
+            if other.traits.reduces is Reduction.MEAN and node in other.inputs:
                 return True
         return False
 
@@ -110,13 +113,13 @@ class Back:
         kind, growing = traits(op.kind).reduces, self.growing
         if not self.group.reduced(op, node):
             return
-        if kind == "mean" and self.group.centred(node, self.group.graph.outputs(op)[0]):
+        if kind is Reduction.MEAN and self.group.centred(node, self.group.graph.outputs(op)[0]):
             self._demand(node, Demand(MEAN), op)
-        elif kind == "mean":
+        elif kind is Reduction.MEAN:
             self._demand(node, Demand(ZERO, growing.ratio), op)
-        elif kind == "var":
+        elif kind is Reduction.VARIANCE:
             self._demand(node, Demand(MEAN, math.sqrt(self.variances(op))), op)
-        elif kind in {"sum", "norm"} and growing.copies == 1:
+        elif kind in {Reduction.SUM, Reduction.NORM} and growing.copies == 1:
             self._demand(node, Demand(ZERO), op)
 
     def variances(self, op: Op) -> float:

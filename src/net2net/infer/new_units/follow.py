@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from net2net.infer.inference import Inference
 from net2net.infer.new_units.back import Back
 from net2net.infer.new_units.group import GroupInTrace
-from net2net.infer.new_units.holds import Enlarged, NotPossible, Positions, Scaled
+from net2net.infer.new_units.holds import Enlarged, Held, NotPossible, Scaled
 from net2net.infer.new_units.on import On
 from net2net.infer.new_units.parameters import Parameters
 from net2net.infer.units import Axis
@@ -19,30 +19,33 @@ _ROUNDS = 16
 
 
 def follow(
-    teacher: Inference, growing: Enlarged, student: Sequence[Trace] | None = None
-) -> dict[Axis, Positions]:
+    teacher: Inference, growing: Enlarged, student: Sequence[Trace] | None = None,
+    claimed: Set[tuple[int, int]] = frozenset(),
+) -> Held:  # fmt: skip
     """What every parameter axis that has units of the group holds.
 
     Args:
         student: traces of the student, whose code may compute other numbers than the teacher's.
             None, before there is one: it computes the same.
+        claimed: operations (trace and place in it) whose numbers something else makes up for.
 
     Raises:
         NotPossible: new units would change what is computed; why.
     """
     assumed, scaled = dict[Axis, float](), dict[Node, float]()
     for _ in range(_ROUNDS):
-        found = Parameters(teacher)
+        found, made_up = Parameters(teacher), set[tuple[int, int]]()
         try:
             for number, trace in enumerate(teacher.traces):
                 other = student[number] if student else None
-                group = GroupInTrace(teacher, growing, number, trace, other)
+                group = GroupInTrace(teacher, growing, number, trace, other, claimed)
                 On(group, Back(group, assumed, scaled), found).run()
+                made_up |= group.made_up
         except Scaled as error:
             scaled[error.node] = error.factor
             continue
         if not found.apart:
-            return found.positions
+            return Held(found.positions, frozenset(made_up))
         assumed |= found.apart
     raise NotPossible("what makes these units and reads them would need two scales")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from net2net.infer.inference import Inference, RolesAt
@@ -18,16 +18,20 @@ class GroupInTrace:
 
     def __init__(
         self, teacher: Inference, growing: Enlarged, number: int, trace: Trace,
-        student: Trace | None,
+        student: Trace | None, claimed: Set[tuple[int, int]],
     ) -> None:  # fmt: skip
         self.teacher, self.growing, self.nth, self.trace = teacher, growing, number, trace
-        self.student = student
+        self.student, self.claimed = student, claimed
+        self.made_up = set[tuple[int, int]]()
+        """Operations (trace and place in it) whose numbers are made up for here."""
         self.values = teacher.values[number]
         self.graph: Graph = teacher.graph_of(trace)
         self.which = teacher.group_numbers[growing.key]
         self.here: set[int] = teacher.tensors_of[number].get(self.which, set())
         self.ops = sorted(
-            {at for tensor in self.here for at in teacher.places_of[number].get(tensor, ())}
+            teacher.needed[number].intersection(
+                *[{at for tensor in self.here for at in teacher.places_of[number].get(tensor, ())}]
+            )
         )
 
     def has(self, node: Node) -> bool:
@@ -53,8 +57,9 @@ class GroupInTrace:
         if not self.is_parameter(node):
             return frozenset()
         along = self.values[node.tensor].parameter_axes
-        none: frozenset[int] = frozenset()
-        return none.union(*(along.get(axis, none) for axis in self.axes(node)))
+        return frozenset(
+            one.number for axis in self.axes(node) for one in along.get(axis, frozenset())
+        )
 
     def alone_on(self, node: Node, axis: int) -> bool:
         """Whether all positions of an axis are units of this group, as often as each other."""
@@ -143,19 +148,22 @@ class GroupInTrace:
         Raises:
             NotPossible: it does something else with them.
         """
-        if self.student is None:
+        place = self.graph.position(op)
+        if self.student is None or (self.nth, place) in self.claimed:
             return 1.0
-        other = self.student.ops[self.graph.position(op)]
+        other = self.student.ops[place] if place < len(self.student.ops) else op
         ratio = 1.0
-        for name, old in op.args.items():
-            new = other.args.get(name)
-            if isinstance(old, (int, float)) and isinstance(new, (int, float)) and old != new:
-                if not (old and new and name in {"other", "self", "fill_value"}):
-                    raise NotPossible(
-                        f"{self.where(op)} gets a number that the code makes of their number "
-                        f"({old}, then {new})"
-                    )
-                ratio *= new / old
+        for name, old in op.numbers.items():
+            new = other.numbers.get(name, old)
+            if new == old:
+                continue
+            if not (old and new and name in {"other", "self", "fill_value"}):
+                raise NotPossible(
+                    f"{self.where(op)} gets a number that the code makes of their number "
+                    f"({old}, then {new})"
+                )
+            ratio *= new / old
+            self.made_up.add((self.nth, place))
         return ratio
 
     def vector(self, node: Node, op: Op) -> str:

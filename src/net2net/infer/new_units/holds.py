@@ -18,6 +18,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from net2net.infer.units import Axis
 from net2net.trace.graph import Node
 
 
@@ -75,6 +76,15 @@ class Positions:
     offset: float = 0.0
     by: tuple[str, ...] = ()
     reads: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """What parameter axes hold for new units; and the operations (trace and place in it) whose
+    numbers, made of sizes, that makes up for."""
+
+    positions: dict[Axis, Positions]
+    numbers: frozenset[tuple[int, int]]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from net2net.infer.new_units.holds import (
     same,
 )
 from net2net.infer.new_units.parameters import Parameters
-from net2net.ops import Zero, traits
+from net2net.ops import Reduction, Zero, traits
 from net2net.trace.graph import Node
 from net2net.trace.trace import Op
 
@@ -64,8 +64,7 @@ class On:
         elif known.normalises and data and group.normed(op, data[0]):
             self._norm(op, data[0], outputs)
         elif known.reduces and not outputs:
-            for node in data:
-                self._reduction(op, node)
+            self._reduction(op, inputs[0])
         elif known.contracts or self._makes(op, inputs):
             self._contraction(op, data, inputs, outputs)
         elif not outputs:
@@ -171,8 +170,10 @@ class On:
                 raise NotPossible(f"{group.where(op)} makes them of two weights")
             self._made(op, outputs, target)
         if not reading:
-            if data and not outputs:
-                raise NotPossible(f"{group.where(op)} sums the product of two activations")
+            if not outputs:
+                raise NotPossible(
+                    f"{group.where(op)} sums over them, and is no weight that reads them"
+                )
             return
         known_source = bool(data) and (linear or not outputs)  # else it reads what it makes, too
         source = self._state(data[0]) if known_source else target
@@ -255,19 +256,26 @@ class On:
             self._hold(node, self.group.axis_numbers(node), wanted, op)
 
     def _reduction(self, op: Op, node: Node) -> None:
-        group, kind, state = self.group, traits(op.kind).reduces, self._state(node)
+        group, kind = self.group, traits(op.kind).reduces
+        if group.is_parameter(node):
+            raise NotPossible(f"{group.where(op)} reduces a weight over them")
+        state = self._state(node)
         if not group.reduced(op, node):
             raise NotPossible(f"{group.where(op)} runs over other units as well")
         ratio, factor = group.growing.ratio, state.factor
-        if kind == "mean" and (state.holds, state.by) == (MEAN, ()):
+        if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
             for out in group.graph.outputs(op):
                 self.means[out] = node
-        elif kind == "mean" and state.holds is ZERO:
+        elif kind is Reduction.MEAN and state.holds is ZERO:
             factor /= ratio
-        elif kind == "var" and (state.holds, state.by) == (MEAN, ()):
+        elif kind is Reduction.VARIANCE and (state.holds, state.by) == (MEAN, ()):
             factor = factor**2 / self.back.variances(op)
             factor = math.sqrt(factor) if op.kind == "std" else factor
-        elif not (kind in {"sum", "norm"} and state.holds is ZERO and group.growing.copies == 1):
+        elif not (
+            kind in {Reduction.SUM, Reduction.NORM}
+            and state.holds is ZERO
+            and group.growing.copies == 1
+        ):
             raise NotPossible(f"{group.where(op)} reduces them")
         self._told(op, factor)
 

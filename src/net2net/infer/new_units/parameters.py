@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from net2net.infer.inference import Inference
 from net2net.infer.new_units.group import GroupInTrace, added
@@ -58,6 +59,8 @@ class Parameters:
         own = [one for one in node.inputs if group.axis_numbers(one) & numbers]
         if made is None or not own:
             raise NotPossible(f"{group.where(op)} gets a weight that is made in parts")
+        if any(_sources(one) & _sources(other) for one, other in pairwise(own)):
+            raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of one and itself")
         linear = known.passes or (known.contracts and known.zero is Zero.ANY)
         if known.sums:
             wanted = self._less(made, node, own, wanted)
@@ -94,3 +97,11 @@ class Parameters:
             raise NotPossible(f"{op.kind} in '{op.path}' makes the weight, and is not linear")
         sign = -1 if op.kind == "rsub" else 1  # c − w has to be factor · (c − w)
         return replace(wanted, offset=wanted.offset + sign * (wanted.factor - 1) * number)
+
+
+def _sources(node: Node) -> set[str]:
+    """The parameters that something is made of."""
+    if node.name:
+        return {node.name}
+    none: set[str] = set()
+    return none.union(*map(_sources, node.inputs))

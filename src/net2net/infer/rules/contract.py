@@ -53,6 +53,50 @@ def product(site: OpSite, a: Value, b: Value) -> Value:
     return site.contract([a, b], [names_a, names_b], out)
 
 
+@rule("inner")
+def inner(site: OpSite) -> Value:
+    """Every row of one with every row of the other."""
+    a, b = site["self"], site["other"]
+    if not (a.ndim and b.ndim):
+        return site.pointwise([a, b])
+    ours = [f"a{axis}" for axis in range(a.ndim - 1)]
+    theirs = [f"b{axis}" for axis in range(b.ndim - 1)]
+    return site.contract([a, b], [[*ours, "sum"], [*theirs, "sum"]], [*ours, *theirs])
+
+
+@rule("tensordot")
+def tensordot(site: OpSite) -> Value:
+    """Summed along pairs of axes."""
+    a, b = site["self"], site["other"]
+    pairs = zip(site["dims_self"], site["dims_other"], strict=True)
+    summed = [(a.dim(ours), b.dim(theirs)) for ours, theirs in pairs]
+    first = [f"a{axis}" for axis in range(a.ndim)]
+    second = [f"b{axis}" for axis in range(b.ndim)]
+    for ours, theirs in summed:
+        second[theirs] = first[ours]
+    gone = {first[ours] for ours, _ in summed}
+    out = [name for name in [*first, *second] if name not in gone]
+    return site.contract([a, b], [first, second], out)
+
+
+@rule("linalg_vecdot")
+def vecdot(site: OpSite) -> Value:
+    """Summed along one axis, broadcast along the others."""
+    values = [site["x"], site["y"]]
+    wide = max(value.ndim for value in values)
+    names = [list(range(wide - value.ndim, wide)) for value in values]
+    gone = site["dim"] % wide
+    return site.contract(values, names, [axis for axis in range(wide) if axis != gone])
+
+
+@rule("cosine_similarity")
+def cosine(site: OpSite) -> Value:
+    """A product, divided by both norms: of as many copies of each unit it is the same."""
+    a, b = site["x1"], site["x2"]
+    met = site.pointwise([a, b], np.broadcast_shapes(a.shape, b.shape))
+    return site.reduce(met, [site["dim"]], False, "mean")
+
+
 @rule("_grouped_mm")
 def grouped_product(site: OpSite) -> Value:
     """Each row meets the matrix of its group, of which all groups' have the same rows and columns.
@@ -141,6 +185,20 @@ def solve(site: OpSite) -> Value:
     a, b = site["self"], site["B"]
     a = site.confine(a, [-2, -1], "solves equations over it")
     b = site.confine(b, [-2 if site["left"] else -1], "solves equations over it")
+    return product(site, a, b) if site["left"] else product(site, b, a)
+
+
+@rule("linalg_solve")
+def solve_square(site: OpSite) -> Value:
+    """As ``solve``; the right-hand side may be one vector for each of the batch."""
+    a, b = site["A"], site["B"]
+    vector = b.ndim == 1 or b.shape == a.shape[:-1]
+    why = "solves equations over it"
+    a = site.confine(a, [-2, -1], why)
+    b = site.confine(b, [-1 if vector or not site["left"] else -2], why)
+    if vector:
+        met = product(site, a, b.moved((*b.shape, 1), lambda axis: axis))
+        return met.without([met.ndim - 1])
     return product(site, a, b) if site["left"] else product(site, b, a)
 
 

@@ -18,7 +18,8 @@ def kept(value: Value, axes: list[int], to: dict[int, int], shape: tuple[int, ..
             axis in to and shape[to[axis]] == value.shape[axis] for axis in part.axes
         ):
             parts.append(Part(tuple(to[axis] for axis in part.axes), part.ids))
-    return Value(shape, tuple(parts))
+    alike = frozenset(to[axis] for axis in value.constant_axes if axis in to)
+    return Value(shape, tuple(parts), constant=value.constant, constant_axes=alike)
 
 
 def pinned(site: OpSite, value: Value, axes: list[int]) -> None:
@@ -67,6 +68,8 @@ def pick(site: OpSite) -> list[Value]:
         return [value.take(dim, site.constants[1])]
     axes = list(range(value.ndim)) if dim is None else [value.dim(dim)]
     pinned(site, value, axes)
+    if isinstance(places := site.args.get("index", site.args.get("indices")), Value):
+        value = _picked(site, value, places, axes)
     to = {axis: axis for axis in range(value.ndim)}
     return [
         kept(value, axes, to, shape) if len(shape) == value.ndim else Value(shape)
@@ -74,22 +77,44 @@ def pick(site: OpSite) -> list[Value]:
     ]
 
 
-@rule("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill")
-def put(site: OpSite) -> Value:
-    value: Value = site["self"]
-    source = site.args.get("src", site.args.get("source"))
-    axis = value.dim(site["dim"])
-    pinned(site, value, [axis])
-    if isinstance(source, Value) and source.parts:
-        pinned(site, source, [axis])
-        same = {a: a for a in range(value.ndim)}
-        return site.pointwise(
-            [
-                kept(value, [axis], same, value.shape),
-                Value(value.shape, kept(source, [axis], same, source.shape).parts),
-            ]
-        )
+def _picked(site: OpSite, value: Value, places: Value, axes: list[int]) -> Value:
+    """Where each element has a place of its own, places are the same for all units of an axis, or
+    go with them."""
+    if places.ndim != value.ndim:
+        return value  # one place for each position along the axis
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
+    site.pointwise([_beside(site, one, axes, shape) for one in (value, places)], shape)
     return value
+
+
+def _beside(site: OpSite, value: Value, axes: list[int], shape: tuple[int, ...]) -> Value:
+    """One position along the axes that are picked from; the others as they are, if their sizes are
+    those of ``shape``."""
+    short = [a for a in range(value.ndim) if value.shape[a] != shape[a]]
+    pinned(site, value, sorted({*axes, *short}))
+    value = kept(value, [*axes, *short], {a: a for a in range(value.ndim)}, value.shape)
+    for axis in {*axes, *short}:
+        value = value.take(axis, [0])
+    return value
+
+
+@rule(
+    "scatter", "scatter_add", "scatter_reduce", "index_add", "index_reduce", "index_copy",
+    "index_fill",
+)  # fmt: skip
+def put(site: OpSite) -> Value:
+    """Positions along an axis are written to; along the others, what is written meets what was
+    there, which may be zeros."""
+    value: Value = site["self"]
+    source, index = site.args.get("src", site.args.get("source")), site["index"]
+    axis = value.dim(site["dim"])
+    shape = tuple(1 if a == axis else size for a, size in enumerate(value.shape))
+    met = [
+        _beside(site, one, [axis], shape)
+        for one in (value, source, index)  # else one number, or one place for each position
+        if isinstance(one, Value) and one.ndim == value.ndim
+    ]
+    return Value(value.shape, site.pointwise(met, shape).parts)
 
 
 @rule("index_put")
@@ -194,7 +219,8 @@ def view_as_complex(site: OpSite) -> Value:
     value: Value = site["self"]
     site.pin(value, -1, "makes complex numbers of it")
     parts = tuple(p for p in value.parts if p.axes != (value.ndim - 1,))
-    return Value(value.shape, parts).take(-1, [0]).without([value.ndim - 1])
+    made = Value(value.shape, parts, value.parameter_axes)
+    return made.take(-1, [0]).without([value.ndim - 1])
 
 
 @rule("view_as_real")

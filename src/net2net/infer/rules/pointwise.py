@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import prod
-
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
 from net2net.ops import kinds
-
-SCALING = frozenset("mul multiply div divide true_divide".split())
 
 
 def operands(site: OpSite) -> list[Value]:
@@ -23,10 +18,6 @@ def pointwise(site: OpSite) -> Value:
     values = operands(site)
     if site.name in {"to", "type_as", "contiguous", "fill", "zero"}:
         values = values[:1]  # the other operand gives its type or one number
-    if site.name in SCALING:
-        # of a product of parameters (weight × scale), one factor takes the shares
-        widest = max(values, key=lambda value: prod(value.shape) if value.parameter_axes else 0)
-        values = [v if v is widest else replace(v, parameter_axes={}) for v in values]
     return site.pointwise(values)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from net2net.infer.relations import OpSite
@@ -87,14 +89,36 @@ def pixel_unshuffle(site: OpSite) -> Value:
     *(f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip
 def pad(site: OpSite) -> Value:
-    """Padding lists (before, after) from the last axis backwards; padded channels are no units."""
+    """Padding lists (before, after) from the last axis backwards. Padded channels are no units, but
+    where the code makes their number of sizes (a half of the channels): then they grow with those,
+    and any is like any other."""
     value: Value = site["self"]
-    amounts: list[int] = site["pad"] if "pad" in site.args else site["padding"]
-    for axis, before, after in zip(
-        range(value.ndim - 1, -1, -1), amounts[::2], amounts[1::2], strict=False
+    argument = "pad" if "pad" in site.args else "padding"
+    amounts: list[int] = site[argument]
+    for number, (axis, before, after) in enumerate(
+        zip(range(value.ndim - 1, -1, -1), amounts[::2], amounts[1::2], strict=False)
     ):
         size = value.shape[axis]
         kept = range(max(-before, 0), size - max(-after, 0))
         index = [NO_UNIT] * max(before, 0) + list(kept) + [NO_UNIT] * max(after, 0)
-        value = value.take(axis, index)
+        padded = value.take(axis, index)
+        made = {(argument, 2 * number), (argument, 2 * number + 1)} & site.op.traced_sizes.keys()
+        value = (
+            _units_of_padding(site, padded, axis)
+            if made and value.ids(axis) is not None
+            else padded
+        )
     return value
+
+
+def _units_of_padding(site: OpSite, value: Value, axis: int) -> Value:
+    """With new units at all positions of an axis that have none."""
+    parts = []
+    for part in value.parts:
+        if part.axes == (axis,):
+            empty = part.ids == NO_UNIT
+            ids = part.ids.copy()
+            ids[empty] = site.units.new("", axis, int(empty.sum()))[1]
+            part = Part(part.axes, ids)
+        parts.append(part)
+    return replace(value, parts=tuple(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
-from net2net.ops import kinds, traits
+from net2net.ops import Reduction, kinds, traits
 
 
 @rule(*kinds(lambda traits: traits.reduces))
@@ -16,7 +16,9 @@ def reduction(site: OpSite) -> list[Value]:
         dims = range(value.ndim)
     elif isinstance(dims, int):
         dims = [dims]
-    kind = traits(site.name).reduces
+    kind = traits(site.name).reduces or Reduction.OTHER
+    if site.args.get("correction") == 0 or site.args.get("unbiased") is False:
+        kind = Reduction.MEAN  # of squares
     result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
     return [Value(shape, result.parts) for shape in site.outputs]
 
@@ -32,3 +34,10 @@ def fourier(site: OpSite) -> Value:
         dims = range(value.ndim)
     inner = site.confine(value, [dims] if isinstance(dims, int) else dims, "transforms it")
     return Value(site.shape, inner.parts)
+
+
+@rule("linalg_inv", "inverse", "matrix_exp", "linalg_matrix_exp")
+def of_matrices(site: OpSite) -> Value:
+    """Every element of a matrix from all of that: those of a batch are apart."""
+    value = next(item for item in site.args.values() if isinstance(item, Value))
+    return Value(site.shape, site.confine(value, [-2, -1], "mixes all of a matrix").parts)

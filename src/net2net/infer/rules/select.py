@@ -10,7 +10,7 @@ import numpy as np
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.units import NO_UNIT
-from net2net.infer.values import Part, Value
+from net2net.infer.values import Along, Part, Value
 
 
 def pieces(site: OpSite, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
@@ -109,10 +109,12 @@ def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
         for value in [*values, *empty]
     ]
     parts += site.align([(value, range(value.ndim)) for value in rest], rest[0].shape)
-    parameter_axes: dict[int, frozenset[int]] = {}
+    parameter_axes: dict[int, frozenset[Along]] = {}
     for value in values:
-        for at, axis_numbers in value.parameter_axes.items():
-            parameter_axes[at] = parameter_axes.get(at, frozenset()) | axis_numbers
+        for at in value.parameter_axes:
+            apart = at == axis or all(other.divides(at) for other in values)
+            along = (value if apart else value.rigid()).parameter_axes[at]
+            parameter_axes[at] = parameter_axes.get(at, frozenset()) | along
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
     return Value(

@@ -74,10 +74,10 @@ def transpose(site: OpSite) -> Value:
     return permuted(value, order)
 
 
-@rule("t", "numpy_T", "mT", "matrix_H")
+@rule("t", "numpy_T", "mT", "mH", "adjoint", "matrix_H")
 def t(site: OpSite) -> Value:
     value: Value = site["self"]
-    if site.name == "mT":
+    if site.name in {"mT", "mH", "adjoint"}:
         return permuted(value, [*range(value.ndim - 2), value.ndim - 1, value.ndim - 2])
     return permuted(value, list(reversed(range(value.ndim))))
 

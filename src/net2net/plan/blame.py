@@ -1,0 +1,62 @@
+"""The spaces to blame for a student that does not hold what was promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from net2net.plan.feasible import kind_of
+from net2net.plan.widths import SpaceGrowth
+
+_LIKE = 2
+"""So many of a kind (one place in layers of one width) are tried before all of it are blamed."""
+
+
+def to_blame(
+    grown: Sequence[SpaceGrowth], why_not: Callable[[list[SpaceGrowth]], str | None]
+) -> dict[str, str]:
+    """The spaces to leave as they are, so that the rest can grow, by name, and why.
+
+    Halves are tried, then halves of those that fail, beside all that was found good: b spaces of n
+    take about b log₂ n trials.
+
+    Args:
+        why_not: what is wrong if these spaces grow, and no other; None if nothing is.
+    """
+    found: dict[str, str] = {}
+    kinds: dict[tuple[str, int], list[str]] = {}
+
+    def good(suspects: list[SpaceGrowth], beside: list[SpaceGrowth]) -> list[SpaceGrowth]:
+        """Those that can grow beside these."""
+        left = []
+        for one in suspects:
+            whys = kinds.get(kind_of(one), [])
+            if len(whys) < _LIKE:
+                left.append(one)
+            else:
+                found[one.space.name] = (
+                    f"like others of its kind, of which one was tried: {whys[0]}"
+                )
+        why = why_not([*beside, *left]) if left else None
+        if why is None:
+            return left
+        if len(left) == 1:
+            kinds.setdefault(kind_of(left[0]), []).append(why)
+            found[left[0].space.name] = why
+            return []
+        middle = len(left) // 2
+        first = good(left[:middle], beside)
+        return first + good(left[middle:], [*beside, *first])
+
+    good([one for one in grown if one.new != one.space.size], [])
+    return found
+
+
+def left_out(grown: Sequence[SpaceGrowth], whys: Mapping[str, str]) -> list[SpaceGrowth]:
+    """The growths, but for spaces of these names, which stay for these reasons."""
+    return [
+        replace(one, new=one.space.size, note=whys[one.space.name])
+        if one.space.name in whys
+        else one
+        for one in grown
+    ]

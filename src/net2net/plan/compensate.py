@@ -1,0 +1,149 @@
+"""What makes up for a number that the code makes of a size, and multiplies or divides by: a weight
+beside it.
+
+``embedding · √width`` is √2 times as large where the width has doubled: the embedding is divided by
+that. Factors go backwards to the weights that make what is multiplied, or, where others read that
+too, onwards to the one weight that reads the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+
+import numpy as np
+
+from net2net.infer.inference import Inference
+from net2net.infer.units import Axis
+from net2net.ops import Zero
+from net2net.plan.numbers import Change, changes
+from net2net.plan.rescale import followed
+from net2net.recipe.axis_map import AxisMap
+from net2net.trace.graph import Graph, Node
+from net2net.trace.trace import Op
+
+_DATA = {
+    ("mul", "other"): "self",
+    ("mul", "self"): "other",
+    ("div", "other"): "self",
+    ("scaled_dot_product_attention", "scale"): "query",
+}
+"""Operations, the argument that is a number, and what they multiply or divide by it."""
+
+Names = frozenset[str]
+"""Parameters that are multiplied, so that what was asked for is."""
+
+
+def compensated(
+    teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap],
+    done: Set[tuple[int, int]] = frozenset(),
+) -> tuple[dict[Axis, AxisMap], Change | None]:  # fmt: skip
+    """The maps, with the scale of what makes up for numbers; and the first change of a number that
+    nothing makes up for. ``done``: operations (trace and place in it) whose numbers are."""
+    done = followed(student) | done
+    made_up: list[dict[str, float]] = []
+    last: Change | None = None
+    for number, (old, new) in enumerate(zip(teacher.traces, student.traces, strict=True)):
+        factors: dict[str, float] = {}
+        for change in changes(old, new):
+            if (number, change.place) in done:
+                continue
+            names, factor = _makes_up(student.graph_of(new), change)
+            if names is None:
+                return dict(maps), change
+            factors |= {name: factors.get(name, 1.0) * factor for name in names}
+            last = change
+        made_up.append(factors)
+    total = {name: factor for factors in made_up for name, factor in factors.items()}
+    for trace, factors in zip(student.traces, made_up, strict=True) if total else ():
+        read = {trace.names.get(ref.id, "") for op in trace.ops for ref in op.inputs}
+        if any(factors.get(name, 1.0) != total[name] for name in read & total.keys()):
+            return dict(maps), last  # another way through the code has no such number
+    return _scaled(student, maps, total), None
+
+
+def _scaled(
+    student: Inference, maps: Mapping[Axis, AxisMap], factors: Mapping[str, float]
+) -> dict[Axis, AxisMap]:
+    """Every position of one axis of these parameters is multiplied."""
+    result = dict(maps)
+    for name, factor in factors.items():
+        axis = next((axis for axis in maps if axis.name == name), Axis(name, 0))
+        size = len(student.ids(student.numbers[axis]))
+        one = maps.get(axis) or AxisMap(axis.dim, np.arange(size), student.role(axis))
+        scale = np.ones(size) if one.scale is None else one.scale
+        result[axis] = replace(one, scale=scale * factor)
+    return result
+
+
+def _makes_up(graph: Graph, change: Change) -> tuple[Names | None, float]:
+    """The parameters to multiply, None if there are none, and by what."""
+    op = graph.trace.ops[change.place]
+    if change.old.name != change.new.name or len(change.differ) > 1:
+        return None, 1.0
+    (number,), (made,) = change.differ, graph.outputs(op)
+    old, new = change.old.numbers.get(number, 0.0), change.new.numbers.get(number, 0.0)
+    data = made.args.get(_DATA.get((op.kind, number), ""))
+    if not old * new > 0 or not isinstance(data, Node) or _rounds(made):
+        return None, 1.0
+    names = _before(data, op)
+    return _after(made) if names is None else names, new / old if op.kind == "div" else old / new
+
+
+def _rounds(node: Node) -> bool:
+    return node.args.get("rounding_mode") is not None
+
+
+def _before(node: object, reader: Op) -> Names | None:
+    """The parameters with which what ``reader`` gets, and nobody else, is multiplied."""
+    if not isinstance(node, Node) or node.returned or not _alone(node, reader):
+        return None
+    if (op := node.producer) is None:
+        return frozenset([node.name]) if node.name and node.shape else None
+    known, args = node.traits, node.args
+    if (layer := known.weight) is not None:
+        return _each([args[layer.weight], args.get(known.adds)], op)
+    if node.kind == "embedding" or known.normalises:
+        return _each([args["weight"], args.get("bias")], op) if args["weight"] else None
+    operands = node.inputs
+    if known.scaled is Zero.ALL:
+        return _each(operands, op) if not op.numbers.keys() & {"self", "other"} else None
+    if known.keeps_scale or (known.scaled is Zero.FIRST and not _rounds(node)):
+        return _before(operands[0], op)
+    if known.zero is Zero.ANY and not known.adds:
+        found = (_before(one, op) for one in operands if operands.count(one) == 1)
+        return next((names for names in found if names), None)
+    return None
+
+
+def _alone(node: Node, reader: Op) -> bool:
+    """Whether nobody else reads it; a look at a shape is none."""
+    others = [op for op in node.users if op is not reader]
+    made = [one for op in others for one in node.graph.outputs(op)]
+    return all(not one.users and not one.returned for one in made)
+
+
+def _each(items: Sequence[object], reader: Op) -> Names | None:
+    """All of them are multiplied."""
+    found = [_before(item, reader) for item in items if item is not None]
+    known = [names for names in found if names is not None]
+    return frozenset().union(*known) if len(known) == len(found) else None
+
+
+def _after(node: Node) -> Names | None:
+    """The parameters with which what the only reader makes of a tensor is multiplied."""
+    if node.returned or len(node.users) != 1:
+        return None
+    (op,) = node.users
+    made, *more = node.graph.outputs(op)
+    if more or made.inputs.count(node) != 1:
+        return None
+    known = made.traits
+    if (layer := known.weight) is not None and made.args[layer.data] is node:
+        return _before(made.args[layer.weight], op)
+    if known.keeps_scale and made.inputs[0] is node:
+        return _after(made)
+    if known.zero is Zero.ANY and not known.adds:
+        found = (_before(one, op) for one in made.inputs if one is not node)
+        return next((names for names in found if names), None) or _after(made)
+    return None

@@ -1,0 +1,107 @@
+"""Students with their weights: made, measured, and made again where they are something else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import nn
+
+from net2net.apply.edits import Edit
+from net2net.apply.exported_graph import Export
+from net2net.apply.fingerprint import fingerprint
+from net2net.errors import Net2NetError, StudentRunError, VerificationError, WidthError
+from net2net.finish import check, check_memory
+from net2net.maps.methods import name_of
+from net2net.plan.outputs import OutputMaps
+from net2net.plan.plan import Plan
+from net2net.plan.runnable import not_runnable
+from net2net.plan.widening import widening
+from net2net.plan.widths import SpaceGrowth
+from net2net.stages import stage
+from net2net.trace.meta_copy import meta_copy
+from net2net.trace.trace import Inputs
+from net2net.verify import Parity
+from net2net.widen.blamed import without_blamed
+from net2net.widen.request import Request
+from net2net.widen.student import Wider
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A student with its weights, and what was measured of it, if anything was."""
+
+    wider: Wider
+    plan: Plan
+    student: nn.Module
+    parity: Parity | None
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes students of one request."""
+
+    model: nn.Module
+    inputs: Inputs
+    request: Request
+    export: Export | None
+
+    def whole(self, wider: Wider) -> Made:
+        """The student, or under one factor for all that without the spaces to blame, if it computes
+        something else; one that stops is told of with the widths at which it runs."""
+        if not self.request.verify:
+            return self._made(wider)
+        try:
+            return self._measured(wider)
+        except StudentRunError as error:
+            raise not_runnable(wider.grown, partial(self._runs, wider), error) from error
+        except VerificationError as error:
+            if error.parity is None:
+                self._check(self.model)  # what says the same of the teacher is no news of a student
+            return self._measured(without_blamed(wider, self.request, error, self._measured))
+
+    def _made(self, wider: Wider) -> Made:
+        plan = plan_of(self.model, wider, self.request, self.export)
+        check_memory(plan, self.model, WidthError)
+        with stage("made the student"):
+            return Made(wider, plan, plan.apply(self.model), None)
+
+    def _measured(self, wider: Wider) -> Made:
+        made = self._made(wider)
+        with stage("verified"):
+            parity = self._check(made.student, wider.outputs, must_match=self.request.exact)
+        return replace(made, parity=parity)
+
+    def _runs(self, wider: Wider, grown: list[SpaceGrowth]) -> bool:
+        try:
+            other = wider.at(grown)
+            self._check(self._made(other).student, other.outputs, must_match=False)
+        except Net2NetError:
+            return False
+        return True
+
+    def _check(
+        self, student: nn.Module, outputs: OutputMaps | None = None, *, must_match: bool = True
+    ) -> Parity:
+        return check(
+            self.model, student, self.inputs, must_match=must_match, outputs=outputs,
+            also=self.request.also,
+        )  # fmt: skip
+
+
+def plan_of(
+    model: nn.Module, wider: Wider, request: Request, export: Export | None, *,
+    measured: bool = True,
+) -> Plan:  # fmt: skip
+    """The plan of a student. ``measured``: deviations and means that it needs are the teacher's;
+    without, they are measured when it is applied."""
+    source = model if measured else meta_copy(model)
+    with stage("planned"):
+        known, recipes = widening(
+            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair
+        )
+    edits: tuple[Edit, ...] = (export,) if export else ()
+    return Plan(
+        "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,
+        (*edits, *wider.edits),
+    )  # fmt: skip

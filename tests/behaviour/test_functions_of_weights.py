@@ -1,0 +1,137 @@
+"""Weights that pass a function before they are multiplied with units that grow: what is divided has
+to be divided where they meet; else another factor takes the shares, or the space stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.helpers import Written, noise, randomise, widen
+
+X = noise(2, 5, 3)
+TIMES = torch.arange(5, dtype=torch.float64)
+Made = Callable[[Any], Tensor]
+
+
+class Weight(nn.Module):
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(*shape))
+
+
+def net(weight: Made) -> nn.Module:
+    """What is made of weights reads 8 units that grow beside others, and makes 6."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(model.first(x).relu())
+        return model.head(F.linear(h, weight(model)).relu())
+
+    layers: dict[str, nn.Module] = {
+        "first": nn.Linear(3, 4), "stem": nn.Linear(4, 8), "head": nn.Linear(6, 2),
+        "w": Weight(6, 8), "v": Weight(6, 8), "row": Weight(6, 1), "column": Weight(8),
+        "a": Weight(6, 3), "b": Weight(3, 8),
+    }  # fmt: skip
+    return randomise(Written(code, **layers))
+
+
+STAYS: dict[str, Made] = {
+    "softplus": lambda m: F.softplus(m.w.weight),
+    "tanh": lambda m: m.w.weight.tanh(),
+    "exp": lambda m: m.w.weight.exp(),
+    "square": lambda m: m.w.weight**2,
+    "times itself": lambda m: m.w.weight * m.w.weight,
+    "clamp": lambda m: m.w.weight.clamp(-0.1, 0.1),
+    "round": lambda m: (8 * m.w.weight).round(),
+    "rounded quotient": lambda m: m.w.weight.div(0.1, rounding_mode="trunc"),
+    "plus a number": lambda m: m.w.weight + 1,
+    "plus a row": lambda m: m.w.weight + m.row.weight,
+    "divisor": lambda m: m.row.weight / m.w.weight,
+    "filled": lambda m: m.w.weight.masked_fill(m.v.weight > 0, 1.0),
+    "chosen or one": lambda m: torch.where(m.v.weight > 0, m.w.weight, 1.0),
+    "softmax": lambda m: m.w.weight.softmax(1),
+    "with a bias": lambda m: F.linear(m.a.weight, m.b.weight.T, m.column.weight),
+    "joined with ones": lambda m: torch.cat([m.w.weight[:3], torch.ones_like(m.w.weight[:3])]),
+}
+GROWS: dict[str, Made] = {
+    "relu": lambda m: m.w.weight.relu(),
+    "abs": lambda m: m.w.weight.abs() * 3,
+    "sum": lambda m: m.w.weight + m.v.weight,
+    "product": lambda m: m.a.weight @ m.b.weight,
+    "added product": lambda m: torch.addmm(m.w.weight, m.a.weight, m.b.weight),
+    "one factor passes a function": lambda m: m.v.weight.exp() * m.column.weight,
+    "the other does": lambda m: m.w.weight * m.column.weight.sigmoid(),
+    "quotient": lambda m: m.w.weight / m.v.weight.exp(),
+    "by a column": lambda m: m.column.weight / m.v.weight,
+    "outer": lambda m: m.row.weight * m.column.weight,
+    "chosen": lambda m: torch.where(m.v.weight > 0, m.w.weight, 0.0),
+    "the larger": lambda m: torch.maximum(m.w.weight, m.v.weight),
+    "filled with zeros": lambda m: m.w.weight.masked_fill(m.v.weight > 0, 0.0),
+    "joined": lambda m: torch.cat([m.w.weight[:3], m.v.weight[3:]]),
+}
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.5])
+@pytest.mark.parametrize("name", STAYS)
+def test_what_is_not_divided_leaves_the_space_as_it_is(name: str, factor: float) -> None:
+    report = widen(net(STAYS[name]), factor, X).report
+    assert "first" in {row.name for row in report.rows}
+    (why,) = {row.note for row in report.stayed if row.name == "stem"}
+    assert "verification" not in why
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.5])
+@pytest.mark.parametrize("name", GROWS)
+def test_what_is_divided_takes_the_shares(name: str, factor: float) -> None:
+    grown = {row.name: row.new for row in widen(net(GROWS[name]), factor, X).report.rows}
+    assert grown["stem"] == 8 * factor
+
+
+def kernel(first: str, second: str) -> Callable[[Any, Tensor], Tensor]:
+    """A diagonal state space layer; whichever factor comes first."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        factors = {
+            "ds": model.c.weight,
+            "dst": torch.exp(model.rates.weight[..., None] * TIMES),
+        }
+        made = torch.einsum(f"{first},{second}->dt", factors[first], factors[second])
+        return model.head((model.stem(x).transpose(1, 2) * made).transpose(1, 2))
+
+    return code
+
+
+@pytest.mark.parametrize(("first", "second"), [("ds", "dst"), ("dst", "ds")])
+def test_of_a_state_space_what_reads_it_takes_the_shares(first: str, second: str) -> None:
+    layers = {"stem": nn.Linear(3, 8), "c": Weight(8, 4), "rates": Weight(8, 4)}
+    teacher = randomise(Written(kernel(first, second), **layers, head=nn.Linear(8, 2)))
+    grown = {row.name: row.new for row in widen(teacher, 1.5, X).report.rows}
+    assert grown == {"stem": 12, "c.weight": 6}
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        lambda w: w - w.T,
+        lambda w: w + w.T,
+        lambda w: w @ w.T,
+        lambda w: w * w.T,
+        lambda w: w[:, :3] @ w[:, :3].T,
+        lambda w: w.tril() - w.T,
+    ],
+    ids=["minus", "plus", "product", "elementwise", "narrow", "triangle"],
+)
+def test_a_weight_that_meets_its_transpose(weight: Callable[[Tensor], Tensor]) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(model.first(x).relu())
+        return model.head(h + F.linear(h, weight(model.w.weight)))
+
+    layers = {"first": nn.Linear(3, 4), "stem": nn.Linear(4, 8), "w": Weight(8, 8)}
+    teacher = randomise(Written(code, **layers, head=nn.Linear(8, 2)))
+    report = widen(teacher, 2.0, X).report
+    assert "first" in {row.name for row in report.rows}
+    assert not any("verification" in row.note for row in report.stayed)
