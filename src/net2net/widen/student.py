@@ -13,7 +13,7 @@ from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.configs import config_edits
 from net2net.apply.kept_numbers import kept_numbers
-from net2net.errors import GraphMismatchError, InputError
+from net2net.errors import GraphMismatchError, InputError, Net2NetError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
@@ -23,6 +23,7 @@ from net2net.plan.globs import counted
 from net2net.plan.match import match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.rescale import rescaled
+from net2net.plan.runnable import not_runnable, stops
 from net2net.plan.value_proxy import value_proxy
 from net2net.plan.widths import SpaceGrowth, new_integers, new_shapes, resolve, told
 from net2net.recipe.axis_map import AxisMap
@@ -58,7 +59,7 @@ class Wider:
     edits: list[SetAttribute]
     outputs: OutputMaps
     notes: tuple[str, ...]
-    attempt: _Attempt
+    attempt: Attempt
 
     def at(self, grown: list[SpaceGrowth]) -> Wider:
         """A student of other widths; its configuration stays.
@@ -71,8 +72,8 @@ class Wider:
         return replace(self, grown=grown, student=student, maps=maps, edits=edits, outputs=outputs)
 
 
-def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
-    """Resolve the widths, and move what has no student to the nearest that has one."""
+def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
+    """Infer the teacher, and resolve the widths."""
     globs = request.widths if isinstance(request.widths, Mapping) else ()
     with stage("traced and inferred the teacher"):
         teacher = analyse(
@@ -80,14 +81,20 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
             globs=globs, also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher)
-    attempt = _Attempt(base, request, teacher, spaces)
+    return Attempt(base, request, teacher, spaces, resolve(spaces, teacher, base, request.widths))
+
+
+def find_student(attempt: Attempt, inputs: Inputs) -> Wider:
+    """Move widths that have no student to the nearest that have one."""
+    base, teacher, spaces = attempt.base, attempt.teacher, attempt.spaces
     with stage("found the student's widths, and matched its units with the teacher's"):
         grown, (student, maps, edits) = nearest_feasible(
-            resolve(spaces, teacher, base, request.widths),
+            attempt.asked,
             attempt.match,
             lambda: [found for _, found in counted(spaces, teacher).values()],
         )
-        outputs = output_maps(teacher, student, maps) if request.grow_outputs else {}
+        grows = attempt.request.grow_outputs
+        outputs = output_maps(teacher, student, maps) if grows else {}
     with stage("set the configuration"):
         settings, notes = config_edits(
             base, partial(attempt.build, grown, edits), inputs, student.traces[0]
@@ -97,13 +104,35 @@ def find_student(base: nn.Module, inputs: Inputs, request: Request) -> Wider:
 
 
 @dataclass(frozen=True, eq=False)
-class _Attempt:
-    """Tries of one request."""
+class Attempt:
+    """Tries of one request. ``asked``: the new size of every space that is to grow."""
 
     base: nn.Module
     request: Request
     teacher: Inference
     spaces: Spaces
+    asked: list[SpaceGrowth]
+
+    def check_runnable(self, error: GraphMismatchError) -> None:
+        """What to say where no student was found: if it stopped, and would not at other widths,
+        which.
+
+        Raises:
+            WidthError: it names them.
+        """
+
+        def runs(grown: list[SpaceGrowth]) -> bool:
+            try:
+                self.match(grown)
+            except Net2NetError:
+                return False
+            return True
+
+        if isinstance(error.__cause__, InputError):
+            found = stops(self.asked, runs)
+            if any(stop.grows for stop in found):
+                cause = error.__cause__.__cause__ or error.__cause__
+                raise not_runnable(self.asked, found, cause) from error
 
     def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
         """The student: on ``meta``, or with values where its code branches on them."""

@@ -14,7 +14,7 @@ from net2net.finish import check, check_memory, count_parameters
 from net2net.growth import Growth
 from net2net.plan.globs import name_attributes
 from net2net.plan.plan import Plan
-from net2net.plan.runnable import not_runnable
+from net2net.plan.runnable import not_runnable, stops
 from net2net.plan.widening import widening
 from net2net.plan.widths import SpaceGrowth, Widths
 from net2net.report import Report
@@ -26,7 +26,7 @@ from net2net.verify import Parity
 from net2net.widen import told
 from net2net.widen.graph_instead import graph_instead
 from net2net.widen.request import Request, check_request
-from net2net.widen.student import Wider, find_student
+from net2net.widen.student import Wider, attempted, find_student
 
 
 def widen(
@@ -130,7 +130,7 @@ def _verified(
             also=request.also,
         )  # fmt: skip
     except StudentRunError as error:
-        raise not_runnable(wider.grown, runs, error) from error
+        raise not_runnable(wider.grown, stops(wider.grown, runs), error.__cause__) from error
 
 
 def prepared(
@@ -138,16 +138,28 @@ def prepared(
 ) -> tuple[Wider, Export | None, tuple[str, ...]]:
     """The student that is possible; if only a graph of the model can be it, how to make that, and
     what to say of it."""
+    attempt = attempted(model, inputs, request)
     try:
-        return find_student(model, inputs, request), None, ()
+        return find_student(attempt, inputs), None, ()
     except GraphMismatchError as error:
-        # Most of it grows without the spaces that meet there: that is the user's choice. And a
-        # graph has none of the attributes, and takes one branch.
-        named = isinstance(request.widths, Mapping) and not request.also
-        if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
+        try:
+            return _in_a_graph(model, inputs, request, error)
+        except GraphMismatchError:
+            attempt.check_runnable(error)
             raise
-        graph, export, notes = graph_instead(model, inputs, error)
-        return find_student(graph, inputs, request), export, notes
+
+
+def _in_a_graph(
+    model: nn.Module, inputs: Inputs, request: Request, error: GraphMismatchError
+) -> tuple[Wider, Export, tuple[str, ...]]:
+    """The student that a graph of the model makes possible."""
+    # Most of it grows without the spaces that meet there: that is the user's choice. And a
+    # graph has none of the attributes, and takes one branch.
+    named = isinstance(request.widths, Mapping) and not request.also
+    if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
+        raise error
+    graph, export, notes = graph_instead(model, inputs, error)
+    return find_student(attempted(graph, inputs, request), inputs), export, notes
 
 
 def plan_of(
