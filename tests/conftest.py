@@ -9,8 +9,6 @@ import torch
 
 from net2net.infer import rules
 
-from . import snapshot
-
 pytest.register_assert_rewrite("tests.helpers")
 
 _LIBRARIES: list[torch.library.Library] = []  # definitions last as long as their library object
@@ -35,8 +33,6 @@ if importlib.util.find_spec("torchvision") and not _torchvision_operators_load()
     lib.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _LIBRARIES.append(lib)
 
-snapshot.install()
-
 torch.set_num_threads(1)  # the networks here are tiny
 
 # The suite draws the same examples every time, so that a change is judged by what it changed; new
@@ -56,11 +52,3 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def _seeded() -> None:
     """A test's own random numbers do not depend on which tests ran before."""
     torch.manual_seed(0)
-
-
-def pytest_sessionfinish() -> None:
-    snapshot.finish()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(f"snapshot: {snapshot.HITS}")

@@ -72,6 +72,9 @@ class OpTraits:
             not ``cat`` (other operands), ``max_pool2d`` (values tell the place), ``gelu``.
         sums: every element of the output is a sum (or difference) of those of its operands:
             ``add``, ``rsub``.
+        joins: every element of the output is an element of one of its operands, or the sum of
+            elements of several, at places that other arguments tell: ``cat``, ``where``,
+            ``index_add``.
         multiplies: it is a product or a quotient of its two operands: ``mul``, ``div``.
         linear: every element of the output is a sum of elements of the first operand, with weights
             that no values tell: ``mean``, ``avg_pool2d``.
@@ -108,6 +111,7 @@ class OpTraits:
     moves: bool = False
     keeps_scale: bool = False
     sums: bool = False
+    joins: bool = False
     multiplies: bool = False
     linear: bool = False
     degree: float | None = None
@@ -221,9 +225,10 @@ _map("fmax fmin hypot maximum minimum", zero=ALL, scaled=ALL)
 _map("addcmul lerp", zero=ALL)
 _map("mul multiply", zero=ANY, scaled=ANY, multiplies=True)
 _map("div divide true_divide", zero=FIRST, scaled=FIRST, multiplies=True)
+_map("masked_fill", joins=True)
 _map("floor_divide fmod remainder copysign xlogy", zero=FIRST)
 _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal gt eq ne not_equal"
-     " logaddexp logical_and logical_or logical_xor masked_fill polar pow bitwise_and bitwise_or"
+     " logaddexp logical_and logical_or logical_xor polar pow bitwise_and bitwise_or"
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip
 
 # -- the elements of one operand, at other places -------------------------------------------------
@@ -246,8 +251,9 @@ _move("upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_neares
 
 # -- joined, chosen by value, reduced -------------------------------------------------------------
 
-_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL, scaled=ALL)
-_row("where", scaled=ALL)
+_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL, scaled=ALL, joins=True)
+_row("where", scaled=ALL, joins=True)
+_row("index_add index_copy index_put scatter scatter_add masked_scatter", joins=True)
 _row("max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"
      " max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
      moves=True, zero=FIRST, constant=True)  # fmt: skip

@@ -258,6 +258,32 @@ def test_a_student_that_stops_is_told_of_with_its_widths() -> None:
         net2net.widen(teacher, {"stem": 12}, X)
 
 
+class Fours(nn.Module):
+    """Its code takes features by fours, says so itself, and branches on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.stem(x)
+        if hidden.shape[1] % 4:
+            raise ValueError("features come by fours")
+        out: Tensor = self.head(hidden if float(x.sum()) > 0 else -hidden)
+        return out
+
+
+@pytest.mark.parametrize("width", [10, 1.25])
+def test_a_student_that_stops_while_it_is_traced_names_the_neighbours(width: float) -> None:
+    teacher = randomise(Fours())
+    said = ("'stem' 8 → 10", "by fours", r"'stem' cannot be 10 wide; .*neighbours are \[8, 12\]")
+    with refused(WidthError, *said, teacher=teacher):
+        net2net.widen(teacher, {"stem": width}, X)
+    assert widen(teacher, {"stem": 12}, X).model.stem.out_features == 12
+    # one factor for all leaves it, without an error
+    assert widen(nn.Sequential(teacher), 1.25, X).model[0].stem.out_features == 8
+
+
 class Stage(nn.Module):
     """Perhaps a size is written into its code."""
 
@@ -285,10 +311,8 @@ def test_a_size_in_the_code_of_one_stage_leaves_the_others(
 ) -> None:
     widths, written, most = STAGES[case]
     tried = []
-    infer = student._Attempt._infer
-    monkeypatch.setattr(
-        student._Attempt, "_infer", lambda *args: tried.append(args) or infer(*args)
-    )
+    infer = student.Attempt._infer
+    monkeypatch.setattr(student.Attempt, "_infer", lambda *args: tried.append(args) or infer(*args))
     stages = [Stage(width, i in written) for i, width in enumerate(widths)]
     teacher = randomise(nn.Sequential(*stages, nn.Linear(6, 2)))
     growth = net2net.widen(teacher, 2.0, X)  # which verifies

@@ -5,5 +5,6 @@ with the student's tensors. ``state_dict.py``: names and tensors in, names and t
 ``fingerprint.py``: what a plan knows of the tensors of both. The edits
 (``edits.py``): integers that modules and configurations keep (``attributes.py``, ``configs.py``;
 what is told of numbers that stay: ``kept_numbers.py``), a graph of the code
-(``exported_graph.py``), inserted layers (``identity/insertion.py``).
+(``exported_graph.py``), longer lists of blocks (``extend_list.py``), inserted layers
+(``identity/insertion.py``).
 """

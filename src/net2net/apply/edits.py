@@ -8,17 +8,18 @@ from typing import Any
 
 from net2net.apply.attributes import SetAttribute
 from net2net.apply.exported_graph import Export
+from net2net.apply.extend_list import ExtendList
 from net2net.errors import PlanError
 from net2net.identity.insertion import Insertion
 
-Edit = SetAttribute | Insertion | Export
+Edit = SetAttribute | Insertion | ExtendList | Export
 
 
 def renamed(edits: Iterable[Edit], names: Iterable[str]) -> dict[str, str]:
     """The student's names of tensors, by their names before the edits."""
     found = {name: name for name in names}
     for edit in edits:
-        if isinstance(edit, Insertion):
+        if isinstance(edit, (Insertion, ExtendList)):
             found = {name: edit.renamed(now) for name, now in found.items()}
     return found
 
@@ -48,9 +49,16 @@ def from_data(data: dict[str, Any]) -> Edit:
             fields["activation"] = kind if isinstance(kind, str) else (str(kind[0]), dict(kind[1]))
             mean, variance = (tuple(map(float, fields[key])) for key in ("mean", "variance"))
             return Insertion(**{**fields, "mean": mean, "variance": variance})
+        case {"edit": "extend_list", "at": str() as at, "blocks": list() as blocks}:
+            pairs = tuple((new, old) for new, old in blocks)
+            if all(isinstance(name, str) for pair in pairs for name in pair):
+                return ExtendList(at, pairs)
         case {"edit": "export", "inputs": inputs, "code": str() as code}:
             return Export(inputs, code)
     raise PlanError(f"{data!r:.80} is no edit of structure. The plan is damaged: make it again.")
 
 
-_NAMES = {SetAttribute: "set_attribute", Insertion: "insert", Export: "export"}
+_NAMES = {
+    SetAttribute: "set_attribute", Insertion: "insert", ExtendList: "extend_list",
+    Export: "export",
+}  # fmt: skip

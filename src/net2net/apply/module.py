@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.edits import Edit, renamed
 from net2net.apply.exported_graph import Export
+from net2net.apply.extend_list import ExtendList, extend
 from net2net.errors import PlanError
 from net2net.identity.insertion import Insertion, insert
 from net2net.recipe.layout import laid_out_like
@@ -39,8 +40,8 @@ def grown_module(
     kept = {name: tensors.pop(new) for name, new in ours.items() if new in tensors}
     result = with_tensors(base, kept)
     for edit in edits:
-        if isinstance(edit, Insertion):
-            _insert(result, base, edit)
+        if isinstance(edit, (Insertion, ExtendList)):
+            _put_in(result, base, edit)
     if odd := {name for name, _ in named_tensors(result)} ^ set(names):
         raise PlanError(
             f"'{min(odd)}' is made by the plan or by its edits of structure, and not by both. "
@@ -51,12 +52,15 @@ def grown_module(
     return result
 
 
-def _insert(student: nn.Module, teacher: nn.Module, edit: Insertion) -> None:
+def _put_in(student: nn.Module, teacher: nn.Module, edit: Insertion | ExtendList) -> None:
     try:
-        insert(student, teacher, edit)
+        if isinstance(edit, Insertion):
+            insert(student, teacher, edit)
+        else:
+            extend(student, edit)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise PlanError(
-            f"the plan's layers do not fit after '{edit.at}': {error}. "
+            f"the plan's layers do not fit at '{edit.at}': {error}. "
             "The plan is damaged: make it again."
         ) from error
 

@@ -72,8 +72,29 @@ def _rows_of_layers(model: nn.Module, found: Inference, path: str) -> dict[str, 
     for name, part in model.get_submodule(path).named_modules():
         if isinstance(part, LAYERS):
             full = f"{path}.{name}" if name else path
-            result[full] = found.ids(found.numbers[Axis(f"{full}.weight", 0)])
+            result[full] = _rows(model, found, full)
     return result
+
+
+def _rows(model: nn.Module, found: Inference, path: str) -> UnitIds:
+    """The components that a weight layer makes: the rows of its weight, or, where that is computed
+    (a parametrisation) or goes by another name (tied), what it puts out.
+
+    Raises:
+        DepthError: neither says.
+    """
+    number = found.numbers.get(Axis(f"{path}.weight", 0))
+    if number is not None:
+        return found.ids(number)
+    trace, call = calls_of(model, found, path)[0]
+    (made,) = call.outputs
+    value = found.values[found.traces.index(trace)].get(made)
+    kernel = getattr(model.get_submodule(path), "kernel_size", ())
+    dims = (len(trace.shapes[made]) - 1 - len(kernel),)
+    for part in value.parts if value else ():
+        if part.axes == dims:
+            return found.component[part.ids]
+    raise DepthError(f"the output of '{path}' has no axis of hidden units. Choose another layer.")
 
 
 def check_block(model: nn.Module, insertion: Insertion, inputs: Sequence[Inputs]) -> None:

@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from net2net.apply import edits, fingerprint
 from net2net.apply.edits import Edit
+from net2net.apply.extend_list import ExtendList
 from net2net.apply.fingerprint import Fingerprint, shapes_of
 from net2net.apply.module import grown_module
 from net2net.apply.state_dict import checked_state, grown_state
@@ -381,6 +382,10 @@ class Plan:
         for edit in inserted:
             what = "new blocks" if edit.new else "identity layers"
             lines.append(f"  {edit.count} {what} after {edit.at}")
+        for one in self.edits:
+            if isinstance(one, ExtendList):
+                said = ", ".join(f"{new} like {old}" for new, old in one.added.items())
+                lines.append(f"  new blocks in {one.at or 'the model'}: {said}")
         lines += [
             f"  {name}: {done}" + (f", from {source}" if source not in ("", name) else "")
             for name, source, done in found

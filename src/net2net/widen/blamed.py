@@ -8,8 +8,8 @@ from net2net.errors import Net2NetError, VerificationError
 from net2net.plan.blame import left_out, to_blame
 from net2net.plan.widths import SpaceGrowth, told
 from net2net.verify import Parity
+from net2net.widen.attempt import Wider
 from net2net.widen.request import Request
-from net2net.widen.student import Wider
 
 
 def without_blamed(

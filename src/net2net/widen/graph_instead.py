@@ -8,7 +8,7 @@ from net2net.apply.exported_graph import Export, GraphModel, checksum, graph_of
 from net2net.errors import GraphMismatchError, InputError, UnsupportedModelError
 from net2net.trace.input_spec import spec_of
 from net2net.trace.trace import Inputs
-from net2net.widen.student import BY_NAME
+from net2net.widen.attempt import BY_NAME
 
 
 def graph_instead(

@@ -15,16 +15,16 @@ from net2net.finish import check, check_memory
 from net2net.maps.methods import name_of
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
-from net2net.plan.runnable import not_runnable
+from net2net.plan.runnable import not_runnable, stops
 from net2net.plan.widening import widening
 from net2net.plan.widths import SpaceGrowth
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs
 from net2net.verify import Parity
+from net2net.widen.attempt import Wider
 from net2net.widen.blamed import without_blamed
 from net2net.widen.request import Request
-from net2net.widen.student import Wider
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,8 @@ class Maker:
         try:
             return self._measured(wider)
         except StudentRunError as error:
-            raise not_runnable(wider.grown, partial(self._runs, wider), error) from error
+            found = stops(wider.grown, partial(self._runs, wider))
+            raise not_runnable(wider.grown, found, error.__cause__) from error
         except VerificationError as error:
             if error.parity is None:
                 self._check(self.model)  # what says the same of the teacher is no news of a student

@@ -11,8 +11,8 @@ from net2net.maps.methods import name_of
 from net2net.ops import traits
 from net2net.plan.widths import ALL, SpaceGrowth
 from net2net.report import Row
+from net2net.widen.attempt import Wider
 from net2net.widen.request import Request
-from net2net.widen.student import Wider
 
 
 def rows(wider: Wider) -> tuple[Row, ...]:

@@ -18,10 +18,11 @@ from net2net.trace.flops import flops
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.widen import told
+from net2net.widen.attempt import Wider
 from net2net.widen.graph_instead import graph_instead
 from net2net.widen.made import Maker
 from net2net.widen.request import Request, check_request
-from net2net.widen.student import Wider, find_student
+from net2net.widen.student import attempted, find_student
 
 
 def widen(
@@ -111,13 +112,25 @@ def prepared(
 ) -> tuple[Wider, Export | None, tuple[str, ...]]:
     """The student that is possible; if only a graph of the model can be it, how to make that, and
     what to say of it."""
+    attempt = attempted(model, inputs, request)
     try:
-        return find_student(model, inputs, request), None, ()
+        return find_student(attempt), None, ()
     except GraphMismatchError as error:
-        # Most of it grows without the spaces that meet there: that is the user's choice. And a
-        # graph has none of the attributes, and takes one branch.
-        named = isinstance(request.widths, Mapping) and not request.also
-        if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
+        try:
+            return _in_a_graph(model, inputs, request, error)
+        except GraphMismatchError:
+            attempt.check_runnable(error)
             raise
-        graph, export, notes = graph_instead(model, inputs, error)
-        return find_student(graph, inputs, request), export, notes
+
+
+def _in_a_graph(
+    model: nn.Module, inputs: Inputs, request: Request, error: GraphMismatchError
+) -> tuple[Wider, Export, tuple[str, ...]]:
+    """The student that a graph of the model makes possible."""
+    # Most of it grows without the spaces that meet there: that is the user's choice. And a
+    # graph has none of the attributes, and takes one branch.
+    named = isinstance(request.widths, Mapping) and not request.also
+    if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
+        raise error
+    graph, export, notes = graph_instead(model, inputs, error)
+    return find_student(attempted(graph, inputs, request)), export, notes

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 import net2net
 from net2net.errors import DepthError, InputError, UnknownModuleError
@@ -508,6 +509,22 @@ def test_maxout_of_modules() -> None:
     teacher = randomise(nn.Sequential(TwoPieces(6, 8), TwoPieces(8, 5), nn.Linear(5, 2)))
     growth = deepen(teacher, {"0": 2}, noise(4, 6))
     assert sum(isinstance(part, TwoPieces) for part in growth.model.modules()) == 4
+
+
+@pytest.mark.parametrize("side_by_side", [True, False])
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "tied"])
+def test_a_block_whose_weights_are_computed_or_tied(kind: str, side_by_side: bool) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        return torch.maximum(model.a(x), model.b(x)) if side_by_side else model.b(model.a(x))
+
+    layers = {"a": nn.Linear(6, 6), "b": nn.Linear(6, 6)}
+    if kind != "tied":
+        layers = {name: getattr(parametrizations, kind)(one) for name, one in layers.items()}
+    else:
+        layers["b"].weight = layers["a"].weight
+    block = Written(code, **layers)
+    teacher = randomise(nn.Sequential(nn.Linear(3, 6), block, nn.Linear(6, 2))).eval()
+    assert len(deepen(teacher, {"1": 2}, noise(4, 3)).model[1]) == 3
 
 
 def conv_norm(activation: nn.Module, norm: nn.Module) -> nn.Sequential:

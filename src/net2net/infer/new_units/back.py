@@ -85,7 +85,7 @@ class Back:
                 self._demand(node, wanted, op)
         elif known.multiplies:
             self._product(op, data, inputs, wanted)
-        elif known.sums or (known.moves and known.zero is Zero.ALL):
+        elif known.sums or known.joins:
             for node in data:
                 less = self._less_its_mean(op, node)
                 self._demand(node, Demand(MEAN, wanted.factor) if less else wanted, op)

@@ -85,6 +85,10 @@ class GroupInTrace:
         """The nodes among its arguments that have units of the group."""
         return [node for node in self.graph.inputs(op) if self.has(node)]
 
+    def without_units(self, op: Op) -> list[Node]:
+        """The nodes among its arguments that have no units of the group."""
+        return [node for node in self.graph.inputs(op) if not self.has(node)]
+
     def outputs(self, op: Op) -> list[Node]:
         return [node for node in self.graph.outputs(op) if self.has(node)]
 
@@ -190,6 +194,6 @@ def degree(op: Op) -> float | None:
 
 
 def added(op: Op) -> list[float]:
-    """The numbers that a sum adds."""
-    given = [op.args.get("self"), op.args.get("other")]
+    """The numbers that a sum adds, or that are put among units."""
+    given = [op.args.get(name) for name in ("self", "other", "value", "src")]
     return [x for x in given if isinstance(x, (int, float)) and x]

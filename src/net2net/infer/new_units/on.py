@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from net2net.infer.new_units.back import Back
 from net2net.infer.new_units.group import GroupInTrace, added, degree
@@ -74,7 +73,7 @@ class On:
             self._norm_of_each(op, data[0], outputs)
         elif known.multiplies:
             self._product(op, data, inputs, outputs)
-        elif known.sums or (known.moves and known.zero is Zero.ALL):
+        elif known.sums or known.joins:
             self._sum(op, data, inputs, outputs)
         else:
             self._function(op, data, inputs, outputs)
@@ -89,11 +88,12 @@ class On:
         return NOTHING
 
     def _made(self, op: Op, outputs: Sequence[Node], state: State, *, free: bool = False) -> None:
-        """Note what an operation makes. ``free``: zeros that fit any factor."""
+        """Note what an operation makes. ``free``: zeros, whatever is wanted."""
         for out in outputs:
             wanted = self.back.demands.get(out, Demand())
-            if free and wanted.factor is not None:
-                state = replace(state, factor=wanted.factor)
+            if free:  # zeros are the mean of zeros as well, and any multiple of them
+                factor = 1.0 if wanted.factor is None else wanted.factor
+                state = State(wanted.holds or ZERO, factor, wanted.by)
             if wanted.holds and (wanted.holds, wanted.by) != (state.holds, state.by):
                 mean = "their mean" if wanted.holds is MEAN else "zero"
                 raise NotPossible(
@@ -384,13 +384,11 @@ class On:
         holds = {(state.holds, state.by) for state in states}
         if len(holds) > 1:
             target = State(ANYTHING, target.factor)
-        rest = (
-            [n for n in group.graph.inputs(op) if not group.has(n)] if traits(op.kind).sums else []
-        )
+        rest = [] if traits(op.kind).joins else group.without_units(op)
         if len(data) == 1 and len(rest) == 1 and self.means.get(rest[0]) is data[0]:
             self._made(op, outputs, State(ZERO, target.factor))
             return
-        if rest or (traits(op.kind).sums and added(op)):
+        if rest or added(op):
             self._plain(op, rest)
             if target.factor != 1 or target.by:
                 raise NotPossible(f"{group.where(op)} adds a number to units that are scaled")

@@ -1,0 +1,274 @@
+"""A student at given widths: built without weights, traced, and matched with the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import nn
+
+from net2net.apply import attributes
+from net2net.apply.attributes import SetAttribute, set_attributes
+from net2net.apply.configs import config_edits
+from net2net.apply.kept_numbers import kept_numbers
+from net2net.errors import GraphMismatchError, InputError, Net2NetError
+from net2net.infer.infer import infer
+from net2net.infer.inference import Inference
+from net2net.infer.spaces import Spaces
+from net2net.infer.units import Axis
+from net2net.plan.blame import left_out, to_blame
+from net2net.plan.compensate import compensated
+from net2net.plan.match import match
+from net2net.plan.numbers import Change, changes
+from net2net.plan.outputs import OutputMaps, output_maps
+from net2net.plan.rescale import rescaled
+from net2net.plan.runnable import not_runnable, stops
+from net2net.plan.value_proxy import value_proxy
+from net2net.plan.widths import (
+    ALL,
+    SpaceGrowth,
+    new_integers,
+    new_shapes,
+    told,
+)
+from net2net.recipe.axis_map import AxisMap
+from net2net.stages import stage
+from net2net.trace.meta_copy import meta_copy
+from net2net.trace.trace import Inputs, trace
+from net2net.widen.request import Request
+
+BY_NAME = " Or name the spaces in widths: that makes the student a graph module."
+
+
+@dataclass(frozen=True, eq=False)
+class Wider:
+    """A student that was found possible.
+
+    Attributes:
+        teacher: what is known of the teacher.
+        spaces: the teacher's.
+        grown: the new size of every space that was asked to grow.
+        student: what is known of the student.
+        maps: the axes that grow.
+        edits: the integers to set, also in configurations.
+        outputs: the model's outputs that grew.
+        notes: on configurations.
+        taken: what new units are where they are not those of the method: the axes, and why.
+        attempt: how it was built.
+    """
+
+    teacher: Inference
+    spaces: Spaces
+    grown: list[SpaceGrowth]
+    student: Inference
+    maps: dict[Axis, AxisMap]
+    edits: list[SetAttribute]
+    outputs: OutputMaps
+    notes: tuple[str, ...]
+    taken: tuple[tuple[frozenset[Axis], str], ...]
+    attempt: Attempt
+
+    def at(self, grown: list[SpaceGrowth]) -> Wider:
+        """A student of other widths; its configuration stays.
+
+        Raises:
+            GraphMismatchError: there is none at these widths.
+        """
+        found = self.attempt.match(grown)
+        student, maps = found.student, found.maps
+        outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
+        return replace(
+            self, grown=grown, student=student, maps=maps, edits=found.edits, outputs=outputs,
+            taken=found.taken,
+        )  # fmt: skip
+
+    def settled(self, grown: list[SpaceGrowth]) -> Wider:
+        """A student of other widths, with its configuration.
+
+        Raises:
+            GraphMismatchError: there is none at these widths.
+        """
+        return self.attempt.settled(grown, self.attempt.match(grown))
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What is known of a student, the maps of its axes, and the integers to set. ``change``: a
+    number of the code that its widths change, and that nothing makes up for."""
+
+    student: Inference
+    maps: dict[Axis, AxisMap]
+    edits: list[SetAttribute]
+    change: Change | None
+    taken: tuple[tuple[frozenset[Axis], str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """Tries of one request. ``asked``: the new size of every space that is to grow."""
+
+    base: nn.Module
+    inputs: Inputs
+    request: Request
+    teacher: Inference
+    spaces: Spaces
+    asked: list[SpaceGrowth]
+
+    def check_runnable(self, error: GraphMismatchError) -> None:
+        """What to say where no student was found: if it stopped, and would not at other widths,
+        which.
+
+        Raises:
+            WidthError: it names them.
+        """
+
+        def runs(grown: list[SpaceGrowth]) -> bool:
+            try:
+                self.match(grown)
+            except Net2NetError:
+                return False
+            return True
+
+        if isinstance(error.__cause__, InputError):
+            found = stops(self.asked, runs)
+            if any(stop.grows for stop in found):
+                cause = error.__cause__.__cause__ or error.__cause__
+                raise not_runnable(self.asked, found, cause) from error
+
+    def settled(self, grown: list[SpaceGrowth], matched: Match) -> Wider:
+        """The student that was found possible, with its outputs and its configuration."""
+        student, maps, edits = matched.student, matched.maps, matched.edits
+        base, teacher = self.base, self.teacher
+        outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
+        with stage("set the configuration"):
+            settings, notes = config_edits(
+                base, partial(self.build, grown, edits), self.inputs, student.traces[0]
+            )
+        notes += kept_numbers(base, new_shapes(teacher, grown))
+        edits = edits + settings
+        return Wider(
+            teacher, self.spaces, grown, student, maps, edits, outputs, notes, matched.taken, self
+        )
+
+    def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
+        """The student: on ``meta``, or with values where its code branches on them."""
+        if self.teacher.traced_with_values:
+            made = value_proxy(self.base, self.teacher, grown)
+        else:
+            made = meta_copy(self.base, new_shapes(self.teacher, grown))
+        set_attributes(made, edits)
+        return made
+
+    def match(self, grown: list[SpaceGrowth]) -> Match:
+        """The student of these widths.
+
+        Raises:
+            GraphMismatchError: there is no student at these widths.
+        """
+        edits = self._integers(grown)
+        student = self._infer(self.build(grown, edits), told(grown))
+        request = self.request
+        found = match(
+            self.teacher, student, method=request.way, balanced=request.balanced,
+            seed=request.seed,
+        )  # fmt: skip
+        if request.grow_outputs:
+            output_maps(self.teacher, student, found.maps)
+        maps, change = compensated(
+            self.teacher, student, rescaled(self.teacher, student, found.maps, done=found.numbers),
+            found.numbers,
+        )  # fmt: skip
+        return Match(student, maps, edits, change, found.taken)
+
+    def _integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
+        """The integers to set."""
+        integers = new_integers(self.spaces, self.teacher, grown)
+        return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
+
+    def without_stopping(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
+        """Without the spaces at whose widths there is no student; None if it is none without any,
+        or spaces were asked for by name."""
+        if any(one.asked != ALL for one in grown):
+            return None
+
+        def why_not(some: list[SpaceGrowth]) -> str | None:
+            try:
+                self.match(some)
+            except GraphMismatchError as error:
+                return self._other_way(some) or str(error).partition(". ")[0]
+            return None
+
+        fewer = left_out(grown, to_blame(grown, why_not))
+        return fewer if any(one.new != one.space.size for one in fewer) else None
+
+    def _other_way(self, grown: list[SpaceGrowth]) -> str | None:
+        """The first operation that the code does in another's place at these widths."""
+        made = self.build(grown, self._integers(grown))
+        for one in self.teacher.traces:
+            try:
+                other = trace(made, one.inputs, training=one.training)
+            except InputError:
+                return None
+            found = (str(x) for x in changes(one, other) if x.old.name != x.new.name)
+            if (first := next(found, None)) is not None:
+                return first
+        return None
+
+    def without_changes(
+        self, grown: list[SpaceGrowth], matched: Match
+    ) -> tuple[list[SpaceGrowth], Match]:
+        """Without the spaces whose growth changes a number that the code computes with.
+
+        Raises:
+            GraphMismatchError: they were asked for by name.
+        """
+        if (change := matched.change) is None:
+            return grown, matched
+
+        def why_not(some: list[SpaceGrowth]) -> str | None:
+            try:
+                found = self.match(some).change
+            except GraphMismatchError as error:
+                return str(error)
+            return None if found is None else str(found)
+
+        blamed = to_blame(grown, why_not)
+        if any(one.space.name in blamed and one.asked != ALL for one in grown):
+            raise GraphMismatchError(
+                f"{change}, and no weight can make up for it: a size is written into the model's "
+                f"code ({told([one for one in grown if one.space.name in blamed])}). Leave those "
+                f"spaces as they are.{BY_NAME}",
+                module=change.new.path,
+            )
+        grown = left_out(grown, blamed)
+        return grown, self.match(grown)
+
+    def _infer(self, wider: nn.Module, widths: str) -> Inference:
+        advice = (
+            "Leave the spaces that meet there as they are, or read the size from a tensor's shape "
+            f"in forward.{BY_NAME}"
+        )
+        try:
+            found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
+            student = infer(
+                found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
+                head_size_axes=self.teacher.head_size_axes,
+            )  # fmt: skip
+        except InputError as error:
+            raise GraphMismatchError(
+                f"the wider student ({widths}) does not run: a size is written into the model's "
+                f"code. ({error.__cause__ or error}) {advice}",
+                module=error.module,
+            ) from error
+        for pair in zip(self.teacher.traces, found, strict=True):
+            old, new = (
+                [(where, one.shapes[tensor]) for where, tensor in one.outputs.items()]
+                for one in pair
+            )
+            if old != new and not pair[0].training and not self.request.grow_outputs:
+                raise GraphMismatchError(
+                    f"the wider student returns {new}, and the teacher {old}: a size is written "
+                    f"into the model's code. {advice}"
+                )
+        return student
