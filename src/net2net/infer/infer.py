@@ -80,8 +80,8 @@ def infer(
         head_size_axes=head_size_axes, absorbers=absorbing, roles_at=roles_at,
     )  # fmt: skip
     for key in found.no_copies:
-        if why_not(found, key) is not None:
-            found.no_new_units.add(key)
+        if (why := why_not(found, key)) is not None:
+            found.no_new_units[key] = why
     return found
 
 

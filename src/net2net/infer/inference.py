@@ -76,8 +76,8 @@ class Inference:
     """What takes the shares of sums over the features inside heads."""
     roles_at: list[dict[int, RolesAt]] = field(default_factory=list)
     """For every trace, operation (by position) → what it does with parameters."""
-    no_new_units: set[int] = field(default_factory=set)
-    """Signatures of groups of which there can be no copies, and no other new units either."""
+    no_new_units: dict[int, str] = field(default_factory=dict)
+    """Signatures of groups of which there can be no copies → why no other new units either."""
     traced_with_values: bool = False
     """The model was run with values, since its code branches on them."""
 
@@ -179,7 +179,13 @@ class Inference:
     @cached_property
     def _fixed(self) -> tuple[list[tuple[UnitIds, str]], UnitIds]:
         """What was said of units that stay, and for every component the first that it is told."""
-        lost = [(self.members[key], self.no_copies[key]) for key in self.no_new_units]
+        lost = [
+            (
+                self.members[key],
+                f"{self.no_copies[key]}; units that copy nothing will not do: {why}",
+            )
+            for key, why in self.no_new_units.items()
+        ]
         said = [*self.units.fixed, *self._unseen(), *lost]
         return said, self._reasons(said)
 

@@ -308,10 +308,13 @@ def _space(
     size = axes[lead] // gates.get(lead, 1)
     step = size // parts
     copies = _copies(groups, step, size)
-    if copies.get(Kind.COPY) != step and not any(why_not(inference, one.key) for one in groups):
-        equal_copies = None
-    elif copies:
-        step = copies[Kind.COPY]
+    if copies.get(Kind.COPY) != step:
+        others = next((why for one in groups if (why := why_not(inference, one.key))), None)
+        if others is None:
+            equal_copies = None
+        elif copies:
+            step = copies[Kind.COPY]
+            equal_copies = f"{equal_copies}; units that copy nothing will not do: {others}"
     return Space(
         name=module_of(lead.name, called),
         size=size,

@@ -83,9 +83,9 @@ class On:
     def _state(self, node: Node) -> State:
         if node in self.states:
             return self.states[node]
-        if node.producer is None:
-            raise NotPossible("the code writes to a part of a tensor that holds them")
-        return NOTHING
+        if node.traits.passes and node.inputs and self.group.has(node.inputs[0]):
+            return self._state(node.inputs[0])  # a view, of what was written since
+        raise NotPossible("the code writes to a part of a tensor that holds them")
 
     def _made(self, op: Op, outputs: Sequence[Node], state: State, *, free: bool = False) -> None:
         """Note what an operation makes. ``free``: zeros, whatever is wanted."""
@@ -103,9 +103,6 @@ class On:
                 raise NotPossible(f"what {self.group.where(op)} makes cannot be scaled")
             if out.returned and state.factor != 1:
                 raise NotPossible("the model returns them")
-            written = out.tensor in self.group.trace.bases and op.name.endswith("_")
-            if written and state != NOTHING:
-                raise NotPossible("the code writes to a part of a tensor that holds them")
             self.states[out] = state
 
     def _target(self, outputs: Sequence[Node]) -> State:
