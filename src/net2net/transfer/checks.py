@@ -78,20 +78,6 @@ def check_bundles(teacher: Inference, student: Inference) -> None:
         )
 
 
-def check_equal_copies(teacher: Inference, student: Inference) -> None:
-    """What is averaged over grows by whole multiples."""
-    for key, group in student.groups.items():
-        origin = teacher.groups.get(key)
-        if origin is None or not group.equal_copies or group.size % origin.size == 0:
-            continue
-        axis = next(iter(group.places))
-        raise TransferError(
-            f"the units of {axis} grow from {origin.size} to {group.size}, but "
-            f"{group.equal_copies}, so they need a whole multiple. "
-            "Choose a multiple, or pass exact=False."
-        )
-
-
 def other_numbers(teacher: Trace, student: Trace) -> str:
     """Numbers with a fraction (slopes, epsilons) that the two models write differently."""
     for a, b in zip(teacher.ops, student.ops, strict=False):

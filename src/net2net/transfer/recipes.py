@@ -24,9 +24,10 @@ from net2net.transfer.stacks import join
 
 def recipes_for(
     teacher: nn.Module, student: nn.Module, pair: Pair, maps: Mapping[Axis, AxisMap], *,
-    exact: bool,
+    exact: bool, noise: float = 0.0, opposite: float = 0.0,
 ) -> tuple[dict[str, Recipe], list[str]]:  # fmt: skip
-    """A recipe for every tensor of the student, and what to say of them.
+    """A recipe for every tensor of the student, and what to say of them. ``noise``, ``opposite``:
+    as ``noise`` and ``pair`` of ``recipe``.
 
     Raises:
         TransferError: shapes do not fit, or (``exact``) an added block cannot be an identity.
@@ -37,6 +38,8 @@ def recipes_for(
         dict(named_tensors(teacher)),
         dict(named_tensors(student)),
         exact,
+        noise,
+        opposite,
         {},
         [],
     )
@@ -63,19 +66,22 @@ class _Recipes:
     old: Mapping[str, Tensor]
     new: Mapping[str, Tensor]
     exact: bool
+    noise: float
+    opposite: float
     recipes: dict[str, Recipe]
     notes: list[str]
 
     def matched(self, maps: Mapping[Axis, AxisMap]) -> None:
         """What the teacher has too."""
         grown = by_tensor(maps)
+        known = dict(self.pair.sources.values())
         for name, (key, source) in self.pair.sources.items():
             tensor = self.new[name]
             index = not tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
             made = index and tensor.ndim > 0  # positions and masks of the student's own code
             if made and not tensor.is_meta:
                 continue
-            axes = [] if made else grown.get(key, [])
+            axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
                 raise TransferError(
@@ -83,7 +89,9 @@ class _Recipes:
                     f"make {tuple(sizes.values())}. Give it the teacher's shape"
                     f"{', or build the student on a real device' if made else ''}."
                 )
-            self.recipes[name] = recipe(source, self.old[source], axes)
+            self.recipes[name] = recipe(
+                source, self.old[source], axes, noise=self.noise, pair=self.opposite
+            )
 
     def norms(self) -> None:
         """Scales follow the norm of the weights that grow."""
@@ -145,6 +153,15 @@ class _Recipes:
             )
         self.notes.append(f"added block '{path}' is no exact identity: {why}")
         return TracedBlock(self.whole, path, lenient=True).fills() or {}
+
+
+def _of(one: AxisMap, names: Mapping[str, str]) -> AxisMap:
+    """The map, with the teacher's names of what its mixtures are weighted by."""
+    mixtures = (
+        replace(mixture, by=tuple((names[name], places) for name, places in mixture.by))
+        for mixture in one.mixtures
+    )
+    return replace(one, mixtures=tuple(mixtures))
 
 
 def _alike(copied: Recipe, like: str, path: str) -> Recipe:

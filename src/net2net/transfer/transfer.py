@@ -7,7 +7,9 @@ neighbours, and are made to return what they are given (``recipes.py``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -24,12 +26,12 @@ from net2net.finish import (
 from net2net.growth import Growth
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
-from net2net.infer.units import Axis, Role
+from net2net.infer.units import Role
 from net2net.maps.methods import Method, method_of, name_of
-from net2net.plan.match import match
+from net2net.plan.compensate import compensated
+from net2net.plan.match import Matched, match
 from net2net.plan.plan import Plan
 from net2net.plan.rescale import rescaled
-from net2net.recipe.axis_map import AxisMap
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
@@ -50,6 +52,7 @@ def transfer(
     method: str | Method = "replicate",
     depth: Depth = "spread",
     exact: bool = True,
+    noise: float = 0.0,
     seed: int = 0,
     balanced: bool = True,
     verify: bool = True,
@@ -64,14 +67,16 @@ def transfer(
             weights (except in added blocks that are like no other, which the report names); it is
             not changed either, and may be on the ``meta`` device.
         inputs: what both run on: a tensor, a tuple (positional) or a dict (keywords).
-        method: ``"replicate"`` or ``"random_pad"``, as for ``widen``.
+        method: how new units are made, a name in ``net2net.METHODS`` or a ``net2net.Method``, as
+            for ``widen``.
         depth: which blocks of a stack (a ``ModuleList`` or ``Sequential`` at the same place in
             both) are the teacher's: ``"spread"``, each added block behind the one it copies;
             ``"top"``, the teacher's first; or a dict from blocks of the student to blocks of the
             teacher, or to None for added ones.
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
             off that is.
-        seed: of the random map.
+        noise: as for ``widen``: on all but the first copy of each unit, relative to the weights.
+        seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
         verify: measure the difference.
         also: further inputs, for code that branches on its input (the report says where): all that
@@ -88,13 +93,23 @@ def transfer(
     check_model(student)
     if type(seed) is not int:
         raise TransferError(f"seed is {seed!r}. Give an integer.")
-    must_match = exact and method_of(method).exact
     check_also(also)
+    if type(noise) not in (int, float) or not 0 <= noise < math.inf:
+        raise TransferError(f"noise is {noise!r}. Give 0 or a positive fraction.")
+    way = method_of(method)
+    noise = noise or way.noise
+    must_match = exact and way.exact and not noise
     with stage("traced and inferred both"):
         pair = paired(teacher, student, inputs, depth, exact=exact, also=also)
     with stage("matched their units"):
-        maps = _matched(pair, method_of(method), balanced, seed, strict=exact)
-    recipes, notes = recipes_for(teacher, student, pair, maps, exact=exact)
+        found = _matched(pair, way, balanced, seed, strict=exact)
+    maps = found.maps
+    recipes, notes = recipes_for(
+        teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair
+    )
+    if noise:
+        notes.append(f"noise of {noise:g} breaks symmetry, so the function is kept only roughly")
+    notes += [f"'{min(map(str, axes))}': {why}" for axes, why in found.taken]
     plan = Plan(
         "transfer",
         name_of(method),
@@ -110,6 +125,7 @@ def transfer(
     if verify:
         with stage("verified"):
             parity = _measured(teacher, result, [inputs, *also], pair, must_match, notes)
+    even = must_match and has_even_copies(maps.values())
     rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student))
     report = Report(
         action=(
@@ -123,9 +139,7 @@ def transfer(
         bytes=plan.summary().bytes,
         flops=(flops(pair.teacher.traces[0]), flops(pair.whole)),
         parity=parity,
-        warnings=never_separate(pair.teacher)
-        if must_match and has_even_copies(maps.values())
-        else (),
+        warnings=never_separate(pair.teacher) if even else (),
         notes=(
             *notes,
             *branch_notes(pair.teacher),
@@ -135,14 +149,20 @@ def transfer(
     return Growth(result, plan, report)
 
 
-def _matched(
-    pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool
-) -> dict[Axis, AxisMap]:
-    """The maps of the axes that grow."""
+def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool) -> Matched:
+    """The maps of the axes that grow.
+
+    Raises:
+        TransferError: units have no counterpart, or a number of the student's code is another, and
+            nothing makes up for it.
+    """
     old, new = pair.teacher, pair.student
     try:
         found = match(old, new, method=method, balanced=balanced, seed=seed, strict=strict)
-        return rescaled(old, new, found.maps, strict=strict)
+        maps = rescaled(old, new, found.maps, strict=strict, done=found.numbers)
+        if strict:
+            maps, _ = compensated(old, new, maps, found.numbers)
+        return replace(found, maps=maps)
     except GraphMismatchError as error:
         raise TransferError(f"{error} Or pass exact=False.") from error
 

@@ -642,3 +642,57 @@ def test_a_plan_needs_a_student_of_its_shapes() -> None:
         plan.apply(teacher, student=Net(12, 3))
     with refused(PlanError, "student is a OrderedDict", teacher=teacher):
         plan.apply(teacher, student=Net(8, 3).state_dict())
+
+
+METHODS = ["replicate", "uneven", "pair", "fresh", "fresh_pair", "silent"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("larger", [(6, 2), (7, 3), (10, 4), (12, 2)])
+def test_any_width_by_any_method(larger: tuple[int, int], method: str) -> None:
+    growth = transfer(lambda: Net(4, 2), lambda: Net(*larger), X, method=method)
+    assert growth.report.parity is not None and growth.report.parity.exact
+    assert f"by {method}" in growth.report.action
+
+
+def test_layer_scales_are_mixed_under_the_teachers_names() -> None:
+    """A mean of rows is weighted by what each is multiplied with on the way to the norm."""
+
+    class Scaled(nn.Module):
+        """The same layers by other names (``other``), with a scale for each unit of a branch."""
+
+        def __init__(self, width: int, *, other: bool) -> None:
+            super().__init__()
+            self.names = ["x", "y", "z"] if other else ["a", "b", "c"]
+            for name, sizes in zip(
+                self.names, [(5, width), (width, width), (width, 3)], strict=True
+            ):
+                setattr(self, name, nn.Linear(*sizes))
+            self.norm = nn.LayerNorm(width)
+            setattr(self, "gain" if other else "scale", nn.Parameter(torch.ones(width)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second, last = (getattr(self, name) for name in self.names)
+            x = first(x)
+            scale = self.scale if "a" in self.names else self.gain
+            out: Tensor = last(self.norm(x + scale * second(x)))
+            return out
+
+    growth = transfer(lambda: Scaled(4, other=False), lambda: Scaled(6, other=True), X)
+    assert growth.report.parity is not None and growth.report.parity.exact
+
+
+def test_noise_on_copies() -> None:
+    growth = net2net.transfer(randomise(Net(4, 2)), Net(8, 2), X, noise=0.1)
+    assert growth.report.parity is not None and not growth.report.parity.exact
+    assert "noise of 0.1" in str(growth.report)
+    again = growth.plan.apply(randomise(Net(4, 2)), student=Net(8, 2))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            again.state_dict().values(), growth.model.state_dict().values(), strict=True
+        )
+    )
+    teacher = randomise(Net(4, 2))
+    with refused(TransferError, "noise", teacher=teacher):
+        net2net.transfer(teacher, Net(8, 2), X, noise=-1.0)
