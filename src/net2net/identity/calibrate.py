@@ -17,15 +17,39 @@ from net2net.trace.trace import Inputs, split_inputs
 
 
 @torch.no_grad()
-def calibrated(
-    model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
-) -> list[Insertion]:
-    """Measure mean and variance of what each new batch norm will see in training."""
+def run_batches(model: nn.Module, batches: Iterable[Inputs], seed: int) -> None:
+    """Run a model on batches to calibrate on.
+
+    Raises:
+        InputError: there are none, or it does not run on one.
+    """
     if not isinstance(batches, Iterable):
         raise InputError(
             f"calibrate is a {type(batches).__name__}. "
             "Give an iterable of batches, like the inputs."
         )
+    ran = False
+    with ALONE, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for batch in batches:
+            try:
+                args, kwargs = split_inputs(batch)
+                model(*args, **kwargs)
+            except Exception as error:
+                raise InputError(
+                    f"the model does not run on a batch of calibrate: {type(error).__name__}: "
+                    f"{error}. Give batches like the inputs."
+                ) from error
+            ran = True
+    if not ran:
+        raise InputError("calibrate holds no batches. Give at least one, like the inputs.")
+
+
+@torch.no_grad()
+def calibrated(
+    model: nn.Module, insertions: list[Insertion], batches: Iterable[Inputs], seed: int
+) -> list[Insertion]:
+    """Measure mean and variance of what each new batch norm will see in training."""
     watched = [one for one in insertions if one.norms]
     double = copied(model).train()
     sums: dict[str, list[Tensor]] = {}
@@ -48,22 +72,10 @@ def calibrated(
 
     handles = [double.get_submodule(one.at).register_forward_hook(watch(one)) for one in watched]
     try:
-        with ALONE, torch.random.fork_rng():
-            torch.manual_seed(seed)
-            for batch in batches:
-                try:
-                    args, kwargs = split_inputs(batch)
-                    double(*args, **kwargs)
-                except Exception as error:
-                    raise InputError(
-                        f"the model does not run on a batch of calibrate: {type(error).__name__}: "
-                        f"{error}. Give batches like the inputs."
-                    ) from error
+        run_batches(double, batches, seed)
     finally:
         for handle in handles:
             handle.remove()
-    if watched and not sums:
-        raise InputError("calibrate holds no batches. Give at least one, like the inputs.")
     result = []
     for one in insertions:
         if one.at in sums:

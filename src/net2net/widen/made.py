@@ -24,6 +24,7 @@ from net2net.trace.trace import Inputs
 from net2net.verify import Parity
 from net2net.widen.attempt import Wider
 from net2net.widen.blamed import without_blamed
+from net2net.widen.calibrated import calibrated
 from net2net.widen.request import Request
 
 
@@ -65,7 +66,12 @@ class Maker:
         plan = plan_of(self.model, wider, self.request, self.export)
         check_memory(plan, self.model, WidthError)
         with stage("made the student"):
-            return Made(wider, plan, plan.apply(self.model), None)
+            student = plan.apply(self.model)
+        if self.request.calibrate is not None:
+            with stage("calibrated"):
+                plan = calibrated(plan, student, self.request.calibrate)
+                student = plan.apply(self.model)
+        return Made(wider, plan, student, None)
 
     def _measured(self, wider: Wider) -> Made:
         made = self._made(wider)

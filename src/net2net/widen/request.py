@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from net2net.analysis import check_also, check_choice
-from net2net.errors import WidthError
+from net2net.errors import InputError, WidthError
 from net2net.maps.methods import Method, method_of
 from net2net.plan.widths import MultipleOf, Widths
 from net2net.trace.trace import Inputs
@@ -27,6 +29,7 @@ class Request:
     grow_outputs: bool = False
     also: Sequence[Inputs] = ()
     multiple_of: MultipleOf = 1
+    calibrate: Sequence[Inputs] | None = None
 
     @property
     def exact(self) -> bool:
@@ -66,3 +69,16 @@ def check_request(request: Request, outputs: str) -> None:
         raise WidthError(f"seed is {seed!r}. Give an integer.")
     if outputs not in {"keep", "grow"}:
         raise WidthError(f'outputs is {outputs!r}. Give "keep" or "grow".')
+
+
+def listed(batches: Iterable[Inputs]) -> list[Inputs]:
+    """Batches to calibrate on, which may be run through more than once.
+
+    Raises:
+        InputError: they are not many.
+    """
+    if isinstance(batches, Tensor | Mapping) or not isinstance(batches, Iterable):
+        raise InputError(
+            f"calibrate is a {type(batches).__name__}. Give a list of batches, like the inputs."
+        )
+    return list(batches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -21,7 +21,7 @@ from net2net.widen import told
 from net2net.widen.attempt import Wider
 from net2net.widen.graph_instead import graph_instead
 from net2net.widen.made import Maker
-from net2net.widen.request import Request, check_request
+from net2net.widen.request import Request, check_request, listed
 from net2net.widen.student import attempted, find_student
 
 
@@ -34,6 +34,7 @@ def widen(
     method: str | Method = "replicate",
     balanced: bool = True,
     noise: float = 0.0,
+    calibrate: Iterable[Inputs] | None = None,
     seed: int = 0,
     verify: bool = True,
     on_unknown: str = "raise",
@@ -65,6 +66,9 @@ def widen(
         balanced: deal copies out evenly; ``False`` samples them as in the paper.
         noise: standard deviation of the noise on the weights of all but the first copy of each
             unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
+        calibrate: batches, each like ``inputs``, on which running means and variances of new units
+            behind batch norms are measured. Without, those of random units are the means of the
+            teacher's, which nothing reads until their readers learn to.
         seed: of the random map and the noise. The same seed gives the same student everywhere.
         verify: measure the difference. Where the function was not kept, find the spaces to blame:
             one factor for all leaves them as they are; those asked for by name are an error.
@@ -86,7 +90,7 @@ def widen(
     check_model(model)
     request = Request(
         widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also,
-        multiple_of,
+        multiple_of, None if calibrate is None else listed(calibrate),
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
