@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,14 @@ def page() -> str:
 def members(kind: type) -> Iterator[str]:
     """The documented methods and properties of a class itself."""
     for name, one in vars(kind).items():
-        if name.startswith("_") or not (inspect.isroutine(one) or isinstance(one, property)):
+        computed = isinstance(one, property | cached_property)
+        if name.startswith("_") or not (computed or inspect.isroutine(one)):
             continue
-        member = inspect.getattr_static(kind, name)
-        function = member.fget if isinstance(member, property) else getattr(kind, name)
+        function = one if computed else getattr(kind, name)
         if function.__doc__ is None:
             continue
         yield f"#### {kind.__name__}.{name}\n"
-        if not isinstance(member, property):
+        if not computed:
             yield signature(name, function)
         yield from text(function)
 
