@@ -18,6 +18,7 @@ lint: .venv/test.stamp
 
 docs: .venv/test.stamp
 	.venv/bin/python docs/make_api.py
+	.venv/bin/python docs/make_maps.py
 
 bench: .venv/test.stamp
 	.venv/bin/python benchmarks/resnet50.py

@@ -94,10 +94,11 @@ def test_what_rules_may_say_is_there():
         assert len(called) >= 4 and all(hasattr(kind, name) for name in called)
 
 
-def test_the_reference_is_current():
+@pytest.mark.parametrize("page", ["api", "maps"])
+def test_what_is_made_is_current(page):
     """Else: make docs."""
-    written = (ROOT / "docs" / "api.md").read_text("utf-8")
-    assert runpy.run_path(str(ROOT / "docs" / "make_api.py"))["page"]() == written
+    written = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    assert runpy.run_path(str(ROOT / "docs" / f"make_{page}.py"))["page"]() == written
 
 
 def arguments(function):
