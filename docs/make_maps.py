@@ -25,13 +25,16 @@ TARGET = Path(__file__).with_name("maps.md")
 
 HEAD = """# Operations and kinds of new units
 
-What a space can grow by depends on the operations that it passes through, and on nothing else. Each row is
-what `net2net.spaces` says of a network of a few layers: a layer makes 8 units, the operation works on them,
-a weight reads them. `make docs` writes this page from the code; a test checks that it is current.
+What a space can grow by depends on the operations that it passes through. Each row is what
+`net2net.spaces` says of a network of a few layers: a layer makes 8 units, the operation works on
+them, a weight reads them. `make docs` writes this page from the code; a test checks that it is
+current.
 
-- **copy**: copies, which share what is read of their original. **random**: units that nobody reads yet.
-  **zero**: units that are zero, read at random ([`Kind`](../src/net2net/infer/spaces.py)).
-- *any*: by one unit; *by 2*: in such steps; *multiples*: to whole multiples of its size; –: not at all.
+- **copy**: copies, which share what is read of their original. **random**: units that nobody reads
+  yet. **zero**: units that are zero where they are read, so that they can be read at random
+  ([`Kind`](../src/net2net/infer/spaces.py)).
+- *any*: by one unit; *by 2*: in such steps; *multiples*: to whole multiples of its size; –: not at
+  all.
 - **held**: what the rows that make new units of kind *random* hold:
   [drawn numbers, zeros, or the mean](../src/net2net/infer/new_units/holds.py) of the other rows.
 
@@ -113,6 +116,7 @@ def row(
     name: str, operations: str | Callable[[OpTraits], object], code: Code, inputs: Tensor = ROW,
     **layers: nn.Module,
 ) -> Family:  # fmt: skip
+    """A family, with its layers by name."""
     return Family(name, operations, code, layers, inputs)
 
 
@@ -139,21 +143,25 @@ def stream(m: Any, x: Tensor) -> Tensor:
 
 
 def post_norm(m: Any, x: Tensor) -> Tensor:
+    """Norms make the stream."""
     h = m.first(m.stem(x))
     return m.head(m.second(h + m.own(h)))
 
 
 def attention(m: Any, x: Tensor) -> Tensor:
+    """Four heads of two features."""
     q, k, v = (one(x).unflatten(-1, (-1, 2)).transpose(1, 2) for one in (m.stem, m.other, m.v))
     return m.head(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 def halves(m: Any, x: Tensor) -> Tensor:
+    """One half of the units is a gate for the other."""
     a, b = m.stem(x).chunk(2, dim=-1)
     return m.four(a * torch.sigmoid(b))
 
 
 def convolution(groups: int) -> dict[str, nn.Module]:
+    """Layers of a convolution in groups, between two that are in none."""
     return {
         "stem": nn.Conv2d(3, 8, 1), "mid": nn.Conv2d(8, 8, 3, groups=groups),
         "head": nn.Conv2d(8, 2, 1),
@@ -223,7 +231,7 @@ FAMILIES = [
         v=nn.Linear(3, 8)),
     row("a recurrent layer", "lstm gru rnn_tanh rnn_relu",
         lambda m, x: m.head(m.stem(x)[0]), SEQUENCE, stem=nn.LSTM(3, 8, batch_first=True)),
-    row("numbers in the code, one for each", "", lambda m, x: m.head(m.stem(x) * torch.arange(8.0))),
+    row("numbers in the code, one for each", "", between(lambda h: h * torch.arange(8.0))),
     row("the model's output", "", lambda m, x: m.stem(x)),
 ]  # fmt: skip
 

@@ -96,7 +96,8 @@ class Enlarged:
         old: units before.
         copies: how often each of them is there afterwards.
         new: units afterwards, with those that copy nothing.
-        readers_get_zero: what reads new units shall read zeros, so that its columns can be anything.
+        readers_get_zero: what reads new units shall read zeros, so that its columns can be
+            anything.
     """
 
     key: int
