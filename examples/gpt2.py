@@ -28,7 +28,7 @@ print(net2net.spaces(teacher, inputs))
 # What a growth would cost, before any weight is read.
 print(net2net.estimate(teacher, 2.0, inputs))
 
-# Every space by one factor. A layer norm averages over the stream, so that doubles or stays.
+# Every space by one factor. At whole multiples all units are copies, the stream's as well.
 wider = net2net.widen(teacher, 2.0, inputs)
 print(wider.report)
 print("config:", wider.model.config.n_embd, "wide,", wider.model.config.n_head, "heads")

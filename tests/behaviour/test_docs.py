@@ -48,23 +48,28 @@ COMMANDS = {
 
 @pytest.fixture
 def output(registry, monkeypatch, tmp_path, capsys) -> Iterator[pytest.CaptureFixture[str]]:
-    """Somewhere to run: no downloads, no files and no rules that stay."""
+    """Somewhere to run: no downloads, no files, rules and methods that stay."""
     resnet18 = torchvision.models.resnet18
     monkeypatch.setattr(torchvision.models, "resnet18", lambda weights: resnet18(weights=None))
     monkeypatch.chdir(tmp_path)
-    return capsys
+    methods = dict(net2net.METHODS)
+    yield capsys
+    net2net.METHODS.clear()
+    net2net.METHODS.update(methods)
 
 
 def test_these_documents_have_snippets():
     counts = {name: len(found) for name, found in WITH_SNIPPETS.items()}
     assert counts == {
-        "README.md": 4,
+        "README.md": 5,
         "docs/limits.md": 2,
+        "docs/methods.md": 3,
         "docs/rules.md": 4,
-        "docs/worked-example.md": 15,
+        "docs/worked-example.md": 17,
     }
     shown = {name: sum(out != "" for _, out in found) for name, found in WITH_SNIPPETS.items()}
-    assert shown["docs/worked-example.md"] == 15 and shown["docs/rules.md"] == 1
+    assert shown["docs/worked-example.md"] == 17 and shown["docs/rules.md"] == 1
+    assert shown["docs/methods.md"] == 2
 
 
 @pytest.mark.parametrize("name", WITH_SNIPPETS)
