@@ -37,7 +37,7 @@ torch.manual_seed(0)
 teacher = nn.Sequential(nn.Linear(3, 8), Block(8, 16), Block(8, 16), nn.Linear(8, 2))
 x = torch.randn(5, 3)
 try:
-    net2net.widen(teacher, 1.5, x)
+    net2net.widen(teacher, {"*.up": 2.0}, x)  # under one factor for all they would stay as they are
 except net2net.UnknownOperationError as error:
     print(f"without a rule: {error}")
 
