@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import net2net
 from net2net import Growth, reference
 from net2net.maps.copy import replicate
-from net2net.maps.random import random_pad
 from net2net.recipe.axis_map import NEW
 from net2net.recipe.draw import generator
 from tests.helpers import noise, randomise, tensors, widen
@@ -228,12 +227,10 @@ def test_growth_is_balanced_unless_asked_otherwise() -> None:
     assert max(spread(False, seed) for seed in range(5)) > 1
 
 
-@given(sizes)
-@settings(max_examples=20)
-def test_random_pad_copies_nothing(size: tuple[int, int, int]) -> None:
-    n, extra, seed = size
-    g = random_pad(n, n + extra, generator(seed, "layer"), True)
-    assert g.tolist() == [*range(n), *[NEW] * extra]
+def test_random_pad_copies_nothing() -> None:
+    teacher = randomise(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)))
+    growth = widen(teacher, {"0": 13}, noise(4, 6), method="random_pad", exact=False)
+    assert map_of(growth, "0.weight", 0) == [*range(5), *[NEW] * 8]
 
 
 # -- seeds -----------------------------------------------------------------------------------------
