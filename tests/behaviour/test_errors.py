@@ -705,8 +705,8 @@ def test_a_failure_half_way_through_applying(after: int, monkeypatch: pytest.Mon
     "stage",
     [
         "recipe.run.grown",
-        "widen.student.match",
-        "widen.student.infer",
+        "widen.attempt.match",
+        "widen.attempt.infer",
         "finish.verify",
         "widen.widen.flops",
     ],

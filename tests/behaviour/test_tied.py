@@ -75,8 +75,14 @@ def test_tied_embeddings_grow_where_a_norm_takes_the_shares(norm: str) -> None:
     torch.testing.assert_close(model.norm.weight[:8], teacher.norm.weight / 2)
 
 
-@pytest.mark.parametrize("norm", ["twice", "read again"])
-def test_tied_embeddings_stay_where_no_norm_is_theirs_alone(norm: str) -> None:
-    teacher = randomise(TiedNorm(norm))
+def test_tied_embeddings_get_units_that_copy_nothing_where_no_norm_is_theirs_alone() -> None:
+    teacher, x = randomise(TiedNorm("twice")), tokens(2, 5, below=11)
+    growth = widen(teacher, {"embed": 2.0}, x)
+    assert growth.model.embed.weight.shape == (11, 16)
+    assert "tied weights" in growth.report.rows[0].note
+
+
+def test_tied_embeddings_stay_where_their_own_product_is_read() -> None:
+    teacher = randomise(TiedNorm("read again"))
     with refused(NotGrowableError, "'embed'", "tied", "norm", teacher=teacher):
         net2net.widen(teacher, {"embed": 2.0}, tokens(2, 5, below=11))

@@ -115,6 +115,9 @@ class Executor:
         if rows is not None and first is not None:
             self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
+            if recipe.new is not None and (new := axis.index == NEW).any():
+                self._put_new(result, name, axis, every, new)
+        for axis in recipe.axes:
             if axis.scale is not None:
                 scale = axis.scale[every] if axis.dim == 0 else axis.scale
                 result *= _along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
@@ -122,8 +125,6 @@ class Executor:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
         for axis in recipe.axes:
-            if recipe.new is not None and (new := axis.index == NEW).any():
-                self._put_new(result, name, axis, every, new)
             if recipe.noise is not None and axis.role is Role.PRODUCES:
                 later = axis.later_copies
                 self._put(result, name, axis, every, later, recipe.noise, "noise")

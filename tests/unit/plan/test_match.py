@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from net2net.errors import GraphMismatchError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
+from net2net.maps.methods import Method
 from net2net.plan.match import match
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import trace
@@ -38,4 +39,4 @@ def test_units_of_one_signature_that_meet_in_another_order() -> None:
     pairs = teacher.groups.keys() & student.groups.keys()
     assert [0, 3] in [student.groups[key].components.tolist() for key in pairs]
     with pytest.raises(GraphMismatchError, match="differs at this width"):
-        match(teacher, student, method="replicate", balanced=True, seed=0)
+        match(teacher, student, method=Method(), balanced=True, seed=0)

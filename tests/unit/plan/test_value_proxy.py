@@ -73,11 +73,11 @@ class FewKeys(nn.Module):
 
 
 def test_what_a_branch_reads_is_read() -> None:
-    """A sum, which copies would change."""
+    """A product over units, which any new one would change."""
 
     def code(model: Any, x: Tensor) -> Tensor:
         x = model.a(x)
-        return model.head(model.b(x.relu() if x.sum() > 0 else x.tanh()))
+        return model.head(model.b(x.relu() if x.prod() > 0 else x.tanh()))
 
     teacher = Written(code, a=nn.Linear(4, 6), b=nn.Linear(6, 6), head=nn.Linear(6, 2))
     growth = widen(randomise(teacher), 2.0, noise(3, 4))
