@@ -21,7 +21,7 @@ from net2net.errors import (
 from net2net.growth import Growth
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
-from net2net.infer.spaces import Space, Spaces
+from net2net.infer.spaces import Kind, Space, Spaces
 from net2net.infer.values import Value
 from net2net.maps.methods import METHODS, Method
 from net2net.plan.plan import Plan
@@ -39,6 +39,7 @@ __all__ = [
     "GraphMismatchError",
     "Growth",
     "InputError",
+    "Kind",
     "Method",
     "Net2NetError",
     "NotGrowableError",

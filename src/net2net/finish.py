@@ -68,8 +68,8 @@ def returned_numbers(teacher: Inference, student: Inference) -> tuple[str, ...]:
 
 
 def has_even_copies(maps: Iterable[AxisMap]) -> bool:
-    """Whether some weight is divided evenly among copies."""
-    return any(one.divisor is not None for one in maps)
+    """Whether some weight is divided evenly among copies, and nothing sets them apart."""
+    return any(one.divisor is not None and one.twin is None for one in maps)
 
 
 def never_separate(teacher: Inference) -> tuple[str, ...]:

@@ -224,7 +224,10 @@ def test_a_space_that_cannot_have_zeros_gets_random_units_and_the_report_says_wh
     teacher = randomise(nn.Sequential(nn.Linear(3, 4), nn.Softplus(), nn.Linear(4, 2)))
     growth = net2net.widen(teacher, 2.0, noise(5, 3), method="silent")
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
-    assert "softplus" in growth.report.rows[0].note and "of zero ones" in growth.report.rows[0].note
+    assert (
+        "softplus" in growth.report.rows[0].note
+        and "zero ones will not do" in growth.report.rows[0].note
+    )
 
 
 def test_what_cannot_be_padded_grows_by_whole_multiples_and_the_reason_is_told() -> None:
@@ -244,7 +247,7 @@ def test_what_cannot_be_padded_grows_by_whole_multiples_and_the_reason_is_told()
         net2net.widen(teacher, {"a": 6}, noise(5, 3))
     growth = net2net.widen(teacher, 2.0, noise(5, 3), method="fresh")
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
-    assert "copies, for of random ones" in growth.report.rows[0].note
+    assert "copies, for random ones will not do" in growth.report.rows[0].note
 
 
 def test_the_table_of_methods_prints() -> None:
@@ -325,3 +328,11 @@ def test_gates_are_zero_in_one_factor_only() -> None:
     _, growth = grown("RMS norm", "silent", {"mlp.gate": 2.0})
     up, gate = (growth.plan.recipes[f"mlp.{name}.weight"].axes[0].index for name in ("up", "gate"))
     assert ((up == ABSENT).any(), (gate == ABSENT).any()) in {(True, False), (False, True)}
+
+
+def test_what_is_told_of_noise_and_of_pairs() -> None:
+    teacher = randomise(perceptron())
+    noisy = net2net.widen(teacher, 2.0, noise(5, 4), method=Method(noise=0.1)).report
+    assert "noise of 0.1 breaks symmetry" in str(noisy) and "random" not in str(noisy.notes)
+    assert not any("stay equal" in one for one in grown("perceptron", "pair")[1].report.warnings)
+    assert any("stay equal" in one for one in grown("perceptron", "replicate")[1].report.warnings)

@@ -218,6 +218,9 @@ class _Search:
             values = fewer if self.sizes(fewer) == self.wanted else values
         return values
 
+    def _now(self, name: str, values: Mapping[str, int]) -> int:
+        return int(values.get(name, get_attribute(self.config, name)))
+
     def _descend(
         self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]]
     ) -> tuple[dict[str, int], bool]:
@@ -231,6 +234,7 @@ class _Search:
             if now == self.wanted:
                 return values, True
             step = self._best(values, now, probes, been)
+            step = step or self._best(values, now, probes, been, together=True)
             if step is None:
                 dead_end = values if dead_end is None else dead_end
                 path.pop()
@@ -241,18 +245,31 @@ class _Search:
 
     def _best(
         self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]],
-        been: set[frozenset[tuple[str, int]]],
+        been: set[frozenset[tuple[str, int]]], *, together: bool = False,
     ) -> tuple[dict[str, int], Sizes] | None:  # fmt: skip
         """The change after which most sizes fit; one that leaves what fits is better than any that
-        does not. Not to where the search has ``been``."""
+        does not. Not to where the search has ``been``. ``together``: with another number in the
+        same proportion, which one of its own would not build, or would change what fits (a width,
+        and the heads that divide it)."""
         wrong = {key for key in now if now[key] != self.wanted[key]}
         best, most = None, (False, 0)
         for names, touched in sorted(probes.items(), key=lambda probe: -len(probe[1] & wrong)):
             if most >= (True, len(touched & wrong)):
                 break  # nor can those that follow make more sizes fit
             value = values.get(names[0], get_attribute(self.config, names[0]))
-            for new in _candidates(value, now, self.wanted, touched & wrong):
-                changed = {**values, **dict.fromkeys(names, new)}
+            found = _candidates(value, now, self.wanted, touched & wrong)
+            alone = [{**values, **dict.fromkeys(names, new)} for new in found]
+            every = (
+                [
+                    {**changed, other: int(scaled)}
+                    for new, changed in zip(found, alone, strict=True)
+                    for other in (name for one in probes for name in one if name not in names)
+                    if (scaled := self._now(other, values) * Fraction(new, value)).denominator == 1
+                ]
+                if together
+                else alone
+            )
+            for changed in every:
                 if frozenset(changed.items()) in been or (sizes := self.sizes(changed)) is None:
                     continue
                 left = {key for key in sizes if sizes[key] != self.wanted[key]}

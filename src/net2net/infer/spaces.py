@@ -88,7 +88,7 @@ class Space:
 
     def why_not(self, kind: Kind) -> str | None:
         """Why it can have no new units of this kind, besides copies, or None."""
-        zero = kind is Kind.ZERO
+        zero = Kind(kind) is Kind.ZERO
         said = (why_not(self.inference, group.key, zero=zero) for group in self.groups)
         return next((why for why in said if why), None)
 

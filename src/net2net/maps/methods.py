@@ -45,8 +45,13 @@ class Method:
     @property
     def exact(self) -> bool:
         """Whether the student computes what the teacher does."""
+        return self.exact_before_noise and not self.noise
+
+    @property
+    def exact_before_noise(self) -> bool:
+        """Whether it would, were there no noise."""
         quiet = self.incoming != "random" or self.outgoing in {"zero", "pair"}
-        return quiet and not self.noise and self.rescale is None
+        return quiet and self.rescale is None
 
 
 class Methods(dict[str, Method]):

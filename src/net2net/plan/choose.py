@@ -93,7 +93,7 @@ def choose(
             index,
             new,
             held.numbers,
-            _instead("units that copy nothing", why, method) or _padded(growing, method),
+            _instead("random units", why, method) or _padded(growing, method),
         )
     if not growing.strict:
         return Chosen(replicate(n, q, rng, growing.balanced))
@@ -150,4 +150,4 @@ def _padded(growing: Growing, method: Method) -> str:
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:
-    return f"{taken}, for of {method.incoming} ones, {why[0]}" if why else ""
+    return f"{taken}, for {method.incoming} ones will not do: {why[0]}" if why else ""

@@ -36,13 +36,13 @@ def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
 def notes(wider: Wider, request: Request) -> tuple[str, ...]:
     """Whether the function is kept, and where; and parameters that nothing reads."""
     found = []
-    if not request.way.exact:
+    if not request.way.exact_before_noise:
         found.append(
             f"{name_of(request.method)} does not preserve the function; new units are random"
         )
     elif not request.exact:
         found.append(
-            f"noise of {request.noise:g} breaks symmetry, so the function is kept only roughly"
+            f"noise of {request.all_noise:g} breaks symmetry, so the function is kept only roughly"
         )
     teacher = wider.teacher
     if request.on_unknown == "raise":

@@ -106,6 +106,22 @@ def test_two_numbers_of_a_config_that_have_to_stay_equal() -> None:
     assert not growth.report.notes
 
 
+def test_a_width_and_the_heads_that_divide_it_change_together() -> None:
+    """48 of 3 heads become 64 of 4: neither number builds alone what is wanted."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        vocab_size=40, n_embd=48, n_layer=2, n_head=3, use_cache=False, bos_token_id=1,
+        eos_token_id=1,
+    )  # fmt: skip
+    teacher = randomise(transformers.GPT2LMHeadModel(config))
+    growth = widen(teacher, 4 / 3, {"input_ids": tokens(2, 5, below=40)})
+    assert (growth.model.config.n_embd, growth.model.config.n_head) == (64, 4)
+    assert not any("config" in note for note in growth.report.notes)
+    again = transformers.GPT2LMHeadModel(growth.model.config).double().eval()
+    again.load_state_dict(growth.model.state_dict())
+    assert_exact(teacher, again, {"input_ids": tokens(2, 5, below=40)})
+
+
 def test_a_config_that_cannot_say_it_stays_and_the_report_says_so() -> None:
     class Twice(Configured):
         """Two layers that its config has one number for."""
