@@ -7,6 +7,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -107,18 +108,6 @@ class Raises(nn.Module):
         raise ValueError("no such axis")
 
 
-class Doubled(nn.Module):
-    """Twice as much of everything in a wider model: an operation that tracing does not see."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lin = nn.Linear(3, 8)
-        self.out = nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.lin(x)) * (self.lin.weight.shape[0] / 8)
-
-
 def test_a_model_that_does_not_run_was_not_measured() -> None:
     found = measure(Subject(mlp(Raises()), images()))
     assert (found.status, found.stage) == ("not run", "build")
@@ -151,8 +140,20 @@ def test_a_model_that_computes_nothing_was_not_measured() -> None:
     )  # fmt: skip
 
 
-def test_a_student_that_differs_fails_with_what_was_measured() -> None:
-    found = measure(Subject(Doubled(), images()))
+def test_a_student_that_differs_fails_with_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    widen = net2net.widen
+
+    @torch.no_grad()
+    def doubling(*args: Any, **options: Any) -> net2net.Growth:
+        grown = widen(*args, **options)
+        for parameter in grown.model[-1].parameters():  # type: ignore[index, union-attr]
+            parameter *= 2
+        return grown
+
+    monkeypatch.setattr(net2net, "widen", doubling)
+    found = measure(Subject(mlp(), images()))
     assert (found.status, found.stage) == ("failed", "function")
     assert found.difference == pytest.approx(1.0)
     assert found.parameters == (50, 98)
@@ -179,6 +180,20 @@ def test_parameters_that_the_inputs_do_not_reach_are_counted_apart() -> None:
     assert [whole - read for whole, read in zip(found.parameters, found.reached, strict=True)] == [
         50 * 50 + 50
     ] * 2
+
+
+def test_another_factor_and_method() -> None:
+    found = measure(Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images()), 1.5, "fresh")
+    assert (found.status, found.reason, found.rounded) == ("ok", None, [])
+    assert found.parameters == (122, 230)
+    assert found.difference is not None and found.difference < 1e-15
+
+
+def test_spaces_without_a_size_near_the_factor_are_no_failure() -> None:
+    """Groups of two are normalised together, so there are whole ones more."""
+    layers = nn.Linear(3, 8), nn.GroupNorm(4, 8), nn.Linear(8, 2)
+    found = measure(Subject(nn.Sequential(*layers), images()), 1.1, "fresh")
+    assert (found.status, found.reason, found.rounded) == ("ok", None, ["0"])
 
 
 def test_an_error_of_the_library_is_the_reason_and_a_crash_says_where(
@@ -374,6 +389,25 @@ def test_changed_sources_are_another_version(tmp_path: Path) -> None:
     assert now["net2net-lab"].endswith("+" + sources_hash(Path(run.__file__).parent))
 
 
+def test_runs_of_other_factors_and_methods_lie_beside_each_other(
+    tmp_path: Path, measured: list[str]
+) -> None:
+    path = tmp_path / "zoo.jsonl"
+    usual = Key("timm", "", "a")
+    fresh = Key("timm", "", "a", 1.37, "fresh")
+    run_zoo([(fresh, NOW), (usual, NOW)], path, lambda *_: None)
+    assert list(read(path)) == [fresh, usual]
+    old = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in old:
+        assert (line.pop("factor"), line.pop("method")) in {(2.0, "replicate"), (1.37, "fresh")}
+    path.write_text(json.dumps(old[1]) + "\n")  # from before there was a choice
+    assert list(read(path)) == [usual]
+    text = render([record("a", status="ok"), Record(fresh, Measurement("ok"), NOW)])
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## timm", "## timm × 1.37, fresh",
+    ]  # fmt: skip
+
+
 def test_a_line_that_was_cut_off_does_not_count(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -441,6 +475,20 @@ def test_the_command_measures_and_renders(tmp_path: Path, measured: list[str]) -
     assert zoo(tmp_path, "--render-only").stdout == result.stdout
     assert (tmp_path / "zoo.md").read_text() == table
     assert len(measured) == 2
+
+
+def test_files_are_called_by_factor_and_method(
+    tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for options in ((), ("--factor", "1.37", "--method", "fresh")):
+        command = ["zoo", "--family", "torchvision", "--only", "fcn_resnet50", *options]
+        assert CliRunner().invoke(cli.main, command, catch_exceptions=False).exit_code == 0
+    assert {path.name for path in (tmp_path / "docs").iterdir()} == {
+        "zoo.jsonl", "zoo.md", "zoo-1.37-fresh.jsonl", "zoo-1.37-fresh.md",
+    }  # fmt: skip
+    [key] = read(tmp_path / "docs" / "zoo-1.37-fresh.jsonl")
+    assert (key.factor, key.method) == (1.37, "fresh")
 
 
 def test_a_request_to_end_ends_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

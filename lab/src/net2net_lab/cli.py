@@ -9,10 +9,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from net2net import METHODS
 from net2net.cli import Commands
 from net2net_lab import __version__
 from net2net_lab.experiments.commands import demo, reproduce
 from net2net_lab.terminal import ended_like_ctrl_c, logging_to
+from net2net_lab.zoo.records import FACTOR, METHOD
 
 if TYPE_CHECKING:
     from net2net_lab.zoo.records import Key as Model
@@ -58,19 +60,30 @@ main.add_command(reproduce)
     help="Only models that match this glob; with a slash, group/model (may be repeated).",
 )
 @click.option(
+    "--factor",
+    type=click.FloatRange(min=1, min_open=True),
+    default=FACTOR,
+    show_default=True,
+    help="What every space is widened by.",
+)
+@click.option(
+    "--method",
+    type=click.Choice([name for name, one in METHODS.items() if one.exact]),
+    default=METHOD,
+    show_default=True,
+    help="How new units are made.",
+)
+@click.option(
     "--json",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("docs/zoo.jsonl"),
-    show_default=True,
-    help="File of the records, one line each.",
+    help="File of the records, one line each.  [default: docs/zoo.jsonl, with another factor or "
+    "method in its name]",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("docs/zoo.md"),
-    show_default=True,
-    help="The tables.",
+    help="The tables.  [default: as the records, .md]",
 )
 @click.option("--render-only", is_flag=True, help="Draw the tables again; measure nothing.")
 @click.option(
@@ -89,8 +102,10 @@ main.add_command(reproduce)
 def zoo(
     families: tuple[str, ...],
     only: tuple[str, ...],
-    path: Path,
-    out: Path,
+    factor: float,
+    method: str,
+    path: Path | None,
+    out: Path | None,
     render_only: bool,
     again: str,
     seconds: float,
@@ -110,6 +125,9 @@ def zoo(
     from net2net_lab.zoo.run import GIB, Limits, models
 
     console = Console(stderr=True)
+    usual = (factor, method) == (FACTOR, METHOD)
+    path = path or Path("docs", "zoo.jsonl" if usual else f"zoo-{factor:g}-{method}.jsonl")
+    out = out or path.with_suffix(".md")
     with logging_to(console):
         if render_only:
             records = read(path)
@@ -119,7 +137,7 @@ def zoo(
                 )
             shown = [one for one in records.values() if not families or one.key.family in families]
         else:
-            wanted = models(families or tuple(MODULES), only)
+            wanted = models(families or tuple(MODULES), only, factor, method)
             if not wanted:
                 raise RecordsError(
                     f"No model matches {' or '.join(only)}. Give a glob such as 'resnet*'."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import warnings
@@ -22,10 +23,9 @@ from net2net.trace.trace import Inputs, Trace, split_inputs, tensors_of
 from net2net.verify import verify
 from net2net_lab.zoo.depth import deepened
 from net2net_lab.zoo.randomise import randomise
-from net2net_lab.zoo.records import OK, Measurement
+from net2net_lab.zoo.records import FACTOR, METHOD, OK, Measurement
 from net2net_lab.zoo.subject import NotBuiltError, Subject, private, run
 
-FACTOR, LEAST_GROWTH = 2.0, 2
 MOST_FIXED = 6
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 
@@ -41,14 +41,14 @@ class _Failure(Exception):
         self.stage, self.reason = stage, reason
 
 
-def measure(subject: Subject) -> Measurement:
-    """Widen a model by two and check everything that has to hold then. Never raises on account of
+def measure(subject: Subject, factor: float = FACTOR, method: str = METHOD) -> Measurement:
+    """Widen a model and check everything that has to hold then. Never raises on account of
     the model: what goes wrong is the result."""
     found = Measurement(note=subject.note)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _measure(subject, found)
+            _measure(subject, factor, method, found)
     except _Failure as failure:
         return found.fail(failure.stage, failure.reason)
     except NotBuiltError as error:
@@ -63,22 +63,22 @@ def measure(subject: Subject) -> Measurement:
     return found
 
 
-def _measure(subject: Subject, found: Measurement) -> None:
+def _measure(subject: Subject, factor: float, method: str, found: Measurement) -> None:
     teacher, inputs = _precise(randomise(subject.model.eval()), subject.inputs)
     _warm_up()
     found.export_seconds = _export_seconds(teacher, inputs)
     _, (done,), _ = analysis.traced(teacher, inputs)
     found.operations = len(done.ops)
     begin = time.perf_counter()
-    grown = net2net.widen(teacher, FACTOR, inputs, verify=False)
+    grown = net2net.widen(teacher, factor, inputs, method=method, verify=False)
     found.seconds = round(time.perf_counter() - begin, 3)
     found.spaces, found.parameters = len(grown.report.rows), grown.report.parameters
     table = net2net.spaces(teacher, inputs)
-    found.fixed = _fixed(table)
+    found.fixed, found.rounded = _fixed(table), _rounded(table, factor)
     loaded = _loaded(teacher, grown)
     _check_function(teacher, loaded, inputs, found)
     found.reached = reached = _reached(teacher, grown, done)
-    _check_size(table, grown, reached, found)
+    _check_size(table, grown, reached, factor, found)
     _check_classes(teacher, loaded)
     _check_gradients(teacher, loaded, inputs)
     del loaded, grown  # memory
@@ -135,6 +135,15 @@ def _fixed(table: Spaces) -> list[str]:
     return [f"{space.name} ({space.size}): {space.reason}" for space in fixed[:MOST_FIXED]]
 
 
+def _rounded(table: Spaces, factor: float) -> list[str]:
+    """Spaces of which nothing larger is as near to the factor as what they are."""
+    return [
+        s.name
+        for s in table.growable
+        if math.floor(s.size / s.step * factor + 0.5) * s.step <= s.size
+    ]
+
+
 def _check_function(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, found: Measurement
 ) -> None:
@@ -160,16 +169,17 @@ def _reached(teacher: nn.Module, grown: net2net.Growth, done: Trace) -> tuple[in
 
 
 def _check_size(
-    table: Spaces, grown: net2net.Growth, reached: tuple[int, int], found: Measurement
-) -> None:
-    names = {row.name for row in grown.report.rows if row.new > row.old}
+    table: Spaces, grown: net2net.Growth, reached: tuple[int, int], factor: float,
+    found: Measurement,
+) -> None:  # fmt: skip
+    names = {row.name for row in grown.report.rows if row.new > row.old} | {*found.rounded}
     stayed = [s.name for s in table.growable if s.name not in names and not s.unread]
     if stayed:
         noted = [note for note in grown.report.notes if any(f"'{name}'" in note for name in stayed)]
         why = "; ".join(noted or stayed)
         raise _Failure("size", f"{len(stayed)} spaces could grow and did not: {why}")
     before, after = reached
-    if after < LEAST_GROWTH * before:
+    if after < factor * before and not found.rounded:
         fixed = "; ".join(found.fixed) or "none is fixed"
         raise _Failure("size", f"parameters × {after / before:.2f} only. Fixed spaces: {fixed}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from net2net.files import write_whole
 log = logging.getLogger(__name__)
 
 OK, FAILED, NOT_RUN = "ok", "failed", "not run"
+
+FACTOR, METHOD = 2.0, "replicate"
+"""What every space is widened by, and how, unless the records say otherwise."""
 
 
 class RecordsError(Net2NetError):
@@ -32,6 +35,7 @@ class Measurement:
         reason: in one sentence: which operation or constraint.
         spaces: spaces that grew.
         fixed: hidden spaces that cannot grow, each with the reason that the graph gives.
+        rounded: spaces that can, of which no larger size is as near to what the factor asks for.
         parameters: of teacher and student.
         reached: of these, the ones that the model reads on its inputs.
         difference: largest relative difference of the outputs, computed in ``dtype``.
@@ -48,6 +52,7 @@ class Measurement:
     reason: str | None = None
     spaces: int | None = None
     fixed: list[str] = field(default_factory=list)
+    rounded: list[str] = field(default_factory=list)
     parameters: tuple[int, int] | None = None
     reached: tuple[int, int] | None = None
     difference: float | None = None
@@ -71,11 +76,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Key:
-    """Which model."""
+    """Which model, and how it is widened."""
 
     family: str
     group: str
     name: str
+    factor: float = FACTOR
+    method: str = METHOD
 
     def __str__(self) -> str:
         return f"{self.family} {self.name}"
@@ -102,9 +109,11 @@ class Record:
         for pair in ("parameters", "reached"):
             if (counts := getattr(measured, pair)) is not None:
                 setattr(measured, pair, tuple(counts))
-        return cls(
-            Key(data["family"], data["group"], data["name"]), measured, dict(data["versions"])
-        )
+        key = Key(
+            data["family"], data["group"], data["name"],
+            data.get("factor", FACTOR), data.get("method", METHOD),
+        )  # fmt: skip
+        return cls(key, measured, dict(data["versions"]))
 
 
 def read(path: Path) -> dict[Key, Record]:
@@ -134,5 +143,5 @@ def append(path: Path, record: Record) -> None:
 
 def rewrite(path: Path, records: Iterable[Record]) -> None:
     """Replace the file by these records in an order that does not depend on who was first."""
-    ordered = sorted(records, key=lambda r: (r.key.family, r.key.group, r.key.name))
+    ordered = sorted(records, key=lambda r: astuple(r.key))
     write_whole(path, "".join(record.line() + "\n" for record in ordered))

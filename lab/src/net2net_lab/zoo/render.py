@@ -6,20 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from net2net_lab.zoo.records import FAILED, NOT_RUN, OK, Record
+from net2net_lab.zoo.records import FACTOR, FAILED, METHOD, NOT_RUN, OK, Key, Record
 
 HEAD = """# The zoo: what grows, and what does not
 
-Drawn by `net2net-lab zoo` from what it measured: `widen(model, 2.0, inputs)` on models with random
-weights, whose normalisation statistics, affine parameters and biases are randomised as well. A
-model is *ok* if all of this holds: every space that can grow did, and the student has at least
-twice the parameters, of those that the model reads on its inputs (of a part that they do not reach
-the graph says nothing; where there is one, the table says how many are read); the outputs differ by
-at most 1e-9 relatively in float64 (1e-5 in float32, where a kernel has no float64); every parameter
-has a finite gradient that has one in the teacher; the class is the same; the state dict loads.
-Models that end in features are measured with a linear read-out on them. Then `deepen` puts one
-layer into the teacher, after one of the first that admit it (and none larger than the model), and
-the outputs are compared again.
+Drawn by `net2net-lab zoo` from what it measured: `widen(model, factor, inputs, method=method)`, by
+the factor 2 with `replicate` unless the heading says otherwise, on models with random weights,
+whose normalisation statistics, affine parameters and biases are randomised as well. A model is *ok*
+if all of this holds: every space grew that can, but for those of which no larger size is as near to
+what the factor asks for (counted in the table); unless there are such spaces, the student has at
+least as many times the teacher's parameters as the factor says, of those that the model reads on
+its inputs (of a part that they do not reach the graph says nothing; where there is one, the table
+says how many are read); the outputs differ by at most 1e-9 relatively in float64 (1e-5 in float32,
+where a kernel has no float64); every parameter has a finite gradient that has one in the teacher;
+the class is the same; the state dict loads. Models that end in features are measured with a linear
+read-out on them. Then `deepen` puts one layer into the teacher, after one of the first that admit
+it (and none larger than the model), and the outputs are compared again.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.
@@ -40,7 +42,7 @@ def render(records: Iterable[Record]) -> str:
     """The document."""
     families: dict[str, list[Record]] = {}
     for record in records:
-        families.setdefault(record.key.family, []).append(record)
+        families.setdefault(heading(record.key), []).append(record)
     parts = [HEAD]
     parts += [_family(name, found) for name, found in families.items()]
     return "\n".join(parts)
@@ -61,6 +63,12 @@ def _family(name: str, records: list[Record]) -> str:
     ]
     lines += [_row(record, grouped=len(groups) > 1) for record in records]
     return "\n".join(lines) + "\n"
+
+
+def heading(key: Key) -> str:
+    """The family, and how it was widened if not as ever."""
+    usual = (key.factor, key.method) == (FACTOR, METHOD)
+    return key.family if usual else f"{key.family} × {key.factor:g}, {key.method}"
 
 
 def counts(records: Sequence[Record]) -> str:
@@ -110,6 +118,8 @@ def _row(record: Record, grouped: bool) -> str:
         seconds += f" ({'refuses' if m.export_seconds is None else f'{m.export_seconds:.2f}'})"
     spaces = "" if m.spaces is None else str(m.spaces)
     remark = "ok" if m.status == OK else f"**{m.status}**, {m.stage}: {_short(m.reason or '')}"
+    if m.rounded:
+        remark += f" ({len(m.rounded)} spaces have no size so near)"
     if m.note:
         remark += f" ({m.note})"
     cells = [name, spaces, parameters, difference, seconds, remark]

@@ -20,6 +20,8 @@ from typing import IO
 from net2net_lab.zoo.environment import versions
 from net2net_lab.zoo.families import family
 from net2net_lab.zoo.records import (
+    FACTOR,
+    METHOD,
     OK,
     Key,
     Measurement,
@@ -58,8 +60,9 @@ Progress = Callable[[int, int, Record | None], None]
 
 
 def models(
-    families: Sequence[str], patterns: Sequence[str] = ()
-) -> list[tuple[Key, dict[str, str]]]:
+    families: Sequence[str], patterns: Sequence[str] = (),
+    factor: float = FACTOR, method: str = METHOD,
+) -> list[tuple[Key, dict[str, str]]]:  # fmt: skip
     """The models that are asked for, each with the versions that a record of it is valid for."""
     found = []
     for name in families:
@@ -67,7 +70,7 @@ def models(
         now = versions(module.LIBRARIES)
         for entry in module.entries():
             if not patterns or any(map(entry.matches, patterns)):
-                found.append((Key(name, entry.group, entry.name), now))
+                found.append((Key(name, entry.group, entry.name, factor, method), now))
     return found
 
 
@@ -132,7 +135,7 @@ class _Process:
         self.late = False
         command = [sys.executable, "-m", "net2net_lab.zoo.worker", key.family, key.name]
         self.process = subprocess.Popen(
-            [*command, str(limits.memory)],
+            [*command, str(key.factor), key.method, str(limits.memory)],
             stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err, start_new_session=True,
         )  # fmt: skip
         self.deadline = time.monotonic() + limits.seconds
