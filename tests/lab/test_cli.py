@@ -87,7 +87,7 @@ def test_version_and_help() -> None:
     assert result.exit_code == 0
     assert result.output.endswith(f", version {net2net_lab.__version__}\n")
     output = CliRunner().invoke(cli.main, ["--help"]).output
-    assert all(f"\n  {name} " in output for name in ("demo", "reproduce", "zoo"))
+    assert all(f"\n  {name} " in output for name in ("demo", "reproduce", "symmetry", "zoo"))
 
 
 def test_it_runs_as_a_module() -> None:

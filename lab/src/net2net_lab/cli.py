@@ -1,4 +1,4 @@
-"""The command line: ``net2net-lab demo``, ``reproduce``, ``zoo``."""
+"""The command line: ``net2net-lab demo``, ``reproduce``, ``symmetry``, ``zoo``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,25 @@ def main() -> None:
 
 main.add_command(demo)
 main.add_command(reproduce)
+
+
+@main.command()
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("docs/symmetry.md"),
+    show_default=True,
+    help="The table; the records lie beside it (.jsonl).",
+)
+def symmetry(seeds: int, out: Path) -> None:
+    """Table how far the new units of every method separate from those that they are like."""
+    from net2net_lab.experiments.symmetry import measure, table, write
+
+    with logging_to(Console(stderr=True)):
+        found = list(measure(seeds))
+    write(found, out.with_suffix(".jsonl"), out)
+    click.echo(table(found) + str(out))
 
 
 @main.command()

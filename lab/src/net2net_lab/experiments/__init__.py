@@ -5,4 +5,5 @@ by default in ``tasks``, a network in ``networks`` (``gpt``, ``keras_mnist``), a
 student in ``methods``, what is compared with what in ``figures``, a loss in ``lessons``, an
 optimiser or a decay in ``schedule``. A ``plan`` names one of each, ``run/`` carries it out,
 ``show/`` makes tables, plots and a report of the records; ``commands`` has the options.
+``symmetry`` is apart: which methods' new units become units of their own.
 """
