@@ -79,7 +79,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(
     result = demo(tmp_path, *options, "--json")
     assert result.exit_code == 0
     assert result.stdout == demo(finished, "--render-only", "--json").stdout
-    assert calls == 3 + 4  # six runs: two were complete, four were done now
+    assert calls == 3 + 5  # seven runs: two were complete, five were done now
 
 
 def test_version_and_help() -> None:

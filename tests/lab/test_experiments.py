@@ -155,7 +155,7 @@ def test_arms_of_a_question_train_one_architecture_and_start_as_they_say() -> No
             name: float((student(data.val_x) - wanted).abs().max() / wanted.abs().max())
             for name, student in students.items()
         }
-    assert gaps["net2deeper"] < 1e-4
+    assert max(gaps["net2deeper"], gaps["fresh"]) < 1e-4
     assert 0 < gaps["net2wider"] < 0.1  # the noise
     assert min(gaps[name] for name in ARMS if ARMS[name].role is not Role.NET2NET) > 0.2
 

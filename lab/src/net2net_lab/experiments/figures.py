@@ -130,6 +130,7 @@ FIGURES: dict[str, Figure] = {
         1.0,
         {
             "net2wider": Arm("Net2WiderNet", "wider", "net2net", DOUBLE, GROWN),
+            "fresh": Arm("fresh units", "wider", "fresh", DOUBLE, GROWN),
             "random_pad": Arm("random pad", "wider", "random_pad", DOUBLE, GROWN),
             "scratch_wide": Arm("from scratch", "wider", "scratch", DOUBLE, SCRATCH),
             "net2deeper": Arm("Net2DeeperNet", "deeper", "net2net", deeper, GROWN),

@@ -104,6 +104,11 @@ def _net2net(origin: Origin, target: Target) -> nn.Module:
     return target(origin, "replicate", origin.network.noise)
 
 
+def _fresh(origin: Origin, target: Target) -> nn.Module:
+    """The same function: new units at random that nobody reads yet, so without noise."""
+    return target(origin, "fresh", 0.0)
+
+
 def _random_pad(origin: Origin, target: Target) -> nn.Module:
     """The paper's baseline: the teacher's units, and new random ones beside them."""
     return target(origin, "random_pad", 0.0)
@@ -148,6 +153,7 @@ def _frozen(origin: Origin, target: Target, student: nn.Module) -> Lesson:
 
 METHODS: dict[str, Method] = {
     "net2net": Method(Role.NET2NET, _net2net),
+    "fresh": Method(Role.NET2NET, _fresh),
     "random_pad": Method(Role.BASELINE, _random_pad),
     "scratch": Method(Role.SCRATCH, _scratch),
     "keras_random_pad": Method(Role.BASELINE, _keras_pad),
