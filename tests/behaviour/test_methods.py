@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import net2net
 from net2net import Growth, Method
 from net2net.recipe.axis_map import ABSENT, NEW
-from tests.helpers import EXACT, Written, noise, randomise, refused
+from tests.helpers import EXACT, Written, between, noise, randomise, refused
 
 # -- families --------------------------------------------------------------------------------------
 
@@ -207,6 +207,32 @@ def test_a_method_that_is_not_exact_says_so(method: str) -> None:
     _, growth = grown("perceptron", method)
     assert growth.report.parity is not None and growth.report.parity.max_rel > 1e-3
     assert f"{method} does not preserve the function" in str(growth.report)
+
+
+@pytest.mark.parametrize("method", EXACT_METHODS)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda h: F.pad(h[..., None], (1, 1), value=2.0).mean(-1),
+        lambda h: F.hardtanh(h, 0.5, 2.0),
+        lambda h: F.hardtanh(h, -2.0, -0.5),
+    ],
+    ids=["padding", "hardtanh above zero", "hardtanh below zero"],
+)
+def test_what_makes_a_number_of_zero_is_seen_by_its_arguments(
+    function: Callable[[Tensor], Tensor], method: str
+) -> None:
+    growth = net2net.widen(between(function), 1.5, noise(5, 3), method=method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert [(row.old, row.new) for row in growth.report.rows] == [(8, 12)]
+
+
+@pytest.mark.parametrize("method", ["fresh", "silent", "auto"])
+def test_vectors_of_length_one_grow_by_units_that_are_zero(method: str) -> None:
+    teacher = between(lambda h: F.normalize(h, dim=-1))
+    growth = net2net.widen(teacher, 1.37, noise(5, 3), method=method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert [(row.old, row.new) for row in growth.report.rows] == [(8, 11)]
 
 
 # -- what is told ----------------------------------------------------------------------------------

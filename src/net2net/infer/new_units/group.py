@@ -193,6 +193,13 @@ def degree(op: Op) -> float | None:
     return 1.0 if known.keeps_scale else known.degree
 
 
+def kept_zero(op: Op) -> Zero | None:
+    """As ``OpTraits.zero``, with the arguments that it has: not of what pads with a number, or
+    clamps to numbers on one side of zero."""
+    low, high = op.args.get("min_val", 0.0), op.args.get("max_val", 0.0)
+    return None if op.args.get("value") or low > 0 or high < 0 else traits(op.kind).zero
+
+
 def added(op: Op) -> list[float]:
     """The numbers that a sum adds, or that are put among units."""
     given = [op.args.get(name) for name in ("self", "other", "value", "src")]

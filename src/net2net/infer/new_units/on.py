@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from net2net.infer.new_units.back import Back
-from net2net.infer.new_units.group import GroupInTrace, added, degree
+from net2net.infer.new_units.group import GroupInTrace, added, degree, kept_zero
 from net2net.infer.new_units.holds import (
     Demand,
     Holds,
@@ -53,7 +53,9 @@ class On:
         group, known = self.group, traits(op.kind)
         inputs, outputs = group.inputs(op), group.outputs(op)
         data = [node for node in inputs if not group.is_parameter(node)]
-        if not inputs and not outputs:
+        read = group.graph.inputs(op)
+        shaped = known.passes and not outputs and not group.has(read[0])  # by units, of others
+        if shaped or not (inputs or outputs):
             self._without_units(op)
         elif outputs and all(group.is_parameter(node) for node in outputs):
             return  # done when something else reads it (`_put`)
@@ -425,9 +427,10 @@ class On:
             not same(state.factor, 1.0) and (others or power is None)
         ):
             raise NotPossible(f"{group.where(op)} gets units that are scaled")
+        kept = kept_zero(op)
         zero = state.holds is ZERO and (
-            (known.zero is Zero.FIRST and data[0] is group.graph.inputs(op)[0])
-            or (known.zero is not None and all(one.holds is ZERO for one in others))
+            (kept is Zero.FIRST and data[0] is group.graph.inputs(op)[0])
+            or (kept is not None and all(one.holds is ZERO for one in others))
             or (op.kind == "pow" and power is not None)
         )
         self._made(op, outputs, State(ZERO if zero else ANYTHING, state.factor ** (power or 1.0)))

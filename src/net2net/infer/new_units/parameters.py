@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from net2net.infer.inference import Inference
-from net2net.infer.new_units.group import GroupInTrace, added
+from net2net.infer.new_units.group import GroupInTrace, added, kept_zero
 from net2net.infer.new_units.holds import NotPossible, Positions, Put, same
 from net2net.infer.units import Axis
 from net2net.ops import Zero
@@ -68,7 +68,7 @@ class Parameters:
         elif known.multiplies:
             linear = known.zero is Zero.ANY or own == node.inputs[:1]
         elif (known.keeps_scale and wanted.put is not Put.MEAN) or (
-            known.zero is Zero.FIRST and wanted.factor == 1 and wanted.put is Put.ZERO
+            kept_zero(made) is Zero.FIRST and wanted.factor == 1 and wanted.put is Put.ZERO
         ):
             linear = True
         plain = wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor == 1
