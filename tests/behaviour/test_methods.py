@@ -235,6 +235,38 @@ def test_vectors_of_length_one_grow_by_units_that_are_zero(method: str) -> None:
     assert [(row.old, row.new) for row in growth.report.rows] == [(8, 11)]
 
 
+@pytest.mark.parametrize("method", ["fresh", "silent"])
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm, LayerNorm])
+def test_a_norm_over_several_values_of_each_unit(
+    norm: Callable[[int], nn.Module], method: str
+) -> None:
+    """As where patches are merged: each value's mean is another than that of all."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.a(x)
+        return m.c(m.n(torch.cat((h[:, 0::2], h[:, 1::2]), -1)))
+
+    layers = {"a": nn.Linear(3, 4), "n": norm(8), "c": nn.Linear(8, 2)}
+    teacher = randomise(Written(code, **layers))
+    growth = net2net.widen(teacher, 2.0, noise(2, 6, 3), method=method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    [row] = growth.report.rows
+    assert (row.old, row.new) == (4, 8)
+    assert ("several values of each" in row.note) == (norm is not nn.RMSNorm)
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_a_quotient_that_is_rounded_is_no_multiple(norm: Callable[[int], nn.Module]) -> None:
+    def code(m: Any, x: Tensor) -> Tensor:
+        return m.c(m.n(torch.div(m.a(x), 0.3, rounding_mode="floor")))
+
+    layers = {"a": nn.Linear(3, 4), "n": norm(4), "c": nn.Linear(4, 2)}
+    growth = net2net.widen(randomise(Written(code, **layers)), 2.0, noise(5, 3), method="fresh")
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    [row] = growth.report.rows
+    assert (row.old, row.new) == (4, 8) and "copies, for of random ones" in row.note
+
+
 # -- what is told ----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from net2net.infer.new_units.group import GroupInTrace, degree
+from net2net.infer.new_units.group import GroupInTrace, degree, multiplies
 from net2net.infer.new_units.holds import Demand, Holds, NotPossible, same
 from net2net.infer.units import Axis
 from net2net.ops import Reduction, Zero, traits
@@ -70,7 +70,7 @@ class Back:
             self._reader(op, data, inputs)
         elif (wanted := self._wanted(op)) != Demand():
             self._through(op, data, inputs, wanted)
-        elif known.elementwise and not (known.sums or known.multiplies or degree(op)):
+        elif known.elementwise and not (known.sums or multiplies(op) or degree(op)):
             for node in data:
                 self._demand(node, Demand(factor=1.0), op)
 
@@ -83,7 +83,7 @@ class Back:
         if known.contracts:
             for node in self.group.weighed(op, data)[-1:]:
                 self._demand(node, wanted, op)
-        elif known.multiplies:
+        elif multiplies(op):
             self._product(op, data, inputs, wanted)
         elif known.sums or known.joins:
             for node in data:

@@ -69,6 +69,18 @@ class GroupInTrace:
         known = self.teacher
         return bool((known.group_of[known.component[ids]] == self.which).all())
 
+    def once_each(self, op: Op, node: Node) -> None:
+        """Units are there once each along their axis, so that there is one mean of theirs.
+
+        Raises:
+            NotPossible: several values of each are, and the mean of all is the mean of no value.
+        """
+        ids = self.values[node.tensor].ids(self.axes(node)[0])
+        if ids is None or len(ids) != len(set(self.teacher.component[ids].tolist())):
+            raise NotPossible(
+                f"{self.where(op)} takes the mean over several values of each of them"
+            )
+
     def where(self, op: Op) -> str:
         return f"{op.kind} in '{op.path}'" if op.path else op.kind
 
@@ -191,6 +203,11 @@ def degree(op: Op) -> float | None:
         exponent = op.args.get("exponent")
         return float(exponent) if isinstance(exponent, (int, float)) and exponent > 0 else None
     return 1.0 if known.keeps_scale else known.degree
+
+
+def multiplies(op: Op) -> bool:
+    """As ``OpTraits.multiplies``; not a quotient that is rounded."""
+    return traits(op.kind).multiplies and not op.args.get("rounding_mode")
 
 
 def kept_zero(op: Op) -> Zero | None:

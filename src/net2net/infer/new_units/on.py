@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from net2net.infer.new_units.back import Back
-from net2net.infer.new_units.group import GroupInTrace, added, degree, kept_zero
+from net2net.infer.new_units.group import GroupInTrace, added, degree, kept_zero, multiplies
 from net2net.infer.new_units.holds import (
     Demand,
     Holds,
@@ -73,7 +73,7 @@ class On:
                 raise NotPossible(f"{group.where(op)} reads them, and is no weight")
         elif known.normalises:
             self._norm_of_each(op, data[0], outputs)
-        elif known.multiplies:
+        elif multiplies(op):
             self._product(op, data, inputs, outputs)
         elif known.sums or known.joins:
             self._sum(op, data, inputs, outputs)
@@ -223,6 +223,8 @@ class On:
         needed = MEAN if traits(op.kind).centres else ZERO
         if (state.holds, state.by) != (needed, ()):
             raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
+        if needed is MEAN:
+            group.once_each(op, node)
         if not same(state.factor**2, group.growing.ratio):
             raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
         args = group.args(op)
@@ -261,6 +263,8 @@ class On:
         state = self._state(node)
         if not group.reduced(op, node):
             raise NotPossible(f"{group.where(op)} runs over other units as well")
+        if state.holds is MEAN:
+            group.once_each(op, node)
         ratio, factor = group.growing.ratio, state.factor
         if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
             for out in group.graph.outputs(op):
@@ -299,7 +303,7 @@ class On:
                 self.means[out] = self.means[read[0]]
         if all(same(factor, 1.0) for factor in factors) and number == 1:
             self._told(op, 1.0)
-        elif known.multiplies:
+        elif multiplies(op):
             self._told(op, self._multiplied(op, factors, number))
         elif known.passes or (len(read) == 1 and known.keeps_scale):
             self._told(op, factors[0])

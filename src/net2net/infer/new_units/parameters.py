@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from net2net.infer.inference import Inference
-from net2net.infer.new_units.group import GroupInTrace, added, kept_zero
+from net2net.infer.new_units.group import GroupInTrace, added, kept_zero, multiplies
 from net2net.infer.new_units.holds import NotPossible, Positions, Put, same
 from net2net.infer.units import Axis
 from net2net.ops import Zero
@@ -65,7 +65,7 @@ class Parameters:
         if known.sums:
             wanted = self._less(made, node, own, wanted)
             linear = True
-        elif known.multiplies:
+        elif multiplies(made):
             linear = known.zero is Zero.ANY or own == node.inputs[:1]
         elif (known.keeps_scale and wanted.put is not Put.MEAN) or (
             kept_zero(made) is Zero.FIRST and wanted.factor == 1 and wanted.put is Put.ZERO
