@@ -96,7 +96,7 @@ def _trained(
     optimiser = make(model.parameters())
     for step, (images, classes) in enumerate(data.epochs(BATCH, seed), start=1):
         optimiser.zero_grad()
-        F.cross_entropy(model(_inputs(images)), classes).backward()
+        F.cross_entropy(model(_inputs(images)), classes).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if step in steps:
             yield step
@@ -126,7 +126,8 @@ def _nearest(weight: Tensor, new: Tensor) -> Tensor:
     """For every new row, which other row is nearest."""
     apart = (weight[new, None] - weight[None]).norm(dim=-1)  # cdist rounds what is equal
     apart[torch.arange(len(new)), new] = torch.inf
-    return apart.argmin(1)
+    nearest: Tensor = apart.argmin(1)
+    return nearest
 
 
 def _apart(weight: Tensor, new: Tensor, others: Tensor) -> float:
