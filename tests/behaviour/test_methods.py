@@ -267,6 +267,21 @@ def test_a_quotient_that_is_rounded_is_no_multiple(norm: Callable[[int], nn.Modu
     assert (row.old, row.new) == (4, 8) and "copies, for of random ones" in row.note
 
 
+@pytest.mark.parametrize("method", ["fresh", "silent", "auto"])
+def test_weights_that_a_batch_norm_standardises(method: str) -> None:
+    def code(m: Any, x: Tensor) -> Tensor:
+        flat = m.a.weight.flatten(1)[None]
+        weight = F.batch_norm(flat, None, None, m.gain.weight, training=True, momentum=0.0)
+        made = F.conv2d(x, weight.reshape(m.a.weight.shape), m.a.bias)
+        return m.b(F.gelu(made).mean((2, 3)))
+
+    layers = {"a": nn.Conv2d(3, 8, 3), "gain": nn.PReLU(8), "b": nn.Linear(8, 2)}
+    teacher = randomise(Written(code, **layers))
+    growth = net2net.widen(teacher, 1.37, noise(2, 3, 6, 6), method=method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert [(row.old, row.new) for row in growth.report.rows] == [(8, 11)]
+
+
 # -- what is told ----------------------------------------------------------------------------------
 
 

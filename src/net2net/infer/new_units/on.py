@@ -71,7 +71,7 @@ class On:
         elif not outputs:
             if data:
                 raise NotPossible(f"{group.where(op)} reads them, and is no weight")
-        elif known.normalises:
+        elif known.normalises and data:  # not a weight, to be standardised
             self._norm_of_each(op, data[0], outputs)
         elif multiplies(op):
             self._product(op, data, inputs, outputs)
