@@ -264,7 +264,7 @@ def test_a_quotient_that_is_rounded_is_no_multiple(norm: Callable[[int], nn.Modu
     growth = net2net.widen(randomise(Written(code, **layers)), 2.0, noise(5, 3), method="fresh")
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
     [row] = growth.report.rows
-    assert (row.old, row.new) == (4, 8) and "copies, for of random ones" in row.note
+    assert (row.old, row.new) == (4, 8) and "copies, for random ones" in row.note
 
 
 @pytest.mark.parametrize("method", ["fresh", "silent", "auto"])
