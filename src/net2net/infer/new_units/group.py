@@ -142,7 +142,7 @@ class GroupInTrace:
                 made = self.graph.outputs(op)
                 if traits(op.kind).passes:
                     ends += made
-                elif traits(op.kind).sums and node in self.graph.inputs(op):
+                elif subtracts(op) and node in self.graph.inputs(op):
                     return True
         return False
 
@@ -191,6 +191,23 @@ def degree(op: Op) -> float | None:
         exponent = op.args.get("exponent")
         return float(exponent) if isinstance(exponent, (int, float)) and exponent > 0 else None
     return 1.0 if known.keeps_scale else known.degree
+
+
+def subtracts(op: Op) -> bool:
+    """Whether it is a difference of its operands, as they are."""
+    return op.kind in {"sub", "subtract", "rsub"} and op.args.get("alpha", 1) == 1
+
+
+def keeps_zero(op: Op) -> bool:
+    """Whether zeros in its first operand are zeros in its output, with the arguments it has."""
+    low = op.args.get("min_val", 0)
+    return traits(op.kind).zero is Zero.FIRST and not op.args.get("value") and low <= 0
+
+
+def order(op: Op) -> float:
+    """Of which order a norm is."""
+    given = op.args.get("p", op.args.get("ord"))
+    return float(given) if isinstance(given, (int, float)) else 2.0
 
 
 def added(op: Op) -> list[float]:

@@ -7,7 +7,14 @@ import math
 from collections.abc import Sequence
 
 from net2net.infer.new_units.back import Back
-from net2net.infer.new_units.group import GroupInTrace, added, degree
+from net2net.infer.new_units.group import (
+    GroupInTrace,
+    added,
+    degree,
+    keeps_zero,
+    order,
+    subtracts,
+)
 from net2net.infer.new_units.holds import (
     Demand,
     Holds,
@@ -238,15 +245,18 @@ class On:
         if state.factor != 1 or target.holds is MEAN:
             raise NotPossible(f"{self.group.where(op)} normalises each unit by itself")
         zero = target.holds is ZERO and state.holds is ZERO
+        scale = self.group.args(op).get("weight")
+        scaled = isinstance(scale, Node) and self.group.is_parameter(scale)
+        factor = target.factor if scaled else 1.0
         for name, argument in self.group.args(op).items():
             if not isinstance(argument, Node) or not self.group.has(argument) or argument is node:
                 continue
             put = Put.DRAWN
             if zero:
                 put = {"weight": Put.UNREAD, "running_var": Put.ONE}.get(name, Put.ZERO)
-            scaled = name in {"weight", "bias"}
-            self._aligned(argument, Positions(put, target.factor if scaled else 1.0), op)
-        self._made(op, outputs, State(ZERO if zero else ANYTHING, target.factor))
+            own = factor if name in {"weight", "bias"} else 1.0
+            self._aligned(argument, Positions(put, own), op)
+        self._made(op, outputs, State(ZERO if zero else ANYTHING, factor))
 
     def _aligned(self, node: Node, wanted: Positions, op: Op) -> None:
         if self.group.has(node):
@@ -272,6 +282,7 @@ class On:
             kind in {Reduction.SUM, Reduction.NORM}
             and state.holds is ZERO
             and group.growing.copies == 1
+            and (kind is Reduction.SUM or order(op) > 0)
         ):
             raise NotPossible(f"{group.where(op)} reduces them")
         self._told(op, factor)
@@ -382,7 +393,8 @@ class On:
         if len(holds) > 1:
             target = State(ANYTHING, target.factor)
         rest = [] if traits(op.kind).joins else group.without_units(op)
-        if len(data) == 1 and len(rest) == 1 and self.means.get(rest[0]) is data[0]:
+        mean = self.means.get(rest[0]) if len(rest) == 1 and subtracts(op) else None
+        if len(data) == 1 and mean is data[0]:
             self._made(op, outputs, State(ZERO, target.factor))
             return
         if rest or added(op):
@@ -426,8 +438,8 @@ class On:
         ):
             raise NotPossible(f"{group.where(op)} gets units that are scaled")
         zero = state.holds is ZERO and (
-            (known.zero is Zero.FIRST and data[0] is group.graph.inputs(op)[0])
-            or (known.zero is not None and all(one.holds is ZERO for one in others))
+            (keeps_zero(op) and data[0] is group.graph.inputs(op)[0])
+            or (known.zero in {Zero.ALL, Zero.ANY} and all(one.holds is ZERO for one in others))
             or (op.kind == "pow" and power is not None)
         )
         self._made(op, outputs, State(ZERO if zero else ANYTHING, state.factor ** (power or 1.0)))
