@@ -9,7 +9,7 @@ from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.new_units.holds import Enlarged, NotPossible
 from net2net.infer.units import NO_UNIT
 from net2net.ops import Zero, traits
-from net2net.trace.graph import Graph, Node
+from net2net.trace.graph import Graph, Node, nodes
 from net2net.trace.trace import Op, Trace
 
 
@@ -85,9 +85,13 @@ class GroupInTrace:
         """The nodes among its arguments that have units of the group."""
         return [node for node in self.graph.inputs(op) if self.has(node)]
 
-    def without_units(self, op: Op) -> list[Node]:
-        """The nodes among its arguments that have no units of the group."""
-        return [node for node in self.graph.inputs(op) if not self.has(node)]
+    def beside(self, op: Op) -> list[Node]:
+        """The nodes without units, and not zero, whose elements a sum or a join puts out."""
+        tells = {"condition", "mask", "index", "indices"}
+        values = [item for name, item in self.args(op).items() if name not in tells]
+        return [
+            node for node in nodes(values) if not self.has(node) and "zeros" not in made_as(node)
+        ]
 
     def outputs(self, op: Op) -> list[Node]:
         return [node for node in self.graph.outputs(op) if self.has(node)]
@@ -182,6 +186,13 @@ class GroupInTrace:
         if not node.name or len(sizes) != 1:
             raise NotPossible(f"{self.where(op)} multiplies each unit by a number of its own")
         return node.name
+
+
+def made_as(node: Node) -> str:
+    """The operation that made what a tensor holds, before it was viewed."""
+    while node.traits.passes and node.inputs:
+        node = node.inputs[0]
+    return node.kind
 
 
 def degree(op: Op) -> float | None:

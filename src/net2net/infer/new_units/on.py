@@ -159,6 +159,8 @@ class On:
         if through:
             self._through(op, data, weights, outputs)
             return
+        if any(node is group.args(op).get(known.adds) for node in data):
+            raise NotPossible(f"{group.where(op)} adds them to a product")
         target = self._target(outputs)
         linear = not known.contracts or known.zero is Zero.ANY
         if outputs:
@@ -180,12 +182,13 @@ class On:
                 )
             return
         known_source = bool(data) and (linear or not outputs)  # else it reads what it makes, too
-        source = self._state(data[0]) if known_source else target
-        put = Put.UNREAD if source.holds is ZERO else Put.ZERO
+        sources = [self._state(node) for node in data] if known_source else [target]
+        factor = math.prod(source.factor for source in sources)
+        put = Put.UNREAD if any(source.holds is ZERO for source in sources) else Put.ZERO
         for node in weights:
             numbers = group.axis_numbers(node) & reads
             self.parameters.hold(
-                self.group, node, numbers, Positions(put, 1 / source.factor, reads=True), op
+                self.group, node, numbers, Positions(put, 1 / factor, reads=True), op
             )
 
     @staticmethod
@@ -392,7 +395,7 @@ class On:
         holds = {(state.holds, state.by) for state in states}
         if len(holds) > 1:
             target = State(ANYTHING, target.factor)
-        rest = [] if traits(op.kind).joins else group.without_units(op)
+        rest = group.beside(op)
         mean = self.means.get(rest[0]) if len(rest) == 1 and subtracts(op) else None
         if len(data) == 1 and mean is data[0]:
             self._made(op, outputs, State(ZERO, target.factor))
@@ -428,6 +431,7 @@ class On:
         self._plain(op, group.graph.inputs(op))
         linear = (known.linear and not op.args.get("value")) or (known.moves and known.keeps_scale)
         power = degree(op)
+        whole = len(data) == len(group.graph.inputs(op)) and not added(op)
         if known.flat and state.holds is ZERO and group.growing.readers_get_zero:
             raise NotPossible(f"{group.where(op)} is flat at zero, so that they would stay zero")
         if not others and linear:
@@ -439,7 +443,7 @@ class On:
             raise NotPossible(f"{group.where(op)} gets units that are scaled")
         zero = state.holds is ZERO and (
             (keeps_zero(op) and data[0] is group.graph.inputs(op)[0])
-            or (known.zero in {Zero.ALL, Zero.ANY} and all(one.holds is ZERO for one in others))
+            or (known.zero is Zero.ALL and whole and all(one.holds is ZERO for one in others))
             or (op.kind == "pow" and power is not None)
         )
         self._made(op, outputs, State(ZERO if zero else ANYTHING, state.factor ** (power or 1.0)))
