@@ -159,8 +159,9 @@ NORMS: dict[str, Code] = {
 
 
 def attention(
-    heads: int, groups: int, fused: bool = False, normed: str = "", scale: str = ""
-) -> Code:
+    heads: int, groups: int, fused: bool = False, normed: str = "", scale: str = "",
+    norm: Callable[[int], nn.Module] = nn.RMSNorm,
+) -> Code:  # fmt: skip
     def code(m: Any, h: Tensor) -> Tensor:
         batch, time, _ = h.shape
         size = 3
@@ -170,17 +171,18 @@ def attention(
             q = linear(m, h, heads * size, "q")
             k, v = (linear(m, h, groups * size, name) for name in "kv")
         if normed == "all":
-            q, k = (own(m, f"n{i}", lambda: nn.RMSNorm(heads * size))(x)
-                    for i, x in enumerate((q, k)))  # fmt: skip
+            q, k = (own(m, f"n{i}", lambda: norm(heads * size))(x) for i, x in enumerate((q, k)))
         q, k, v = (x.view(batch, time, -1, size).transpose(1, 2) for x in (q, k, v))
         if normed == "each":
-            q, k = (own(m, f"n{i}", lambda: nn.RMSNorm(size))(x) for i, x in enumerate((q, k)))
+            q, k = (own(m, f"n{i}", lambda: norm(size))(x) for i, x in enumerate((q, k)))
         k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
         if scale:
             made = ((q @ k.mT) * h.shape[-1] ** -0.5).softmax(-1) @ v
         else:
             made = F.scaled_dot_product_attention(q, k, v)
         made = made.transpose(1, 2).reshape(batch, time, -1)
+        if normed == "output":
+            made = own(m, "n", lambda: norm(heads * size))(made)
         return linear(m, made, h.shape[-1], "o")
 
     return code
@@ -286,6 +288,37 @@ def written(m: Any, h: Tensor) -> Tensor:
     return out
 
 
+def repeated(m: Any, h: Tensor) -> Tensor:
+    return F.layer_norm(linear(m, h, 4).repeat_interleave(2, -1), (8,)) @ own(
+        m, "w", lambda: nn.Parameter(torch.ones(8, h.shape[-1]))
+    )
+
+
+def heads_normed(m: Any, h: Tensor) -> Tensor:
+    """Over heads and what they hold, at once."""
+    made = linear(m, h, 6).unflatten(-1, (-1, 3))
+    made = F.layer_norm(made, made.shape[-2:]).flatten(-2)
+    return linear(m, made.tanh(), h.shape[-1], "b")
+
+
+def flat_normed(m: Any, h: Tensor) -> Tensor:
+    """Over features and time, flattened."""
+    flat = linear(m, h, 5).tanh().flatten(1)
+    flat = own(m, "n", lambda: nn.LayerNorm(flat.shape[-1]))(flat)
+    return linear(m, flat, h.shape[-1], "b")[:, None].expand_as(h)
+
+
+def whole_normed(m: Any, h: Tensor) -> Tensor:
+    inner = linear(m, h, 5).tanh()
+    return linear(m, F.layer_norm(inner, inner.shape[1:]), h.shape[-1], "b")
+
+
+def cat_normed(m: Any, h: Tensor) -> Tensor:
+    """One norm over two groups."""
+    both = torch.cat([linear(m, h, 3), linear(m, h, 4, "c").tanh()], -1)
+    return linear(m, own(m, "n", lambda: nn.LayerNorm(7))(both), h.shape[-1], "b")
+
+
 def shifted(m: Any, h: Tensor) -> Tensor:
     return F.pad(linear(m, h), (0, 0, 1, 0))[:, :-1]
 
@@ -303,6 +336,10 @@ LAYERS: dict[str, Code] = {
     "attention": attention(2, 2), "grouped": attention(4, 2), "fused": attention(2, 2, True),
     "one key": attention(2, 1), "normed heads": attention(2, 2, normed="each"),
     "normed queries": attention(2, 2, normed="all"), "by width": attention(2, 2, scale="width"),
+    "normed queries, centred": attention(2, 2, normed="all", norm=nn.LayerNorm),
+    "normed heads, centred": attention(2, 2, normed="each", norm=nn.LayerNorm),
+    "normed output": attention(2, 2, normed="output"),
+    "normed output, centred": attention(2, 2, normed="output", norm=nn.LayerNorm),
     "lstm": recurrence(nn.LSTM), "gru": recurrence(nn.GRU, bidirectional=True),
     "rnn": recurrence(nn.RNN, num_layers=2),
     "convolution": convolution(), "depthwise": convolution(0), "depthwise wider": convolution(0, 0),
@@ -314,6 +351,8 @@ LAYERS: dict[str, Code] = {
     "of a sum": of_function(lambda w: w + 1), "of a square": of_function(lambda w: w * w),
     "of a norm": of_function(lambda w: F.normalize(w, dim=1)),
     "symmetric": of_function(lambda w: w + w.mT), "of a size": of_function(lambda w: w / len(w)),
+    "heads normed": heads_normed, "flat normed": flat_normed, "all normed": whole_normed,
+    "joined, normed": cat_normed, "repeated": repeated,
     "by size": lambda m, h: linear(m, h) * h.shape[-1] ** -0.5,
     "plus": lambda m, h: linear(m, h) + 0.5,
 }  # fmt: skip

@@ -69,6 +69,17 @@ class GroupInTrace:
         known = self.teacher
         return bool((known.group_of[known.component[ids]] == self.which).all())
 
+    def check_mean(self, op: Op, node: Node) -> None:
+        """Refuse to take new units, the mean of old ones each, for the mean of all that is there.
+
+        Raises:
+            NotPossible: units hold several numbers each (heads, flattened channels).
+        """
+        ids = self.values[node.tensor].ids(self.axes(node)[0])
+        known = self.teacher.component[ids] if ids is not None else []
+        if len(set(map(int, known))) < len(known):
+            raise NotPossible(f"{self.where(op)} takes the mean over several numbers of each")
+
     def where(self, op: Op) -> str:
         return f"{op.kind} in '{op.path}'" if op.path else op.kind
 

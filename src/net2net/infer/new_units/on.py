@@ -74,7 +74,9 @@ class On:
         elif known.contracts or self._makes(op, inputs):
             self._contraction(op, data, inputs, outputs)
         elif not outputs:
-            if data:
+            if data and known.passes and not group.has(group.graph.inputs(op)[0]):
+                self._without_units(op)  # they tell the shape
+            elif data:
                 raise NotPossible(f"{group.where(op)} reads them, and is no weight")
         elif known.normalises:
             self._norm_of_each(op, data[0], outputs)
@@ -231,6 +233,8 @@ class On:
         needed = MEAN if traits(op.kind).centres else ZERO
         if (state.holds, state.by) != (needed, ()):
             raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
+        if needed is MEAN:
+            group.check_mean(op, node)
         if not same(state.factor**2, group.growing.ratio):
             raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
         args = group.args(op)
@@ -272,6 +276,8 @@ class On:
         state = self._state(node)
         if not group.reduced(op, node):
             raise NotPossible(f"{group.where(op)} runs over other units as well")
+        if state.holds is MEAN:
+            group.check_mean(op, node)
         ratio, factor = group.growing.ratio, state.factor
         if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
             for out in group.graph.outputs(op):
