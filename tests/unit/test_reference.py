@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from net2net.maps.random import random_pad
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.new_units import follow as module
 from net2net.infer.new_units.follow import follow, why_not
-from net2net.infer.new_units.holds import Enlarged, Held, Holds, NotPossible, Put, State
+from net2net.infer.new_units.holds import Enlarged, Holds, NotPossible, State
 from net2net.infer.new_units.on import On
 from net2net.infer.units import Axis
 from net2net.trace.graph import Node
@@ -260,6 +261,8 @@ FAMILIES: dict[str, tuple[Code, Callable[[], dict[str, Any]]]] = {
     "addmm of a vector": (lambda m, h: torch.addmm(m.a, h.flatten(0, 1), m.w).view_as(h),
               lambda: {"w": nn.Parameter(torch.ones(N, N)), "a": vector()}),
     "baddbmm": (lambda m, h: torch.baddbmm(h, X @ X.mT, h), dict),
+    "square of tanh": (lambda m, h: h + F.linear(h, m.w.tanh()),
+                       lambda: {"w": nn.Parameter(torch.ones(N, N))}),
     "square twice": (lambda m, h: m.a(m.a(h)), lambda: {"a": nn.Linear(N, N)}),
     "square of a norm": (lambda m, h: h + m.a(F.rms_norm(h, h.shape[-1:])),
                          lambda: {"a": nn.Linear(N, N)}),
@@ -309,7 +312,7 @@ def enlarged(x: Tensor, new: int, state: State, model: nn.Module, seed: int) -> 
     """Features ``x`` as the student's that hold this."""
     old = x * state.factor
     for name in state.by:
-        x = x * model.get_parameter(name)
+        x = x * model.get_parameter(name.removeprefix("piece."))
     more = new - x.shape[-1]
     mean = state.factor * x.mean(-1, keepdim=True).expand(*x.shape[:-1], more)
     fresh = noise(*x.shape[:-1], more, seed=seed)
@@ -378,3 +381,92 @@ def test_what_is_said_of_weights_holds(name: str, end: str, walks: list[On]) -> 
     if (growth.plan.recipes["stem.weight"].axes[0].index[N:] < 0).all():
         walk = next(one for one in reversed(walks) if one.group.student is not None)
         check(walk, teacher.piece, student.piece)
+
+
+# -- what cannot be had ----------------------------------------------------------------------------
+
+
+def reason(code: Code, *, zero: bool = False, **parts: Any) -> str | None:
+    model = randomise(Network(code, nn.Identity, parts))
+    found = inference(model)
+    key = next(key for key, group in found.groups.items() if STEM in group.places)
+    return why_not(found, key, zero=zero)
+
+
+def layer(h: Tensor) -> Tensor:
+    return F.layer_norm(h, h.shape[-1:])
+
+
+def rms(h: Tensor) -> Tensor:
+    return F.rms_norm(h, h.shape[-1:])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (lambda m, h: layer(h) + rms(h), "mean for layer_norm|zero for rms_norm"),
+        (lambda m, h: layer(h + layer(h)), "would have to be their mean"),
+        (lambda m, h: rms(torch.cat([h, h[..., :2]], -1))[..., :6], "other units as well"),
+        (lambda m, h: layer(h) + layer(h * m.a), "another mean"),
+        (lambda m, h: layer(h / m.a), "divides each by a number of its own"),
+        (lambda m, h: layer(h.tanh()), "tanh in 'piece' makes would have to be their mean"),
+        (lambda m, h: rms(h.sigmoid()), "sigmoid in 'piece' makes would have to be zero"),
+        (lambda m, h: rms(rms(h).tanh()), "scaled"),
+        (lambda m, h: h / h.amax(-1, keepdim=True), "reduces them"),
+        (lambda m, h: F.layer_norm(h, h.shape[1:]), "over other axes"),
+        (lambda m, h: layer(m.b(m.b(h))), "otherwise than others do"),
+    ],
+)  # fmt: skip
+def test_why_not_is_told(code: Code, words: str) -> None:
+    why = reason(code, a=vector(), b=nn.Linear(N, N))
+    assert why is not None and re.search(words, why), why
+
+
+def test_a_centred_stream_holds_the_weighted_mean(walks: list[On]) -> None:
+    teacher, wide = (
+        randomise(Network(lambda m, h: layer(h * m.a), nn.Identity, {"a": nn.Parameter(
+            torch.ones(n))}, n)) for n in (N, NEW)
+    )  # fmt: skip
+    walk = said(teacher, wide, "anything", walks)
+    assert walk is not None
+    state = state_at(walk, "piece", before=True)
+    assert state == State(Holds.MEAN, (NEW / N) ** 0.5, ("piece.a",))
+
+
+@pytest.mark.parametrize(("unbiased", "factor"), [(False, 8 / 6), (True, 7 / 5)])
+def test_variances_count_with_and_without_their_mean(
+    unbiased: bool, factor: float, walks: list[On]
+) -> None:
+    def code(m: Any, h: Tensor) -> Tensor:
+        spread = h.var(-1, keepdim=True, unbiased=unbiased)
+        return (h - h.mean(-1, keepdim=True)) * (spread + 1e-6).rsqrt()
+
+    walk = said(*(randomise(Network(code, nn.Identity, {}, n)) for n in (N, NEW)), "any", walks)  # type: ignore[misc]
+    assert walk is not None
+    state = state_at(walk, "piece", before=True)
+    assert state is not None and abs(state.factor**2 - factor) < 1e-12
+
+
+def test_copies_beside_units_that_copy_nothing(walks: list[On]) -> None:
+    """Of 3 units twice and two more, a norm finds 8/6 of the variance, as of 6 and two more."""
+    model = randomise(Network(lambda m, h: h, nn.RMSNorm, {}))
+    found = inference(model)
+    key = group_on(found, STEM)
+    wanted = ((17, 2), (12, 2), (7, 1))
+    for new, copies in wanted:
+        follow(found, Enlarged(key, N, copies, new))
+        state = state_at(walks[-1], "piece", before=False)
+        assert state is not None and state.holds is Holds.ZERO
+        assert abs(state.factor**2 - new / (N * copies)) < 1e-12
+
+
+def test_what_meets_scaled_units_is_scaled_too(walks: list[On]) -> None:
+    """Nobody demands anything of what is added by the block until its stream is scaled."""
+    model = randomise(Network(lambda m, h: h + m.b(m.c(h)).tanh(), nn.RMSNorm, {
+        "b": nn.Linear(4, N), "c": nn.Linear(N, 4)}))  # fmt: skip
+    assert why_not(inference(model), group_on(inference(model), STEM)) is not None
+    model = randomise(Network(lambda m, h: h + m.b(m.c(h).tanh()), nn.RMSNorm, {
+        "b": nn.Linear(4, N), "c": nn.Linear(N, 4)}))  # fmt: skip
+    held = follow(inference(model), Enlarged(group_on(inference(model), STEM), N, 1, NEW))
+    assert held.positions[Axis("piece.b.weight", 0)].factor == (NEW / N) ** 0.5
+    assert held.positions[Axis("piece.c.weight", 1)].factor == (N / NEW) ** 0.5

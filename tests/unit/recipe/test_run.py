@@ -54,7 +54,9 @@ def maps(draw: st.DrawFn, dim: int, size: int, role: Role) -> AxisMap:
     if draw(st.booleans()):  # two by two, of those that are not among a pair yet
         twin = np.arange(new)
         order = draw(st.permutations(range(new)))
-        for one, other in list(zip(order[::2], order[1::2], strict=False))[: draw(st.integers(0, 3))]:
+        for one, other in list(zip(order[::2], order[1::2], strict=False))[
+            : draw(st.integers(0, 3))
+        ]:
             twin[max(one, other)] = min(one, other)
     return AxisMap(
         dim, np.array(index), role, numbers(draw, new, st.integers(1, 3)),

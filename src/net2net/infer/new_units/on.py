@@ -205,7 +205,11 @@ class On:
         self, op: Op, data: Sequence[Node], weights: Sequence[Node], outputs: Sequence[Node]
     ) -> None:
         """Each unit is summed over for itself: heads, groups, filters of single channels."""
-        weighed = self.group.weighed(op, data)
+        weighed, makes = self.group.weighed(op, data), self.group.roles(op).makes
+        for node in weights:
+            numbers = self.group.axis_numbers(node)
+            if numbers & makes and numbers - makes:
+                raise NotPossible(f"{self.group.where(op)} reads them by what is made of a weight")
         if any(self._state(node).factor != 1 for node in data if node not in weighed):
             raise NotPossible(f"{self.group.where(op)} gets units that are scaled")
         states = [self._state(node) for node in weighed]
