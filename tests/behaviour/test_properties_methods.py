@@ -486,7 +486,7 @@ def difference(teacher: nn.Module, student: nn.Module, x: Tensor) -> float:
 
 
 @given(teacher=networks(), method=st.sampled_from(METHODS), data=st.data())
-@settings(LIGHT, max_examples=60)
+@settings(LIGHT, max_examples=15)
 def test_the_student_is_exact_or_a_typed_refusal(
     teacher: nn.Module, method: str, data: st.DataObject
 ) -> None:

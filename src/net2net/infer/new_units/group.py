@@ -76,8 +76,8 @@ class GroupInTrace:
             NotPossible: units hold several numbers each (heads, flattened channels).
         """
         ids = self.values[node.tensor].ids(self.axes(node)[0])
-        known = self.teacher.component[ids] if ids is not None else []
-        if len(set(map(int, known))) < len(known):
+        known = [] if ids is None else self.teacher.component[ids].tolist()
+        if len(set(known)) < len(known):
             raise NotPossible(f"{self.where(op)} takes the mean over several numbers of each")
 
     def where(self, op: Op) -> str:
