@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from net2net.infer.new_units.group import GroupInTrace, degree, multiplies
+from net2net.infer.new_units.group import GroupInTrace, degree, multiplies, subtracts
 from net2net.infer.new_units.holds import Demand, Holds, NotPossible, same
 from net2net.infer.units import Axis
 from net2net.ops import Reduction, Zero, traits
@@ -102,7 +102,7 @@ class Back:
     def _less_its_mean(self, op: Op, node: Node) -> bool:
         """Whether it subtracts the mean over the units from them: demanded where that is taken."""
         others = [one for one in self.group.graph.inputs(op) if not self.group.has(one)]
-        for other in others:
+        for other in others if subtracts(op) else ():
             while other.traits.passes and other.inputs:
                 other = other.inputs[0]
             if other.traits.reduces is Reduction.MEAN and node in other.inputs:
@@ -149,6 +149,8 @@ class Back:
                     wanted, factor=None if factor is None else factor / self._number(op)
                 )
             elif wanted.holds is MEAN:
+                if traits(op.kind).zero is not Zero.ANY:
+                    raise NotPossible(f"{self.group.where(op)} divides each by a number of its own")
                 wanted = replace(wanted, by=(*wanted.by, self.group.vector(scales[0], op)))
             else:
                 wanted = replace(wanted, factor=None)  # the scale makes up for the difference

@@ -9,7 +9,7 @@ from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.new_units.holds import Enlarged, NotPossible
 from net2net.infer.units import NO_UNIT
 from net2net.ops import Zero, traits
-from net2net.trace.graph import Graph, Node
+from net2net.trace.graph import Graph, Node, nodes
 from net2net.trace.trace import Op, Trace
 
 
@@ -69,17 +69,16 @@ class GroupInTrace:
         known = self.teacher
         return bool((known.group_of[known.component[ids]] == self.which).all())
 
-    def once_each(self, op: Op, node: Node) -> None:
-        """Units are there once each along their axis, so that there is one mean of theirs.
+    def check_mean(self, op: Op, node: Node) -> None:
+        """Refuse to take new units, the mean of old ones each, for the mean of all that is there.
 
         Raises:
-            NotPossible: several values of each are, and the mean of all is the mean of no value.
+            NotPossible: units hold several numbers each (heads, flattened channels).
         """
         ids = self.values[node.tensor].ids(self.axes(node)[0])
-        if ids is None or len(ids) != len(set(self.teacher.component[ids].tolist())):
-            raise NotPossible(
-                f"{self.where(op)} takes the mean over several values of each of them"
-            )
+        known = [] if ids is None else self.teacher.component[ids].tolist()
+        if len(set(known)) < len(known):
+            raise NotPossible(f"{self.where(op)} takes the mean over several numbers of each")
 
     def where(self, op: Op) -> str:
         return f"{op.kind} in '{op.path}'" if op.path else op.kind
@@ -97,9 +96,13 @@ class GroupInTrace:
         """The nodes among its arguments that have units of the group."""
         return [node for node in self.graph.inputs(op) if self.has(node)]
 
-    def without_units(self, op: Op) -> list[Node]:
-        """The nodes among its arguments that have no units of the group."""
-        return [node for node in self.graph.inputs(op) if not self.has(node)]
+    def beside(self, op: Op) -> list[Node]:
+        """The nodes without units, and not zero, whose elements a sum or a join puts out."""
+        tells = {"condition", "mask", "index", "indices"}
+        values = [item for name, item in self.args(op).items() if name not in tells]
+        return [
+            node for node in nodes(values) if not self.has(node) and "zeros" not in made_as(node)
+        ]
 
     def outputs(self, op: Op) -> list[Node]:
         return [node for node in self.graph.outputs(op) if self.has(node)]
@@ -154,7 +157,7 @@ class GroupInTrace:
                 made = self.graph.outputs(op)
                 if traits(op.kind).passes:
                     ends += made
-                elif traits(op.kind).sums and node in self.graph.inputs(op):
+                elif subtracts(op) and node in self.graph.inputs(op):
                     return True
         return False
 
@@ -196,6 +199,13 @@ class GroupInTrace:
         return node.name
 
 
+def made_as(node: Node) -> str:
+    """The operation that made what a tensor holds, before it was viewed."""
+    while node.traits.passes and node.inputs:
+        node = node.inputs[0]
+    return node.kind
+
+
 def degree(op: Op) -> float | None:
     """As ``OpTraits.degree``, also of what keeps the scale and of powers; None if it has none."""
     known = traits(op.kind)
@@ -215,6 +225,17 @@ def kept_zero(op: Op) -> Zero | None:
     clamps to numbers on one side of zero."""
     low, high = op.args.get("min_val", 0.0), op.args.get("max_val", 0.0)
     return None if op.args.get("value") or low > 0 or high < 0 else traits(op.kind).zero
+
+
+def subtracts(op: Op) -> bool:
+    """Whether it is a difference of its operands, as they are."""
+    return op.kind in {"sub", "subtract", "rsub"} and op.args.get("alpha", 1) == 1
+
+
+def order(op: Op) -> float:
+    """Of which order a norm is."""
+    given = op.args.get("p", op.args.get("ord"))
+    return float(given) if isinstance(given, (int, float)) else 2.0
 
 
 def added(op: Op) -> list[float]:

@@ -7,7 +7,15 @@ import math
 from collections.abc import Sequence
 
 from net2net.infer.new_units.back import Back
-from net2net.infer.new_units.group import GroupInTrace, added, degree, kept_zero, multiplies
+from net2net.infer.new_units.group import (
+    GroupInTrace,
+    added,
+    degree,
+    kept_zero,
+    multiplies,
+    order,
+    subtracts,
+)
 from net2net.infer.new_units.holds import (
     Demand,
     Holds,
@@ -154,6 +162,8 @@ class On:
         if through:
             self._through(op, data, weights, outputs)
             return
+        if any(node is group.args(op).get(known.adds) for node in data):
+            raise NotPossible(f"{group.where(op)} adds them to a product")
         target = self._target(outputs)
         linear = not known.contracts or known.zero is Zero.ANY
         if outputs:
@@ -175,12 +185,13 @@ class On:
                 )
             return
         known_source = bool(data) and (linear or not outputs)  # else it reads what it makes, too
-        source = self._state(data[0]) if known_source else target
-        put = Put.UNREAD if source.holds is ZERO else Put.ZERO
+        sources = [self._state(node) for node in data] if known_source else [target]
+        factor = math.prod(source.factor for source in sources)
+        put = Put.UNREAD if any(source.holds is ZERO for source in sources) else Put.ZERO
         for node in weights:
             numbers = group.axis_numbers(node) & reads
             self.parameters.hold(
-                self.group, node, numbers, Positions(put, 1 / source.factor, reads=True), op
+                self.group, node, numbers, Positions(put, 1 / factor, reads=True), op
             )
 
     @staticmethod
@@ -195,7 +206,11 @@ class On:
         self, op: Op, data: Sequence[Node], weights: Sequence[Node], outputs: Sequence[Node]
     ) -> None:
         """Each unit is summed over for itself: heads, groups, filters of single channels."""
-        weighed = self.group.weighed(op, data)
+        weighed, makes = self.group.weighed(op, data), self.group.roles(op).makes
+        for node in weights:
+            numbers = self.group.axis_numbers(node)
+            if numbers & makes and numbers - makes:
+                raise NotPossible(f"{self.group.where(op)} reads them by what is made of a weight")
         if any(self._state(node).factor != 1 for node in data if node not in weighed):
             raise NotPossible(f"{self.group.where(op)} gets units that are scaled")
         states = [self._state(node) for node in weighed]
@@ -224,7 +239,7 @@ class On:
         if (state.holds, state.by) != (needed, ()):
             raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
         if needed is MEAN:
-            group.once_each(op, node)
+            group.check_mean(op, node)
         if not same(state.factor**2, group.growing.ratio):
             raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
         args = group.args(op)
@@ -242,15 +257,18 @@ class On:
         if state.factor != 1 or target.holds is MEAN:
             raise NotPossible(f"{self.group.where(op)} normalises each unit by itself")
         zero = target.holds is ZERO and state.holds is ZERO
+        scale = self.group.args(op).get("weight")
+        scaled = isinstance(scale, Node) and self.group.is_parameter(scale)
+        factor = target.factor if scaled else 1.0
         for name, argument in self.group.args(op).items():
             if not isinstance(argument, Node) or not self.group.has(argument) or argument is node:
                 continue
             put = Put.DRAWN
             if zero:
                 put = {"weight": Put.UNREAD, "running_var": Put.ONE}.get(name, Put.ZERO)
-            scaled = name in {"weight", "bias"}
-            self._aligned(argument, Positions(put, target.factor if scaled else 1.0), op)
-        self._made(op, outputs, State(ZERO if zero else ANYTHING, target.factor))
+            own = factor if name in {"weight", "bias"} else 1.0
+            self._aligned(argument, Positions(put, own), op)
+        self._made(op, outputs, State(ZERO if zero else ANYTHING, factor))
 
     def _aligned(self, node: Node, wanted: Positions, op: Op) -> None:
         if self.group.has(node):
@@ -264,7 +282,7 @@ class On:
         if not group.reduced(op, node):
             raise NotPossible(f"{group.where(op)} runs over other units as well")
         if state.holds is MEAN:
-            group.once_each(op, node)
+            group.check_mean(op, node)
         ratio, factor = group.growing.ratio, state.factor
         if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
             for out in group.graph.outputs(op):
@@ -278,6 +296,7 @@ class On:
             kind in {Reduction.SUM, Reduction.NORM}
             and state.holds is ZERO
             and group.growing.copies == 1
+            and (kind is Reduction.SUM or order(op) > 0)
         ):
             raise NotPossible(f"{group.where(op)} reduces them")
         self._told(op, factor)
@@ -387,8 +406,9 @@ class On:
         holds = {(state.holds, state.by) for state in states}
         if len(holds) > 1:
             target = State(ANYTHING, target.factor)
-        rest = [] if traits(op.kind).joins else group.without_units(op)
-        if len(data) == 1 and len(rest) == 1 and self.means.get(rest[0]) is data[0]:
+        rest = group.beside(op)
+        mean = self.means.get(rest[0]) if len(rest) == 1 and subtracts(op) else None
+        if len(data) == 1 and mean is data[0]:
             self._made(op, outputs, State(ZERO, target.factor))
             return
         if rest or added(op):
@@ -422,6 +442,7 @@ class On:
         self._plain(op, group.graph.inputs(op))
         linear = (known.linear and not op.args.get("value")) or (known.moves and known.keeps_scale)
         power = degree(op)
+        whole = len(data) == len(group.graph.inputs(op)) and not added(op)
         if known.flat and state.holds is ZERO and group.growing.readers_get_zero:
             raise NotPossible(f"{group.where(op)} is flat at zero, so that they would stay zero")
         if not others and linear:
@@ -434,7 +455,7 @@ class On:
         kept = kept_zero(op)
         zero = state.holds is ZERO and (
             (kept is Zero.FIRST and data[0] is group.graph.inputs(op)[0])
-            or (kept is not None and all(one.holds is ZERO for one in others))
+            or (kept is Zero.ALL and whole and all(one.holds is ZERO for one in others))
             or (op.kind == "pow" and power is not None)
         )
         self._made(op, outputs, State(ZERO if zero else ANYTHING, state.factor ** (power or 1.0)))
