@@ -486,7 +486,7 @@ def difference(teacher: nn.Module, student: nn.Module, x: Tensor) -> float:
 
 
 @given(teacher=networks(), method=st.sampled_from(METHODS), data=st.data())
-@settings(LIGHT, max_examples=15)
+@settings(LIGHT, max_examples=6)
 def test_the_student_is_exact_or_a_typed_refusal(
     teacher: nn.Module, method: str, data: st.DataObject
 ) -> None:
@@ -501,4 +501,5 @@ def test_the_student_is_exact_or_a_typed_refusal(
     for x in (X, Y):
         assert difference(teacher, growth.model, x) <= EXACT
     counted = sum(p.numel() for p in growth.model.parameters())
-    assert growth.report.parameters[1] == counted > growth.report.parameters[0]
+    old, new = growth.report.parameters
+    assert new == counted and (new > old) == bool(growth.report.rows)

@@ -78,7 +78,7 @@ class GroupInTrace:
         ids = self.values[node.tensor].ids(self.axes(node)[0])
         known = [] if ids is None else self.teacher.component[ids].tolist()
         if len(set(known)) < len(known):
-            raise NotPossible(f"{self.where(op)} takes the mean over several numbers of each")
+            raise NotPossible(f"{self.where(op)} takes the mean over several values of each")
 
     def where(self, op: Op) -> str:
         return f"{op.kind} in '{op.path}'" if op.path else op.kind
