@@ -12,6 +12,7 @@ from net2net.errors import NotGrowableError
 from tests.helpers import (
     Cases,
     Width,
+    Written,
     between,
     image,
     noise,
@@ -150,3 +151,17 @@ class Gathered(nn.Module):
 
 def test_zeros_that_are_filled_with_what_is_hidden() -> None:
     assert widen(randomise(Gathered()), 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
+def test_a_mean_over_units_and_over_positions_that_are_none() -> None:
+    """Copies of features would weigh more than the inputs beside them."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = torch.cat((m.a(x), x), 1)
+        return m.head(m.b(h * h.mean(1, keepdim=True)).relu())
+
+    layers = {"a": nn.Linear(6, 3), "b": nn.Linear(9, 4), "head": nn.Linear(4, 2)}
+    teacher = randomise(Written(code, **layers))
+    report = widen(teacher, 2.0, noise(5, 6)).report
+    assert {row.name for row in report.rows} == {"b"}
+    assert any("positions that are no units" in row.note for row in report.stayed)

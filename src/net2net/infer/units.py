@@ -251,8 +251,11 @@ class Units:
             self.fixed.append((ids.reshape(-1), reason))
 
     def require_equal_copies(self, ids: UnitIds, reason: str) -> None:
-        """Every one of these units must have the same number of copies (means, layer norms)."""
-        ids = ids[ids != NO_UNIT]
+        """Every one of these units must have the same number of copies (means, layer norms). Beside
+        positions that are none, which no copies balance, they stay."""
+        if (ids == NO_UNIT).any():
+            self.fix(ids, f"{reason}, and over positions that are no units")
+            return
         if ids.size and not self.idle:
             self.equal_copies.append((ids.reshape(-1), reason))
 
