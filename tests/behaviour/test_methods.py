@@ -409,3 +409,18 @@ def test_what_is_told_of_noise_and_of_pairs() -> None:
     assert "noise of 0.1 breaks symmetry" in str(noisy) and "random" not in str(noisy.notes)
     assert not any("stay equal" in one for one in grown("perceptron", "pair")[1].report.warnings)
     assert any("stay equal" in one for one in grown("perceptron", "replicate")[1].report.warnings)
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh", "silent"])
+@pytest.mark.parametrize("given", ["ones", "activation"])
+def test_a_norm_that_scales_by_no_parameter(given: str, method: str) -> None:
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.a(x)
+        scale = torch.ones(h.shape[-1], dtype=h.dtype) if given == "ones" else m.b(x)[0]
+        return m.c(F.layer_norm(h, h.shape[-1:], scale))
+
+    layers = {"a": nn.Linear(3, 4), "b": nn.Linear(3, 4), "c": nn.Linear(4, 2)}
+    teacher = randomise(Written(code, **layers))
+    for widths in (1.5, 2.0):
+        growth = net2net.widen(teacher, widths, noise(5, 3), method=method, verify=False)
+        assert net2net.verify(teacher, growth.model, noise(5, 3)).max_rel <= EXACT

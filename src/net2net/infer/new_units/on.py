@@ -244,6 +244,9 @@ class On:
             raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
         args = group.args(op)
         scale, shift = args.get("weight"), args.get("bias")
+        for one in (scale, shift):
+            if isinstance(one, Node) and not group.axis_numbers(one):
+                raise NotPossible(f"{group.where(op)} scales and shifts by what is no parameter")
         out = self._target(outputs).factor if isinstance(scale, Node) else state.factor
         if isinstance(scale, Node):
             self._aligned(scale, Positions(Put.UNREAD, out / state.factor), op)
