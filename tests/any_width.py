@@ -336,7 +336,8 @@ def multiples(
     name: str, build: Callable[[], nn.Module], inputs: Callable[[], dict[str, Tensor]],
     stream: str, mlp: str, heads: str, forbids: str, float32: str = "",
 ) -> None:  # fmt: skip
-    asked = parts(stream, mlp, heads, size=32, factor=2.0)
+    every = parts(stream, mlp, heads, size=32, factor=2.0)
+    asked = {name: part for name, part in every.items() if heads or name != "heads"}
     MULTIPLES[name] = Net(build, inputs, asked, tuple(asked), float32, forbids)
 
 
@@ -374,7 +375,7 @@ multiples(
         "BloomForCausalLM", "BloomConfig", vocab_size=40, hidden_size=32, n_layer=2, n_head=4,
         **SPECIAL,
     ),
-    text, "transformer.word_embeddings", "*.mlp.dense_h_to_4h", "*.self_attention.query_key_value",
+    text, "transformer.word_embeddings", "*.mlp.dense_h_to_4h", "",  # heads: each has its own slope
     "word_embeddings_layernorm",
 )  # fmt: skip
 multiples(

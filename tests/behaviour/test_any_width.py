@@ -112,6 +112,13 @@ def test_whole_multiples_and_why(name):
     assert any(line.startswith(f"{row.name} ") and re.search(net.forbids, line) for line in lines)
 
 
+def test_heads_that_constants_tell_apart_stay():
+    """BLOOM's heads have slopes of their own (ALiBi), which the code makes for one head each."""
+    teacher, net = teacher_of("bloom"), MULTIPLES["bloom"]
+    with pytest.raises(net2net.NotGrowableError, match="query_key_value"):
+        net2net.widen(teacher, {"*.self_attention.query_key_value": 1.5}, net.inputs())
+
+
 def inner(model):
     return model.inner if isinstance(model, Logits) else model
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
+from net2net.maps.methods import Method
 from net2net.plan.match import match
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import trace
@@ -51,7 +52,7 @@ def inference(model: nn.Module) -> Any:
     """Everything between the model and the maps."""
     found = infer([trace(meta_copy(model), INPUTS)])
     spaces_of(found)
-    return match(found, found, method="replicate", balanced=True, seed=0)
+    return match(found, found, method=Method(), balanced=True, seed=0)
 
 
 def widened(model: nn.Module) -> Any:

@@ -245,7 +245,7 @@ def test_an_interrupted_experiment_goes_on_where_it_was(finished: Path, tmp_path
         run_experiment(TINY, tmp_path, interrupting)
     before = run_files(tmp_path)
     assert len(before) == 2
-    assert len(load_results(tmp_path).missing) == 10
+    assert len(load_results(tmp_path).missing) == 12
 
     run_experiment(TINY, tmp_path, ignore)
     after = run_files(tmp_path)

@@ -446,7 +446,7 @@ def test_a_loss_that_is_no_number_stops_its_run_only(
     assert others.items() <= measured(finished).items()
 
     summary = summarise(results)
-    assert [row.arm for row in summary.questions[0].rows] == ["net2wider", "scratch_wide"]
+    assert [row.arm for row in summary.questions[0].rows] == ["net2wider", "fresh", "scratch_wide"]
     print_tables(summary)
     assert f"Stopped: random_pad-seed1, {fault}" in capsys.readouterr().out
     assert reproduce("render", str(tmp_path)).exit_code == 0
@@ -465,7 +465,7 @@ def test_students_of_a_teacher_that_was_stopped_are_left_out(
     wild = replace(TINY, schedule=replace(TINY.schedule, lr=1e30))
     results = run_experiment(wild, tmp_path, ignore)
     assert set(results.faults) == {Key(TEACHER, 0), Key(TEACHER, 1)}
-    assert len(results.missing) == 10
+    assert len(results.missing) == 12
     assert "net2deeper-seed1 is left out: its teacher was stopped." in caplog.text
     result = reproduce("render", str(tmp_path))
     assert result.exit_code == 1

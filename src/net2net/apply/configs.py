@@ -171,6 +171,9 @@ class _Search:
             if self.sizes(implied) == before:
                 more, fits = self._descend(implied, before, {**probes, **opened})
                 values = self._without_idle(more, implied) if fits else values
+        if not fits:
+            more, fits = self._descend({}, before, probes, together=True)
+            values = more if fits else values
         return {
             name: new for name, new in values.items() if new != get_attribute(self.config, name)
         }
@@ -222,9 +225,11 @@ class _Search:
         return int(values.get(name, get_attribute(self.config, name)))
 
     def _descend(
-        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]]
-    ) -> tuple[dict[str, int], bool]:
-        """The first values under which every size fits; else those of the first dead end."""
+        self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]], *,
+        together: bool = False,
+    ) -> tuple[dict[str, int], bool]:  # fmt: skip
+        """The first values under which every size fits; else those of the first dead end.
+        ``together``: two numbers may change at once."""
         path = [(values, now)]
         been: set[frozenset[tuple[str, int]]] = set()
         dead_end: dict[str, int] | None = None
@@ -234,7 +239,8 @@ class _Search:
             if now == self.wanted:
                 return values, True
             step = self._best(values, now, probes, been)
-            step = step or self._best(values, now, probes, been, together=True)
+            if step is None and together:
+                step = self._best(values, now, probes, been, together=True)
             if step is None:
                 dead_end = values if dead_end is None else dead_end
                 path.pop()
