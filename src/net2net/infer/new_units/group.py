@@ -229,7 +229,7 @@ def kept_zero(op: Op) -> Zero | None:
 
 def subtracts(op: Op) -> bool:
     """Whether it is a difference of its operands, as they are."""
-    return (op.kind in {"sub", "subtract"} or op.kind == "rsub") and op.args.get("alpha", 1) == 1
+    return traits(op.kind).sums and op.kind != "add" and op.args.get("alpha", 1) == 1
 
 
 def order(op: Op) -> float:

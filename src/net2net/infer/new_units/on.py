@@ -172,9 +172,7 @@ class On:
             makers = [node for node in weights if group.axis_numbers(node) & makes]
             for node in weights:
                 numbers = group.axis_numbers(node) - reads
-                self.parameters.hold(
-                    self.group, node, numbers, self._written(target, node in makers[1:]), op
-                )
+                self._hold(node, numbers, self._written(target, node in makers[1:]), op)
             if len(makers) > 1 and target.holds is MEAN:
                 raise NotPossible(f"{group.where(op)} makes them of two weights")
             self._made(op, outputs, target)
@@ -190,9 +188,7 @@ class On:
         put = Put.UNREAD if any(source.holds is ZERO for source in sources) else Put.ZERO
         for node in weights:
             numbers = group.axis_numbers(node) & reads
-            self.parameters.hold(
-                self.group, node, numbers, Positions(put, 1 / factor, reads=True), op
-            )
+            self._hold(node, numbers, Positions(put, 1 / factor, reads=True), op)
 
     @staticmethod
     def _written(target: State, second: bool) -> Positions:
@@ -225,9 +221,7 @@ class On:
                 self._hold(node, numbers, Positions(put, factor), op)
                 zero = zero and wanted
             else:
-                self.parameters.hold(
-                    self.group, node, numbers, Positions(Put.UNREAD if zero else Put.DRAWN), op
-                )
+                self._hold(node, numbers, Positions(Put.UNREAD if zero else Put.DRAWN), op)
         self._made(op, outputs, State(ZERO if zero else ANYTHING, factor))
 
     # -- norms and reductions --------------------------------------------------------------------
@@ -383,13 +377,9 @@ class On:
                     put, holds, by = Put.DRAWN, ANYTHING, ()
             else:
                 put = Put.UNREAD if holds is ZERO else Put.DRAWN
-            self.parameters.hold(
-                self.group, scales[0], group.axis_numbers(scales[0]), Positions(put, made), op
-            )
+            self._hold(scales[0], group.axis_numbers(scales[0]), Positions(put, made), op)
             for other in scales[1:]:
-                self.parameters.hold(
-                    self.group, other, group.axis_numbers(other), Positions(Put.DRAWN), op
-                )
+                self._hold(other, group.axis_numbers(other), Positions(Put.DRAWN), op)
             factor = target.factor
         self._made(op, outputs, State(holds, factor, by))
 
@@ -422,9 +412,7 @@ class On:
                 target = NOTHING
         for node in inputs:
             if group.is_parameter(node):
-                self.parameters.hold(
-                    self.group, node, group.axis_numbers(node), self._written(target, False), op
-                )
+                self._hold(node, group.axis_numbers(node), self._written(target, False), op)
         self._made(op, outputs, target)
 
     def _function(
@@ -434,9 +422,7 @@ class On:
         group, known = self.group, traits(op.kind)
         for node in inputs:
             if group.is_parameter(node):
-                self.parameters.hold(
-                    self.group, node, group.axis_numbers(node), Positions(Put.DRAWN), op
-                )
+                self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
         if not data:
             self._made(op, outputs, NOTHING)
             return
