@@ -8,6 +8,7 @@ from net2net.errors import (
     InputError,
     Net2NetError,
     NotGrowableError,
+    OptimizerError,
     PlanError,
     StudentRunError,
     TransferError,
@@ -24,6 +25,7 @@ from net2net.infer.rules import rule
 from net2net.infer.spaces import Kind, Space, Spaces
 from net2net.infer.values import Value
 from net2net.maps.methods import METHODS, Method
+from net2net.optim.carried import Carried
 from net2net.plan.plan import Plan
 from net2net.report import Report
 from net2net.transfer.transfer import transfer
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "METHODS",
+    "Carried",
     "DepthError",
     "GraphMismatchError",
     "Growth",
@@ -44,6 +47,7 @@ __all__ = [
     "Net2NetError",
     "NotGrowableError",
     "OpSite",
+    "OptimizerError",
     "Parity",
     "Plan",
     "PlanError",

@@ -86,3 +86,7 @@ class VerificationError(Net2NetError):
     def __init__(self, message: str, parity: object = None) -> None:
         super().__init__(message)
         self.parity = parity
+
+
+class OptimizerError(Net2NetError, ValueError):
+    """An optimiser that is not the teacher's, or whose state cannot be grown."""

@@ -24,7 +24,7 @@ from net2net.deepen.attach import BlockBuilder, attached
 from net2net.deepen.places import calls_of, outermost, targets
 from net2net.errors import DepthError, InputError
 from net2net.finish import check, check_memory, count_parameters
-from net2net.growth import Growth
+from net2net.growth import Growth, references
 from net2net.identity.blocks import LAYERS
 from net2net.identity.calibrate import calibrated
 from net2net.identity.insertion import Insertion
@@ -119,7 +119,7 @@ def deepen(
         parity=parity,
         notes=(*notes, *branch_notes(teacher)),
     )
-    return Growth(student, plan, report)
+    return Growth(student, plan, report, _parameters=references(model))
 
 
 def _count(asked: int | tuple[int, BlockBuilder]) -> int:

@@ -23,7 +23,7 @@ from net2net.finish import (
     never_separate,
     returned_numbers,
 )
-from net2net.growth import Growth
+from net2net.growth import Growth, references
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
 from net2net.infer.units import Role
@@ -146,7 +146,7 @@ def transfer(
             *returned_numbers(pair.teacher, pair.student),
         ),
     )
-    return Growth(result, plan, report)
+    return Growth(result, plan, report, _parameters=references(teacher))
 
 
 def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool) -> Matched:

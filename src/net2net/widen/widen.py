@@ -9,7 +9,7 @@ from torch import nn
 from net2net.apply.exported_graph import Export
 from net2net.errors import GraphMismatchError
 from net2net.finish import count_parameters
-from net2net.growth import Growth
+from net2net.growth import Growth, references
 from net2net.maps.methods import Method, name_of
 from net2net.plan.globs import name_attributes
 from net2net.plan.widths import MultipleOf, Widths
@@ -108,7 +108,7 @@ def widen(
         warnings=told.warnings(wider, request),
         notes=notes + told.notes(wider, request),
     )
-    return Growth(made.student, made.plan, report, wider.outputs)
+    return Growth(made.student, made.plan, report, wider.outputs, references(model))
 
 
 def prepared(

@@ -1,0 +1,403 @@
+"""An optimiser goes on with the student: its state, its groups, the age of what is new."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+import net2net
+from net2net import Carried, Growth, OptimizerError
+from tests.helpers import randomise
+
+RATE, DECAY, EPS = 1e-2, 0.1, 1e-3
+NONE = 1e-20
+"""An ε that is none: Adam's corrections scale all but it."""
+INPUTS = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def network() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    randomise(model)
+    return model.train()
+
+
+def losses(model: nn.Module, optimizer: Optimizer, steps: range) -> list[float]:
+    result = []
+    for step in steps:
+        rng = torch.Generator().manual_seed(step)
+        x = torch.randn(16, 6, generator=rng, dtype=torch.float64)
+        y = torch.randint(0, 3, (16,), generator=rng)
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        result.append(loss.item())
+    return result
+
+
+class Lion(Optimizer):
+    """As third-party optimisers are written: the sign of a mean of gradients."""
+
+    def __init__(self, params: Any, lr: float = 1e-3) -> None:
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.99)})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                mean = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                p -= group["lr"] * torch.sign(mean * 0.9 + p.grad * 0.1)
+                mean.lerp_(p.grad, 0.01)
+
+
+OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
+    "sgd": lambda params: torch.optim.SGD(params, lr=RATE, momentum=0.9),
+    "adam": lambda params: torch.optim.Adam(params, lr=RATE, eps=NONE, weight_decay=0.01),
+    "adamw": lambda params: torch.optim.AdamW(params, lr=RATE, eps=NONE, weight_decay=DECAY),
+    "foreach": lambda params: torch.optim.AdamW(params, lr=RATE, eps=NONE, foreach=True, amsgrad=True),
+    "fused": lambda params: torch.optim.AdamW(params, lr=RATE, eps=NONE, fused=True),
+    "adamax": lambda params: torch.optim.Adamax(params, lr=RATE, eps=NONE),
+    "nadam": lambda params: torch.optim.NAdam(params, lr=RATE),
+    "radam": lambda params: torch.optim.RAdam(params, lr=RATE),
+    "rmsprop": lambda params: torch.optim.RMSprop(params, lr=RATE, momentum=0.5, centered=True),
+    "adagrad": lambda params: torch.optim.Adagrad(params, lr=RATE),
+    "adadelta": lambda params: torch.optim.Adadelta(params),
+    "lion": Lion,
+}
+
+
+# -- scale: the teacher's run goes on --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_evenly_shared_copies_go_on_as_the_teacher_would_have(kind: str) -> None:
+    """With the groups that make up for what copies do to rates: a weight that is divided by k moves
+    a k-th as far, and a gradient that is divided by k is large beside ε / k."""
+    model, k = network(), 2
+    groups = [{"params": [one]} for one in model.parameters()]
+    optimizer: Optimizer = torch.optim.SGD(groups, lr=RATE, momentum=0.9)
+    if kind == "adamw":
+        optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY, eps=EPS)
+    losses(model, optimizer, range(50))
+    alone = copy.deepcopy(model)
+    other = type(optimizer)([{"params": [one]} for one in alone.parameters()], lr=RATE)  # type: ignore[call-arg]
+    other.load_state_dict(optimizer.state_dict())
+
+    grown = net2net.widen(model, float(k), INPUTS)
+    handle = grown.carry(optimizer, state="scale")
+    for group, (name, one) in zip(
+        optimizer.param_groups, grown.model.named_parameters(), strict=True
+    ):
+        assert group["params"] == [one]
+        reads, makes = name in {"2.weight", "4.weight"}, not name.startswith("4.")
+        if kind == "adamw":
+            group["lr"] /= k if reads else 1
+            group["weight_decay"] *= k if reads else 1
+            group["eps"] /= k if makes else 1
+        else:
+            group["lr"] *= (k if makes else 1) / (k if reads else 1)
+    assert not handle.active
+    steps = range(50, 250)
+    theirs, ours = losses(alone, other, steps), losses(grown.model, optimizer, steps)
+    assert max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) < 1e-12
+    x = torch.randn(9, 6, dtype=torch.float64)
+    torch.testing.assert_close(grown.model(x), alone(x), rtol=1e-12, atol=1e-12)
+
+
+def test_uneven_shares_have_no_scaled_state() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    losses(model, optimizer, range(2))
+    grown = net2net.widen(model, 2.0, INPUTS, method="uneven")
+    with pytest.raises(OptimizerError, match="uneven shares"):
+        grown.carry(optimizer, state="scale")
+    assert grown.carry(optimizer).active
+
+
+# -- own: what is new is young ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_old_positions_go_on_and_new_ones_begin(kind: str) -> None:
+    """The same gradients: old positions get the bits of a run that never grew, new ones what a
+    fresh optimiser makes of theirs."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    losses(model, optimizer, range(30))
+    alone = copy.deepcopy(model)
+    other = OPTIMIZERS[kind](alone.parameters())
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+    handle = grown.carry(optimizer)
+    assert handle.active == (kind in {"adam", "adamw", "foreach", "fused", "adamax", "nadam",
+                                      "radam"})  # fmt: skip
+
+    layer, old = grown.model.get_submodule("0"), alone.get_submodule("0")
+    assert isinstance(layer, nn.Linear) and isinstance(old, nn.Linear)
+    rows = nn.Parameter(layer.weight[8:].detach().clone())
+    fresh = OPTIMIZERS[kind]([rows])
+    rng = torch.Generator().manual_seed(1)
+    for _ in range(100):
+        for one, its in zip(grown.model.parameters(), alone.parameters(), strict=True):
+            one.grad = torch.randn(one.shape, generator=rng, dtype=one.dtype)
+            its.grad = one.grad[tuple(map(slice, its.shape))].clone()
+        assert layer.weight.grad is not None
+        rows.grad = layer.weight.grad[8:].clone()
+        for each in (optimizer, other, fresh):
+            each.step()
+    for one, its in zip(grown.model.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(one[tuple(map(slice, its.shape))], its)
+    if kind not in {"nadam", "radam"}:  # whose first steps are others
+        torch.testing.assert_close(layer.weight[8:], rows, rtol=1e-10, atol=1e-10)
+
+
+def grown_and_trained(rewarm: float = 1.0) -> tuple[Growth, Optimizer, Carried]:
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    losses(model, optimizer, range(20))
+    grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+    return grown, optimizer, grown.carry(optimizer, rewarm=rewarm, over=10)
+
+
+@pytest.mark.parametrize("rewarm", [1.0, 1.3])
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(rewarm: float, tmp_path: Any) -> None:
+    grown, optimizer, handle = grown_and_trained(rewarm)
+    losses(grown.model, optimizer, range(20, 25))
+    torch.save(
+        (grown.model.state_dict(), optimizer.state_dict(), handle.state_dict()), tmp_path / "all.pt"
+    )
+    losses(grown.model, optimizer, range(25, 60))
+
+    weights, state, young = torch.load(tmp_path / "all.pt", weights_only=True)
+    again = grown.plan.apply(network())
+    again.load_state_dict(weights)
+    resumed = torch.optim.AdamW(again.parameters(), lr=RATE)
+    resumed.load_state_dict(state)
+    Carried(resumed, again).load_state_dict(young)
+    losses(again, resumed, range(25, 60))
+    for one, other in zip(grown.model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_handle_ends_by_itself() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.5, 0.6))
+    losses(model, optimizer, range(60))
+    handle = net2net.widen(model, 1.5, INPUTS, method="fresh").carry(optimizer)
+    params = [one for group in optimizer.param_groups for one in group["params"]]
+    for step in range(40):
+        assert handle.active == (step < 31), step
+        for one in params:
+            one.grad = torch.ones_like(one)
+        optimizer.step()
+
+
+def test_updates_of_what_is_new_are_rewarmed() -> None:
+    """By a factor that rises to the asked one, for new positions alone, decay left out."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+    handle = grown.carry(optimizer, rewarm=2.0, over=4)
+    (weight, *_) = grown.model.parameters()
+    moved = []
+    for _ in range(6):
+        before = weight.detach().clone()
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        step = before - weight.detach()
+        assert torch.allclose(step[:8], torch.ones(8, 6, dtype=torch.float64))
+        moved.append(float(step[8:].mean()))
+    assert moved == pytest.approx([1.25, 1.5, 1.75, 2.0, 2.0, 2.0])
+    handle.remove()
+    assert not handle.active
+
+
+# -- groups, schedules ------------------------------------------------------------------------------
+
+
+def test_groups_names_and_schedule_stay() -> None:
+    model = network()
+    named = [(n, p) for n, p in model.named_parameters()]
+    beside = nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [(n, p) for n, p in named if p.ndim > 1], "weight_decay": 0.1},
+            {"params": [*((n, p) for n, p in named if p.ndim < 2), ("beside", beside)]},
+        ],
+        lr=RATE,
+    )
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5)
+    losses(model, optimizer, range(4))
+    schedule.step()
+    grown = net2net.widen(model, 2.0, INPUTS)
+    grown.carry(optimizer)
+    (decayed, rest), student = optimizer.param_groups, dict(grown.model.named_parameters())
+    assert decayed["param_names"] == ["0.weight", "2.weight", "4.weight"]
+    assert rest["param_names"] == ["0.bias", "2.bias", "4.bias", "beside"]
+    assert all(student[n] is p for n, p in zip(decayed["param_names"], decayed["params"],
+                                              strict=True))  # fmt: skip
+    assert rest["params"][-1] is beside
+    for _ in range(4):
+        losses(grown.model, optimizer, range(1))
+        schedule.step()
+    assert decayed["lr"] == RATE / 10
+
+
+def test_what_is_new_in_depth_joins_the_group_of_its_kind() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [model[0].weight, model[2].weight], "weight_decay": 0.1},
+            {"params": [model[0].bias, model[2].bias], "weight_decay": 0.0},
+        ]
+    )
+    losses(model, optimizer, range(3))
+    grown = net2net.deepen(model, {"0": 2}, INPUTS)
+    grown.carry(optimizer)
+    for group, ndim in zip(optimizer.param_groups, (2, 1), strict=True):
+        assert [one.ndim for one in group["params"]] == [ndim] * 4
+    assert len(optimizer.state) == 4  # the new ones begin
+    assert not set(map(id, model.parameters())) & set(map(id, optimizer.state))
+    losses(grown.model, optimizer, range(3, 6))
+    assert len(optimizer.state) == 8
+
+
+def test_frozen_parameters_stay_out() -> None:
+    model = network()
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=RATE)
+    grown = net2net.widen(model, 2.0, INPUTS)
+    grown.carry(optimizer)
+    assert len(optimizer.param_groups[0]["params"]) == 4
+
+
+@pytest.mark.parametrize("make", [
+    lambda params: torch.optim.Muon(params, lr=RATE),
+    lambda params: torch.optim.Adafactor(params, lr=RATE),
+])  # fmt: skip
+@pytest.mark.parametrize("state", ["own", "scale", "drop"])
+def test_matrices_as_a_whole_and_factored_means(
+    make: Callable[[Any], Optimizer], state: Any
+) -> None:
+    model = network()
+    optimizer = make([one for one in model.parameters() if one.ndim == 2])
+    losses(model, optimizer, range(3))
+    grown = net2net.widen(model, 2.0, INPUTS)
+    grown.carry(optimizer, state=state)
+    assert all(torch.isfinite(torch.tensor(losses(grown.model, optimizer, range(3, 9)))))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # in torch's own compiler
+def test_a_compiled_step() -> None:
+    grown, optimizer, _ = grown_and_trained()
+    other, plain, _ = grown_and_trained()
+    step: Callable[[], Any] = torch.compile(optimizer.step, backend="eager")
+    for seed in range(3):
+        for one, its in zip(grown.model.parameters(), other.model.parameters(), strict=True):
+            rng = torch.Generator().manual_seed(seed)
+            one.grad = torch.randn(one.shape, generator=rng, dtype=one.dtype)
+            its.grad = one.grad.clone()
+        step()
+        plain.step()
+    # compiled, torch counts steps in float32; without the handle new rows would be 1e-2 away
+    for one, its in zip(grown.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(one, its, rtol=0, atol=1e-6)
+
+
+# -- refused ---------------------------------------------------------------------------------------
+
+
+def test_an_optimiser_of_another_model() -> None:
+    model = network()
+    grown = net2net.widen(model, 2.0, INPUTS)
+    other = torch.optim.SGD(copy.deepcopy(model).parameters(), lr=RATE)
+    with pytest.raises(OptimizerError, match="none of the optimiser's parameters is the teacher's"):
+        grown.carry(other)
+    own = torch.optim.SGD(model.parameters(), lr=RATE)
+    grown.carry(own)
+    with pytest.raises(OptimizerError, match="none of the optimiser's parameters"):
+        grown.carry(own)  # a second time
+
+
+@pytest.mark.parametrize("entry", [
+    torch.zeros(5, 7), torch.zeros(8, 6, dtype=torch.uint8), [torch.zeros(2)], "text",
+])  # fmt: skip
+def test_state_of_an_unknown_kind(entry: Any) -> None:
+    """Compressed, of another shape, or no tensor at all: nothing is changed."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    losses(model, optimizer, range(2))
+    optimizer.state[model[0].weight]["odd"] = entry
+    grown = net2net.widen(model, 2.0, INPUTS)
+    before = [list(group["params"]) for group in optimizer.param_groups]
+    held = {id(one): dict(state) for one, state in optimizer.state.items()}
+    with pytest.raises(OptimizerError, match="'odd' of '0.weight'"):
+        grown.carry(optimizer)
+    assert all(
+        a is b
+        for old, group in zip(before, optimizer.param_groups, strict=True)
+        for a, b in zip(old, group["params"], strict=True)
+    )
+    assert {id(one): dict(state) for one, state in optimizer.state.items()}.keys() == held.keys()
+    grown.carry(optimizer, unknown="drop")
+    first = optimizer.param_groups[0]["params"][0]
+    assert not optimizer.state.get(first)
+    losses(grown.model, optimizer, range(2, 4))
+
+
+def test_an_unknown_entry_has_no_scaled_form() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    losses(model, optimizer, range(2))
+    optimizer.state[model[0].weight]["odd"] = torch.zeros(8, 6)
+    grown = net2net.widen(model, 2.0, INPUTS)
+    with pytest.raises(OptimizerError, match="how 'odd' of '0.weight' follows gradients"):
+        grown.carry(optimizer, state="scale")
+    grown.carry(optimizer)
+
+
+@pytest.mark.parametrize("given", [
+    {"state": "half"}, {"rewarm": 0}, {"rewarm": float("nan")}, {"over": 0}, {"over": 2.5},
+    {"unknown": "keep"},
+])  # fmt: skip
+def test_bad_arguments(given: dict[str, Any]) -> None:
+    model = network()
+    grown = net2net.widen(model, 2.0, INPUTS)
+    with pytest.raises(OptimizerError, match=f"{next(iter(given))} is"):
+        grown.carry(torch.optim.SGD(model.parameters(), lr=RATE), **given)
+
+
+@pytest.mark.parametrize("state", [
+    {}, {"young": 3}, {"rewarm": 1, "over": 1, "count": 0, "young": {"no": {"begin": 0, "own": []}}},
+    {"rewarm": 1, "over": 1, "count": 0,
+     "young": {"0.weight": {"begin": 0, "own": [[0, [[0, 99]]]]}}},
+])  # fmt: skip
+def test_bad_states_of_the_handle(state: dict[str, Any]) -> None:
+    model = network()
+    handle = Carried(torch.optim.SGD(model.parameters(), lr=RATE), model)
+    with pytest.raises(OptimizerError, match="state"):
+        handle.load_state_dict(state)
+
+
+def test_young_elements_are_each_met_once() -> None:
+    from net2net.optim.carried import Young
+
+    young = Young({0: ((0, 2), (3, 4)), 1: ((1, 3),)}, 0.0)
+    met: Tensor = torch.zeros(5, 4)
+    for block in young.blocks(met.shape):
+        part = met
+        for dim, begin, size in block:
+            part = part.narrow(dim, begin, size)
+        part += 1
+    own = torch.zeros(5, 4)
+    own[[[0], [1], [3]], [[1, 2]]] = 1
+    assert torch.equal(met, 1 - own)
