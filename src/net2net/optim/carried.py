@@ -6,21 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from net2net.errors import OptimizerError
 from net2net.optim.age import correction
+from net2net.optim.own import Runs
 
 NEGLIGIBLE = 1e-7
 """A correction that is nearer to 1 is none in float32."""
-
-Runs = tuple[tuple[int, int], ...]
-"""Positions in a row: where each run begins, and where it has ended."""
 
 Block = tuple[tuple[int, int, int], ...]
 """A part of a tensor: axis, begin and size."""
@@ -48,16 +44,6 @@ class Young:
                 for begin, end in others(owned, shape[dim]):
                     yield (*one, (dim, begin, end - begin))
             before = [(*one, (dim, a, b - a)) for one in before for a, b in owned]
-
-
-def runs(mask: NDArray[np.bool_]) -> Runs:
-    """Where a mask holds.
-
-    >>> runs(np.array([True, True, False, True]))
-    ((0, 2), (3, 4))
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))
 
 
 def others(owned: Runs, size: int) -> Runs:

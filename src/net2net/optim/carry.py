@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from net2net.errors import OptimizerError
 from net2net.optim import own
-from net2net.optim.carried import Carried, Young, runs
+from net2net.optim.carried import Carried, Young
 from net2net.optim.state import Policy, grown_state
 from net2net.plan.plan import Plan
 from net2net.recipe.recipe import Recipe
@@ -153,8 +153,8 @@ def _young(recipe: Recipe, begin: float, state: Policy, *, whole: bool) -> Young
     masks = {
         axis.dim: axis.index >= 0 if state == "scale" else own.own(axis) for axis in recipe.axes
     }
-    new = {dim: runs(mask) for dim, mask in masks.items() if not mask.all()}
-    every = {dim: new.get(dim, runs(mask)) for dim, mask in masks.items()} if new else {}
+    new = {dim: own.runs(mask) for dim, mask in masks.items() if not mask.all()}
+    every = {dim: new.get(dim, own.runs(mask)) for dim, mask in masks.items()} if new else {}
     return Young(every, begin) if every else None
 
 

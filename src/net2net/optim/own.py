@@ -14,6 +14,19 @@ from net2net.plan.plan import Plan
 from net2net.recipe.axis_map import AxisMap
 from net2net.recipe.recipe import Recipe
 
+Runs = tuple[tuple[int, int], ...]
+"""Positions in a row: where each run begins, and where it has ended."""
+
+
+def runs(mask: NDArray[np.bool_]) -> Runs:
+    """Where a mask holds.
+
+    >>> runs(np.array([True, True, False, True]))
+    ((0, 2), (3, 4))
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return tuple((int(a), int(b)) for a, b in edges.reshape(-1, 2))
+
 
 def homes(plan: Plan) -> dict[str, str]:
     """The teacher's tensors → the one of the student's that each goes on as. Other tensors made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from net2net.errors import OptimizerError
-from net2net.infer.units import Role
 from net2net.optim import own
 from net2net.optim.entries import DEGREES, is_aligned, is_number
-from net2net.recipe.axis_map import ABSENT, AxisMap
+from net2net.optim.own import runs
+from net2net.recipe.axis_map import AxisMap, Index
 from net2net.recipe.recipe import Recipe
-from net2net.recipe.run import grown
 
 Policy = Literal["own", "scale", "drop"]
 
@@ -79,15 +79,29 @@ def _factors(name: str, recipe: Recipe, key: str, policy: Policy) -> Factors:
 
 @torch.no_grad()
 def _entry(recipe: Recipe, value: Tensor, shape: torch.Size, factors: Factors) -> Tensor:
+    """One tensor of the state: selected like the parameter, times what is along each axis. Much of
+    it is zero, so what is not is written into zeros."""
     along = {axis.dim: axis for axis in recipe.axes if value.shape[axis.dim] == shape[axis.dim]}
-    taken = [
-        AxisMap(dim, np.where(factors[dim] == 0, ABSENT, axis.index), Role.ALIGNS)
-        for dim, axis in along.items()
-    ]
-    result = grown(value, taken)
-    for dim in along:
-        factor = factors[dim]
-        if ((factor != 0) & (factor != 1)).any():
-            wide = [-1 if axis == dim else 1 for axis in range(result.ndim)]
-            result *= torch.from_numpy(np.where(factor == 0, 1.0, factor)).to(result).view(wide)
+    sizes = [along[dim].size if dim in along else size for dim, size in enumerate(value.shape)]
+    result = value.new_zeros(sizes)
+    for pieces in product(*(_pieces(axis, factors[dim]) for dim, axis in along.items())):
+        source, target = value, result
+        for dim, (begin, taken, factor) in zip(along, pieces, strict=True):
+            target = target.narrow(dim, begin, len(taken))
+            if (np.diff(taken) == 1).all():
+                source = source.narrow(dim, int(taken[0]), len(taken))
+            else:
+                source = source.index_select(dim, torch.from_numpy(taken).to(value.device))
+            if (factor != 1).any():
+                wide = [-1 if axis == dim else 1 for axis in range(value.ndim)]
+                source = source * torch.from_numpy(factor).to(value).view(wide)
+        target.copy_(source)
     return result
+
+
+Piece = tuple[int, Index, NDArray[np.float64]]
+"""Positions in a row that hold something: where they begin, where each is from, times what."""
+
+
+def _pieces(axis: AxisMap, factor: NDArray[np.float64]) -> list[Piece]:
+    return [(a, axis.index[a:b], factor[a:b]) for a, b in runs(factor != 0)]

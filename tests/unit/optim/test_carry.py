@@ -63,7 +63,9 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda params: torch.optim.SGD(params, lr=RATE, momentum=0.9),
     "adam": lambda params: torch.optim.Adam(params, lr=RATE, eps=NONE, weight_decay=0.01),
     "adamw": lambda params: torch.optim.AdamW(params, lr=RATE, eps=NONE, weight_decay=DECAY),
-    "foreach": lambda params: torch.optim.AdamW(params, lr=RATE, eps=NONE, foreach=True, amsgrad=True),
+    "foreach": lambda params: torch.optim.AdamW(
+        params, lr=RATE, eps=NONE, foreach=True, amsgrad=True
+    ),
     "fused": lambda params: torch.optim.AdamW(params, lr=RATE, eps=NONE, fused=True),
     "adamax": lambda params: torch.optim.Adamax(params, lr=RATE, eps=NONE),
     "nadam": lambda params: torch.optim.NAdam(params, lr=RATE),
@@ -221,7 +223,7 @@ def test_updates_of_what_is_new_are_rewarmed() -> None:
     assert not handle.active
 
 
-# -- groups, schedules ------------------------------------------------------------------------------
+# -- groups, schedules -----------------------------------------------------------------------------
 
 
 def test_groups_names_and_schedule_stay() -> None:
@@ -340,7 +342,7 @@ def test_state_of_an_unknown_kind(entry: Any) -> None:
     grown = net2net.widen(model, 2.0, INPUTS)
     before = [list(group["params"]) for group in optimizer.param_groups]
     held = {id(one): dict(state) for one, state in optimizer.state.items()}
-    with pytest.raises(OptimizerError, match="'odd' of '0.weight'"):
+    with pytest.raises(OptimizerError, match=r"'odd' of '0\.weight'"):
         grown.carry(optimizer)
     assert all(
         a is b
@@ -360,7 +362,7 @@ def test_an_unknown_entry_has_no_scaled_form() -> None:
     losses(model, optimizer, range(2))
     optimizer.state[model[0].weight]["odd"] = torch.zeros(8, 6)
     grown = net2net.widen(model, 2.0, INPUTS)
-    with pytest.raises(OptimizerError, match="how 'odd' of '0.weight' follows gradients"):
+    with pytest.raises(OptimizerError, match=r"how 'odd' of '0\.weight' follows gradients"):
         grown.carry(optimizer, state="scale")
     grown.carry(optimizer)
 
@@ -377,7 +379,8 @@ def test_bad_arguments(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("state", [
-    {}, {"young": 3}, {"rewarm": 1, "over": 1, "count": 0, "young": {"no": {"begin": 0, "own": []}}},
+    {}, {"young": 3},
+    {"rewarm": 1, "over": 1, "count": 0, "young": {"no": {"begin": 0, "own": []}}},
     {"rewarm": 1, "over": 1, "count": 0,
      "young": {"0.weight": {"begin": 0, "own": [[0, [[0, 99]]]]}}},
 ])  # fmt: skip
