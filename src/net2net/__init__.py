@@ -19,6 +19,7 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
+from net2net.grow import grow
 from net2net.growth import Growth
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
@@ -65,6 +66,7 @@ __all__ = [
     "WidthError",
     "deepen",
     "estimate",
+    "grow",
     "rule",
     "spaces",
     "transfer",

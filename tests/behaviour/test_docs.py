@@ -111,7 +111,8 @@ def arguments(function):
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in names:
             names.append("*")
-        names.append(f"*{name}" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else name)
+        stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+        names.append(f"{stars.get(parameter.kind, '')}{name}")
     return ", ".join(names)
 
 

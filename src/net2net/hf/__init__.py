@@ -1,4 +1,5 @@
-"""Models of Hugging Face's transformers: ``example_inputs(model)``, which every verb takes.
+"""Models of Hugging Face's transformers: ``example_inputs(model)``, which every verb takes, and
+larger ones built from a configuration that is ``changed``.
 
 ``examples`` chooses arguments and finds tensors that the model runs on, of those that ``layouts``
 makes by the name of an argument; ``parts`` looks up sizes in a configuration and its parts.

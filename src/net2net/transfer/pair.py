@@ -46,7 +46,7 @@ class Pair:
 
 def paired(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool,
-    also: Sequence[Inputs] = (),
+    grow_outputs: bool = False, also: Sequence[Inputs] = (),
 ) -> Pair:  # fmt: skip
     """Bring the models together.
 
@@ -62,7 +62,7 @@ def paired(
     new, of_student = _without(
         _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
     )
-    known = analyse(old, inputs, on_unknown="fix", also=also)
+    known = analyse(old, inputs, on_unknown="fix", grow_outputs=grow_outputs, also=also)
     traces = _student_traces(new, known.traces)
     names = _same_names(known.traces, traces)
     unread = _unread(known, traces, names)
@@ -73,7 +73,8 @@ def paired(
         one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
     if exact:
         check_operations(known.traces, traces)
-    known, found = larger_heads(known, infer(traces, on_unknown="fix"))
+    found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
+    known, found = larger_heads(known, found)
     if exact:
         check_bundles(known, found)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}

@@ -30,6 +30,7 @@ from net2net.infer.units import Role
 from net2net.maps.methods import Method, method_of, name_of
 from net2net.plan.compensate import compensated
 from net2net.plan.match import Matched, match
+from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan
 from net2net.plan.rescale import rescaled
 from net2net.report import Report, Row
@@ -56,6 +57,7 @@ def transfer(
     seed: int = 0,
     balanced: bool = True,
     verify: bool = True,
+    outputs: str = "keep",
     also: Sequence[Inputs] = (),
 ) -> Growth:
     """Give a larger model, built by its own code, the weights with which it computes what the
@@ -79,6 +81,7 @@ def transfer(
         seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
         verify: measure the difference.
+        outputs: ``"keep"``, or ``"grow"`` as for ``widen``, where models end in features.
         also: further inputs, for code that branches on its input (the report says where): all that
             any of them reaches is matched, and the student is verified on each.
 
@@ -97,10 +100,14 @@ def transfer(
     if type(noise) not in (int, float) or not 0 <= noise < math.inf:
         raise TransferError(f"noise is {noise!r}. Give 0 or a positive fraction.")
     way = method_of(method)
+    if outputs not in {"keep", "grow"}:
+        raise TransferError(f'outputs is {outputs!r}. Give "keep" or "grow".')
     noise = noise or way.noise
     must_match = exact and way.exact and not noise
     with stage("traced and inferred both"):
-        pair = paired(teacher, student, inputs, depth, exact=exact, also=also)
+        pair = paired(
+            teacher, student, inputs, depth, exact=exact, grow_outputs=outputs == "grow", also=also
+        )
     with stage("matched their units"):
         found = _matched(pair, way, balanced, seed, strict=exact)
     maps = found.maps
@@ -121,10 +128,11 @@ def transfer(
     )
     with stage("made the student"):
         result = plan.apply(teacher, student=student)
+    ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else {}
     parity = None
     if verify:
         with stage("verified"):
-            parity = _measured(teacher, result, [inputs, *also], pair, must_match, notes)
+            parity = _measured(teacher, result, [inputs, *also], pair, ends, must_match, notes)
     even = must_match and has_even_copies(maps.values())
     rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student))
     report = Report(
@@ -146,7 +154,7 @@ def transfer(
             *returned_numbers(pair.teacher, pair.student),
         ),
     )
-    return Growth(result, plan, report, _parameters=references(teacher))
+    return Growth(result, plan, report, ends, references(teacher))
 
 
 def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool) -> Matched:
@@ -168,12 +176,12 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
 
 
 def _measured(
-    teacher: nn.Module, student: nn.Module, inputs: list[Inputs], pair: Pair, must_match: bool,
-    notes: list[str],
+    teacher: nn.Module, student: nn.Module, inputs: list[Inputs], pair: Pair,
+    ends: OutputMaps, must_match: bool, notes: list[str],
 ) -> Parity | None:  # fmt: skip
     """The worst parity of all inputs."""
     try:
-        parity = check(teacher, student, inputs[0], must_match=False, also=inputs[1:])
+        parity = check(teacher, student, inputs[0], must_match=False, outputs=ends, also=inputs[1:])
     except VerificationError as error:
         if must_match:
             raise TransferError(
