@@ -4,6 +4,7 @@ from net2net.analysis import spaces
 from net2net.deepen.deepen import deepen
 from net2net.errors import (
     DepthError,
+    FolderError,
     GraphMismatchError,
     InputError,
     Net2NetError,
@@ -19,8 +20,8 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
-from net2net.grow import grow
 from net2net.growth import Growth
+from net2net.hf.grow import grow
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.spaces import Kind, Space, Spaces
@@ -40,6 +41,7 @@ __all__ = [
     "METHODS",
     "Carried",
     "DepthError",
+    "FolderError",
     "GraphMismatchError",
     "Growth",
     "InputError",

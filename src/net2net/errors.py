@@ -90,3 +90,7 @@ class VerificationError(Net2NetError):
 
 class OptimizerError(Net2NetError, ValueError):
     """An optimiser that is not the teacher's, or whose state cannot be grown."""
+
+
+class FolderError(Net2NetError, OSError):
+    """A folder that holds no model which can be read, or a place where none can be written."""

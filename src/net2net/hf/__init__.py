@@ -1,11 +1,15 @@
-"""Models of Hugging Face's transformers: ``example_inputs(model)``, which every verb takes, and
-larger ones built from a configuration that is ``changed``.
+"""Models of Hugging Face's transformers: ``example_inputs(model)``, which every verb takes, growth
+by configuration, and folders in and out.
 
 ``examples`` chooses arguments and finds tensors that the model runs on, of those that ``layouts``
 makes by the name of an argument; ``parts`` looks up sizes in a configuration and its parts.
+``grow`` builds the larger model from a configuration that is ``changed``. ``folder`` grows what is
+saved in a folder, and ``checkpoint`` what a Trainer saved, with its optimiser.
 transformers is imported when a function is called (``pip install 'net2net[hf]'``).
 """
 
+from net2net.hf.checkpoint import carried, grow_checkpoint
 from net2net.hf.examples import example_inputs
+from net2net.hf.folder import grow_folder
 
-__all__ = ["example_inputs"]
+__all__ = ["carried", "example_inputs", "grow_checkpoint", "grow_folder"]

@@ -52,6 +52,24 @@ def others(owned: Runs, size: int) -> Runs:
     return tuple((a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b)
 
 
+def state_of(
+    young: Mapping[str, Young], rewarm: float, over: int, count: int = 0
+) -> dict[str, Any]:
+    """What ``Carried.load_state_dict`` reads, as types of JSON."""
+    return {
+        "rewarm": rewarm,
+        "over": over,
+        "count": count,
+        "young": {
+            name: {
+                "begin": one.begin,
+                "own": [[dim, [list(run) for run in runs]] for dim, runs in one.own.items()],
+            }
+            for name, one in young.items()
+        },
+    }
+
+
 class Carried:
     """Scales the updates of what is new in a student, as hooks around the optimiser's steps.
 
@@ -97,19 +115,8 @@ class Carried:
         self._now.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` needs, as numbers, strings, lists and dicts."""
-        return {
-            "rewarm": self._rewarm,
-            "over": self._over,
-            "count": self._count,
-            "young": {
-                name: {
-                    "begin": one.begin,
-                    "own": [[dim, [list(run) for run in runs]] for dim, runs in one.own.items()],
-                }
-                for name, one in self._young.items()
-            },
-        }
+        """What ``load_state_dict`` needs, as types of JSON."""
+        return state_of(self._young, self._rewarm, self._over, self._count)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another left off.

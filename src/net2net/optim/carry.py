@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from net2net.errors import OptimizerError
 from net2net.optim import own
-from net2net.optim.carried import Carried, Young
-from net2net.optim.state import Policy, grown_state
+from net2net.optim.carried import Carried
+from net2net.optim.state import Policy
+from net2net.optim.states import grown_states
 from net2net.plan.plan import Plan
-from net2net.recipe.recipe import Recipe
 
 
 def carry(
@@ -33,33 +33,27 @@ def carry(
     Args:
         teacher: names → the parameters that the optimiser has.
     """
-    _check(state, rewarm, over, unknown)
+    check_options(state, rewarm, over, unknown)
     while isinstance(inside := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inside  # a wrapper, as accelerate's
     swap = _Exchange(plan, teacher, student, optimizer)
     groups = swap.groups()
-    states: dict[Tensor, dict[str, Any]] = {}
-    young: dict[str, Young] = {}
-    for name, recipe in plan.recipes.items():
-        parameter = swap.student.get(name)
-        if parameter is None:
-            continue
-        old = swap.home(name)
-        past = {} if old is None or state == "drop" else optimizer.state.get(old, {})
-        if old is not None and past:
-            states[parameter] = grown_state(name, recipe, old.shape, past, state, unknown)
-        begin = float(states.get(parameter, {}).get("step", 0.0))
-        if (one := _young(recipe, begin, state, whole=old is None)) is not None:
-            young[name] = one
+    past = {
+        name: (parameter.shape, {} if state == "drop" else optimizer.state.get(parameter, {}))
+        for name, parameter in swap.teacher.items()
+    }
+    named, young = grown_states(plan, past, swap.student, state, unknown)
+    states = {swap.student[name]: one for name, one in named.items()}
     handle = Carried(optimizer, student)
     # nothing has changed so far, and nothing below fails
     for group, (parameters, names) in zip(optimizer.param_groups, groups, strict=True):
         group["params"][:] = parameters
         if "param_names" in group:
             group["param_names"][:] = names
-    for parameter in swap.before:
+    for parameter in swap.teacher.values():
         optimizer.state.pop(parameter, None)
-    optimizer.state.update(states)
+    for parameter, one in states.items():
+        optimizer.state[parameter] = one
     handle.begin(young, rewarm, over)
     return handle
 
@@ -86,22 +80,10 @@ class _Exchange:
                 "trained the model which was grown (not a copy of it), before anything else "
                 "takes its parameters' places."
             )
-        self._teacher = {name: parameter for parameter, name in self._name.items()}
+        self.teacher = {name: parameter for parameter, name in self._name.items()}
         self._homes = own.homes(plan)
         self._sources = {name: recipe.source for name, recipe in plan.recipes.items()}
-        self._frozen = teacher.keys() - self._teacher.keys()
-
-    @property
-    def before(self) -> list[nn.Parameter]:
-        """The teacher's parameters that the optimiser has."""
-        return list(self._name)
-
-    def home(self, name: str) -> nn.Parameter | None:
-        """The teacher's parameter that this one of the student's goes on as."""
-        source = self._sources[name]
-        if source is None or self._homes.get(source) != name:
-            return None
-        return self._teacher.get(source)
+        self._frozen = teacher.keys() - self.teacher.keys()
 
     def groups(self) -> list[tuple[list[nn.Parameter], list[str]]]:
         """For every group the student's parameters, and their names."""
@@ -139,26 +121,17 @@ class _Exchange:
             source = self._sources.get(name)
             if source in self._frozen or not parameter.requires_grad:
                 continue
-            if source in self._teacher:
+            if source in self.teacher:
                 number = at[self._homes.get(source, source)]
             else:
                 number = last.get(parameter.ndim, next(reversed(last.values()), 0))
             yield name, number
 
 
-def _young(recipe: Recipe, begin: float, state: Policy, *, whole: bool) -> Young | None:
-    """What of a parameter has no past."""
-    if whole:
-        return Young({0: ()}, 0.0)
-    masks = {
-        axis.dim: axis.index >= 0 if state == "scale" else own.own(axis) for axis in recipe.axes
-    }
-    new = {dim: own.runs(mask) for dim, mask in masks.items() if not mask.all()}
-    every = {dim: new.get(dim, own.runs(mask)) for dim, mask in masks.items()} if new else {}
-    return Young(every, begin) if every else None
-
-
-def _check(state: str, rewarm: float, over: int, unknown: str) -> None:
+def check_options(state: str, rewarm: float, over: int, unknown: str) -> None:
+    """Raises:
+    OptimizerError: one of the options of ``Growth.carry`` has a value that it cannot have.
+    """
     for name, value, allowed in (
         ("state", state, get_args(Policy)), ("unknown", unknown, ("raise", "drop")),
     ):  # fmt: skip
