@@ -14,9 +14,9 @@ def run(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_there_are_three_and_they_fit_on_a_page():
+def test_there_are_four_and_they_fit_on_a_page():
     lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in FOLDER.iterdir()}
-    assert lines.keys() == {"cnn.py", "gpt2.py", "own_operation.py"}
+    assert lines.keys() == {"cnn.py", "gpt2.py", "own_operation.py", "trainer.py"}
     assert max(lines.values()) <= 60
 
 
@@ -37,6 +37,14 @@ def test_a_gpt2_gets_wider_and_deeper(capsys):
     assert "config: 64 wide, 8 heads" in printed
     assert printed.count("verified: largest difference") == 2
     assert printed.splitlines()[-1].startswith("largest difference")
+
+
+@pytest.mark.filterwarnings("ignore")  # the Trainer's own
+def test_a_trainer_goes_on_with_a_larger_model(capsys):
+    pytest.importorskip("accelerate")
+    printed = run("trainer.py", capsys)
+    assert "verified: largest difference" in printed
+    assert printed.splitlines()[-1] == "trained on to step 20"
 
 
 def test_an_operation_of_ones_own(capsys, registry):
