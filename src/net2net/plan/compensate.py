@@ -22,14 +22,6 @@ from net2net.recipe.axis_map import AxisMap
 from net2net.trace.graph import Graph, Node
 from net2net.trace.trace import Op
 
-_DATA = {
-    ("mul", "other"): "self",
-    ("mul", "self"): "other",
-    ("div", "other"): "self",
-    ("scaled_dot_product_attention", "scale"): "query",
-}
-"""Operations, the argument that is a number, and what they multiply or divide by it."""
-
 Names = frozenset[str]
 """Parameters that are multiplied, so that what was asked for is."""
 
@@ -83,11 +75,25 @@ def _makes_up(graph: Graph, change: Change) -> tuple[Names | None, float]:
         return None, 1.0
     (number,), (made,) = change.differ, graph.outputs(op)
     old, new = change.old.numbers.get(number, 0.0), change.new.numbers.get(number, 0.0)
-    data = made.args.get(_DATA.get((op.kind, number), ""))
+    data = _multiplied(made, number)
     if not old * new > 0 or not isinstance(data, Node) or _rounds(made):
         return None, 1.0
     names = _before(data, op)
-    return _after(made) if names is None else names, new / old if op.kind == "div" else old / new
+    return _after(made) if names is None else names, new / old if _divides(made) else old / new
+
+
+def _multiplied(made: Node, number: str) -> object:
+    """What an operation multiplies by a number among its arguments, or divides by it."""
+    known = made.traits
+    if known.multiplies and number == "other":
+        return made.args["self"]
+    if known.multiplies and number == "self" and not _divides(made):
+        return made.args["other"]
+    return made.args["query"] if known.weighs and number == "scale" else None
+
+
+def _divides(made: Node) -> bool:
+    return made.traits.multiplies and made.traits.zero is Zero.FIRST
 
 
 def _rounds(node: Node) -> bool:
