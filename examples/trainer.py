@@ -11,20 +11,10 @@ from typing import Any
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
-from net2net.hf import carried, grow_checkpoint
+from net2net.hf import YoungCallback, grow_checkpoint
 
 WORDS = torch.randint(100, (200, 16), generator=torch.Generator().manual_seed(0))
 DATA: Any = [{"input_ids": words, "labels": words} for words in WORDS]
-
-
-class Young(TrainerCallback):
-    """Scales the updates of what is new while it is younger than the optimiser's count of steps."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_begin(self, *args: Any, **given: Any) -> None:
-        self.handle = carried(given["optimizer"], given["model"], self.folder)
 
 
 def trainer(
@@ -55,6 +45,6 @@ with tempfile.TemporaryDirectory() as place:
         run / "checkpoint-10", larger, n_embd=48, n_head=6, n_layer=3, method="fresh"
     )
     print(grown.report)
-    on = trainer(GPT2LMHeadModel.from_pretrained(larger), run, 20, Young(larger))
+    on = trainer(GPT2LMHeadModel.from_pretrained(larger), run, 20, YoungCallback(larger))
     on.train(resume_from_checkpoint=str(larger))
     print(f"trained on to step {on.state.global_step}")

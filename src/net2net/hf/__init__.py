@@ -4,12 +4,26 @@ by configuration, and folders in and out.
 ``examples`` chooses arguments and finds tensors that the model runs on, of those that ``layouts``
 makes by the name of an argument; ``parts`` looks up sizes in a configuration and its parts.
 ``grow`` builds the larger model from a configuration that is ``changed``. ``folder`` grows what is
-saved in a folder, and ``checkpoint`` what a Trainer saved, with its optimiser.
+saved in a folder, and ``checkpoint`` what a Trainer saved, with its optimiser; ``callbacks`` let a
+Trainer grow at a step.
 transformers is imported when a function is called (``pip install 'net2net[hf]'``).
 """
+
+from typing import Any
 
 from net2net.hf.checkpoint import carried, grow_checkpoint
 from net2net.hf.examples import example_inputs
 from net2net.hf.folder import grow_folder
 
 __all__ = ["carried", "example_inputs", "grow_checkpoint", "grow_folder"]
+
+_OF_TRAINERS = ("GrowthCallback", "YoungCallback", "train_growing")
+
+
+def __getattr__(name: str) -> Any:
+    """What is made of classes of transformers, which is imported then."""
+    if name in _OF_TRAINERS:
+        from net2net.hf import callbacks
+
+        return getattr(callbacks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

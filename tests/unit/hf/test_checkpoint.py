@@ -41,16 +41,6 @@ class Trainer(transformers.Trainer):
         return loss
 
 
-class Attached(transformers.TrainerCallback):
-    """What is new is young."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs):
-        self.handle = carried(optimizer, model, self.folder)
-
-
 def trainer(model, folder, steps, callbacks=()):
     arguments = transformers.TrainingArguments(
         output_dir=str(folder), max_steps=steps, save_steps=STEPS, learning_rate=1e-3,
@@ -89,7 +79,7 @@ def test_training_goes_on_as_it_would_in_memory(checkpoint, tmp_path, state):
     optimiser was carried."""
     target = tmp_path / f"checkpoint-{STEPS}"
     hf.grow_checkpoint(checkpoint, target, state=state, method="fresh", **LARGER)
-    on = trainer(model_in(target), tmp_path / "on", STEPS + MORE, [Attached(target)])
+    on = trainer(model_in(target), tmp_path / "on", STEPS + MORE, [hf.YoungCallback(target)])
     on.train(resume_from_checkpoint=str(target))
     assert len(on.losses) == MORE
 
@@ -139,6 +129,23 @@ def test_a_checkpoint_without_an_optimiser(checkpoint, tmp_path):
     assert not (tmp_path / "grown" / "optimizer.pt").exists()
     with pytest.raises(FolderError, match="grow_checkpoint wrote"):
         carried(torch.optim.SGD(model_in(source).parameters()), model_in(source), source)
+
+
+def test_a_whole_life(checkpoint, tmp_path):
+    """Twice grown within one run: as one by one."""
+    first = transformers.GPT2LMHeadModel(model_in(checkpoint).config)
+    wider, deeper = {"n_inner": 52, "method": "fresh"}, {"n_layer": 3}
+
+    def make(folder):
+        return trainer(first if folder is None else model_in(folder), tmp_path / "life", 7)
+
+    last = hf.train_growing(make, [(2, wider), (4, deeper)])
+    assert last.state.global_step == 7
+    config = last.model.config
+    assert (config.n_inner, config.n_layer) == (52, 3)
+    assert (tmp_path / "life" / "checkpoint-4-grown" / "config.json").is_file()
+    with pytest.raises(FolderError, match="ended before step 9"):
+        hf.train_growing(make, [(9, wider)])
 
 
 @pytest.mark.parametrize("damage", ["groups", "shapes", "sharded", "state"])
