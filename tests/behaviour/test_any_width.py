@@ -123,13 +123,13 @@ def inner(model):
     return model.inner if isinstance(model, Logits) else model
 
 
-def generated(name, model):
+def generated(name, model, more=TOKENS):
     inputs = {"input_ids": NETS[name].inputs()["input_ids"]}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of masks and lengths
         return inner(model).generate(
             **inputs, attention_mask=torch.ones_like(inputs["input_ids"]), do_sample=False,
-            max_new_tokens=TOKENS, min_new_tokens=TOKENS, eos_token_id=None, use_cache=True,
+            max_new_tokens=more, min_new_tokens=more, eos_token_id=None, use_cache=True,
         )  # fmt: skip
 
 
