@@ -255,6 +255,23 @@ def test_a_norm_over_several_values_of_each_unit(
     assert ("several values of each" in row.note) == (norm is not nn.RMSNorm)
 
 
+@pytest.mark.parametrize("method", ["silent", "fresh", "auto"])
+@pytest.mark.parametrize("normed", [False, True])
+def test_positions_are_mixed_with_a_bias_of_their_own(normed: bool, method: str) -> None:
+    """Which is neither zero nor scaled in new channels."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.a(x)
+        h = m.mix(h.transpose(1, 2)).transpose(1, 2)
+        return m.b(m.norm(h) if normed else h)
+
+    layers = {"a": nn.Linear(3, 4), "mix": nn.Linear(6, 6), "norm": nn.RMSNorm(4)}
+    teacher = randomise(Written(code, **layers, b=nn.Linear(4, 2)))
+    growth = net2net.widen(teacher, {"a": 2.0}, noise(2, 6, 3), method=method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert [(row.old, row.new) for row in growth.report.rows] == [(4, 8)]
+
+
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
 def test_a_quotient_that_is_rounded_is_no_multiple(norm: Callable[[int], nn.Module]) -> None:
     def code(m: Any, x: Tensor) -> Tensor:

@@ -213,6 +213,10 @@ class On:
         factor = math.prod(state.factor for state in states)
         zero = any(state.holds is ZERO for state in states)
         bias = self.group.args(op).get(traits(op.kind).adds)
+        if isinstance(bias, Node) and not self.group.has(bias):  # the same for all units
+            zero = False
+            if factor != 1:
+                raise NotPossible(f"{self.group.where(op)} adds a number to units that are scaled")
         wanted = self._target(outputs).holds is ZERO
         for node in weights:
             numbers = self.group.axis_numbers(node)
