@@ -76,7 +76,7 @@ def transfer(
             ``"top"``, the teacher's first; or a dict from blocks of the student to blocks of the
             teacher, or to None for added ones.
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
-            off that is.
+            off that is (streams behind post-norms are padded as by ``widen(exact=False)``).
         noise: as for ``widen``: on all but the first copy of each unit, relative to the weights.
         seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
@@ -166,7 +166,10 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
     """
     old, new = pair.teacher, pair.student
     try:
-        found = match(old, new, method=method, balanced=balanced, seed=seed, strict=strict)
+        found = match(
+            old, new, method=method, balanced=balanced, seed=seed, strict=strict,
+            closest=None if strict else "pads",
+        )  # fmt: skip
         maps = rescaled(old, new, found.maps, strict=strict, done=found.numbers)
         if strict:
             maps, _ = compensated(old, new, maps, found.numbers)
