@@ -18,8 +18,10 @@ class Method:
     A space that cannot bear that takes the nearest exact way, and the report says so.
 
     Attributes:
-        incoming: ``"copy"`` of a unit of the teacher's (paper, section 2.3); ``"random"``;
-            ``"zero"``, so that the unit is zero where every operation maps zero to zero.
+        incoming: ``"copy"`` of a unit of the teacher's (paper, section 2.3); ``"random"``, normal
+            with the deviation of the teacher's weights; ``"initial"``, as the layer initialises
+            itself (its ``reset_parameters``; where it has none, as ``"random"``); ``"zero"``, so
+            that the unit is zero where every operation maps zero to zero.
         outgoing: what readers hold for it: ``"share"`` of what they hold for the unit that it
             copies (paper, equation 2); ``"zero"``; ``"random"``; ``"copy"`` of what they hold for
             some unit; ``"pair"``: new units are alike two by two, and read with opposite signs.
@@ -34,7 +36,7 @@ class Method:
             at whole multiples (padded elsewhere).
     """
 
-    incoming: Literal["copy", "random", "zero"] = "copy"
+    incoming: Literal["copy", "random", "initial", "zero"] = "copy"
     outgoing: Literal["share", "zero", "random", "copy", "pair"] = "share"
     shares: Literal["even", "uneven", "one_sided"] = "even"
     pair: float = 0.0
@@ -50,7 +52,7 @@ class Method:
     @property
     def exact_before_noise(self) -> bool:
         """Whether it would, were there no noise."""
-        quiet = self.incoming != "random" or self.outgoing in {"zero", "pair"}
+        quiet = self.incoming in {"copy", "zero"} or self.outgoing in {"zero", "pair"}
         return quiet and self.rescale is None
 
 
@@ -79,8 +81,8 @@ METHODS = Methods({
     "uneven": Method(shares="uneven"),
     "one_sided": Method(shares="one_sided"),
     "pair": Method(pair=0.5),
-    "fresh": Method("random", "zero", norms="pad"),
-    "fresh_pair": Method("random", "pair", norms="pad"),
+    "fresh": Method("initial", "zero", norms="pad"),
+    "fresh_pair": Method("initial", "pair", norms="pad"),
     "silent": Method("zero", "random", norms="pad"),
     "random_pad": Method("random", "random"),
     "half_copy": Method("random", "copy"),
@@ -109,7 +111,7 @@ def method_of(given: str | Method) -> Method:
 
 def _check(method: Method) -> None:
     allowed = {
-        "incoming": ("copy", "random", "zero"),
+        "incoming": ("copy", "random", "initial", "zero"),
         "outgoing": ("share", "zero", "random", "copy", "pair"),
         "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
         "rescale": (None, "rms"),

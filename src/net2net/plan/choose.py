@@ -116,7 +116,7 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     padded = method.norms == "pad" or not origin.equal_copies or not copied
     if method.incoming == "zero" and padded:
         yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
-    if method.incoming in {"zero", "random"} and padded:
+    if method.incoming != "copy" and padded:
         yield Enlarged(origin.key, n, 1, q)
     if copied:
         yield None
@@ -157,4 +157,5 @@ def _padded(growing: Growing, method: Method) -> str:
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:
-    return f"{taken}, for {method.incoming} ones will not do: {why[0]}" if why else ""
+    kind = "zero" if method.incoming == "zero" else "random"
+    return f"{taken}, for {kind} ones will not do: {why[0]}" if why else ""

@@ -14,7 +14,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe import fill
 from net2net.recipe.axis_map import ABSENT, AxisMap, Mixture
-from net2net.recipe.recipe import FollowedNorm, Mean, Recipe, Spread
+from net2net.recipe.recipe import FollowedNorm, Mean, New, Recipe, Spread, Uniform
 
 DAMAGED = "The plan is damaged: make it again."
 
@@ -81,6 +81,8 @@ def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
         data["axes"] = [[axis.dim, str(axis.role), maps.number(axis)] for axis in one.axes]
     if isinstance(one.new, Spread):
         data["new"] = ["spread", one.new.fraction, one.new.deviation]
+    elif isinstance(one.new, Uniform):
+        data["new"] = ["uniform", one.new.bound]
     elif one.new is not None:
         data["new"] = ["mean", one.new.value]
     if one.noise is not None:
@@ -180,12 +182,14 @@ def _fits(numbers: list[Any], index: list[int], kind: type) -> bool:
     return len(numbers) == len(index) and finite
 
 
-def _new(data: list[Any] | None) -> Spread | Mean | None:
+def _new(data: list[Any] | None) -> New | None:
     match data:
         case None:
             return None
         case ["mean", value] if _measure(value):
             return Mean(value)
+        case ["uniform", float() | int() as bound] if 0 <= bound < math.inf:
+            return Uniform(float(bound))
         case ["spread", *numbers]:
             return _spread(numbers)
     raise PlanError(f"new units are {data!r:.80}. {DAMAGED}")

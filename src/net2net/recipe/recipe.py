@@ -23,10 +23,21 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Uniform:
+    """Numbers spread evenly between ``-bound`` and ``bound``."""
+
+    bound: float
+
+
+@dataclass(frozen=True)
 class Mean:
     """The mean of the source, or None to measure it when the recipe is run."""
 
     value: float | None
+
+
+New = Spread | Uniform | Mean
+"""What positions hold that copy nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Recipe:
 
     source: str | None
     axes: tuple[AxisMap, ...] = ()
-    new: Spread | Mean | None = None
+    new: New | None = None
     noise: Spread | None = None
     norm: FollowedNorm | None = None
     fill: Fill | None = None
@@ -79,11 +90,13 @@ class Recipe:
 
 def recipe(
     source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float = 0.0, pair: float = 0.0,
+    initial: New | None = None,
 ) -> Recipe:  # fmt: skip
     """The recipe for a tensor of which these axes grow.
 
-    New units of a weight are drawn with the deviation of the teacher's; biases and norms are set to
-    the teacher's mean (a variance of new units has to be positive).
+    New units are as ``initial`` says. Without, those of a weight are drawn with the deviation of
+    the teacher's; biases and norms are set to the teacher's mean (a variance of new units has to be
+    positive).
 
     Args:
         tensor: the teacher's, to measure. On ``meta``: measured when the recipe is run.
@@ -92,9 +105,9 @@ def recipe(
         pair: the same for what copies' readers get with opposite signs.
     """
     weight = tensor.ndim > 1 and any(axis.role is not Role.ALIGNS for axis in axes)
-    new: Spread | Mean | None = None
+    new: New | None = None
     if any((axis.index == NEW).any() for axis in axes):
-        new = Spread(1.0, deviation(tensor)) if weight else Mean(mean(tensor))
+        new = initial or (Spread(1.0, deviation(tensor)) if weight else Mean(mean(tensor)))
     noisy = weight and any(
         axis.role is Role.PRODUCES and axis.later_copies.any() for axis in axes if noise
     )

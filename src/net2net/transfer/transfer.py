@@ -29,6 +29,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.units import Role
 from net2net.maps.methods import Method, method_of, name_of
 from net2net.plan.compensate import compensated
+from net2net.plan.initial import initial
 from net2net.plan.match import Matched, match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan
@@ -36,6 +37,7 @@ from net2net.plan.rescale import rescaled
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
+from net2net.trace.meta_copy import meta_copy
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
@@ -111,9 +113,11 @@ def transfer(
     with stage("matched their units"):
         found = _matched(pair, way, balanced, seed, strict=exact)
     maps = found.maps
+    names = [name for name, _ in student.named_parameters()]
     recipes, notes = recipes_for(
-        teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair
-    )
+        teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair,
+        initial=initial(meta_copy(student), names) if way.incoming == "initial" else {},
+    )  # fmt: skip
     if noise:
         notes.append(f"noise of {noise:g} breaks symmetry, so the function is kept only roughly")
     notes += [f"'{min(map(str, axes))}': {why}" for axes, why in found.taken]

@@ -84,6 +84,12 @@ class Wider:
             taken=found.taken,
         )  # fmt: skip
 
+    def on_meta(self) -> nn.Module:
+        """The student without values."""
+        made = meta_copy(self.attempt.base, new_shapes(self.teacher, self.grown))
+        set_attributes(made, self.edits)
+        return made
+
     def by_copies(self) -> Wider:
         """The same widths, with copies where no new units keep what is computed."""
         attempt = replace(self.attempt, closest="copies")

@@ -13,11 +13,13 @@ from net2net.apply.fingerprint import fingerprint
 from net2net.errors import Net2NetError, StudentRunError, VerificationError, WidthError
 from net2net.finish import check, check_memory
 from net2net.maps.methods import name_of
+from net2net.plan.initial import initial
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
 from net2net.plan.runnable import not_runnable, stops
 from net2net.plan.widening import widening
 from net2net.plan.widths import SpaceGrowth
+from net2net.recipe.axis_map import NEW
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs
@@ -114,9 +116,12 @@ def plan_of(
     without, they are measured when it is applied."""
     source = model if measured else meta_copy(model)
     with stage("planned"):
+        new = {axis.name for axis, one in wider.maps.items() if (one.index == NEW).any()}
+        drawn = initial(wider.on_meta(), new) if request.way.incoming == "initial" else {}
         known, recipes = widening(
-            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair
-        )
+            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair,
+            drawn,
+        )  # fmt: skip
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
         "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,
