@@ -34,6 +34,10 @@ class Method:
             root mean square of what it makes of units at random stays.
         norms: under layer and RMS norms: ``"pad"`` the stream with means or zeros, or ``"copy"`` it
             at whole multiples (padded elsewhere).
+        shrink: what every parameter of the student is multiplied by in the end (Ash and Adams,
+            2020).
+        perturb: what is added then: this times what its layer would be initialised with, where
+            that is known; to other weights this times normal numbers of their deviation.
     """
 
     incoming: Literal["copy", "random", "initial", "zero"] = "copy"
@@ -43,15 +47,22 @@ class Method:
     noise: float = 0.0
     rescale: Literal["rms"] | None = None
     norms: Literal["pad", "copy"] = "copy"
+    shrink: float = 1.0
+    perturb: float = 0.0
 
     @property
     def exact(self) -> bool:
         """Whether the student computes what the teacher does."""
-        return self.exact_before_noise and not self.noise
+        return self.exact_before_noise and not (self.noise or self.perturbs)
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether every parameter changes in the end."""
+        return self.shrink != 1 or self.perturb != 0
 
     @property
     def exact_before_noise(self) -> bool:
-        """Whether it would, were there no noise."""
+        """Whether it would, were there no noise, and nothing shrunk or perturbed."""
         quiet = self.incoming in {"copy", "zero"} or self.outgoing in {"zero", "pair"}
         return quiet and self.rescale is None
 
@@ -87,6 +98,7 @@ METHODS = Methods({
     "random_pad": Method("random", "random"),
     "half_copy": Method("random", "copy"),
     "rms": Method("random", "random", rescale="rms"),
+    "shrink_perturb": Method(shrink=0.6, perturb=0.01),
     "auto": Method(),
 })  # fmt: skip
 """``auto`` is what is known to serve best: at present ``replicate``."""
@@ -122,7 +134,7 @@ def _check(method: Method) -> None:
                 f"{name} of the method is {value!r:.80}. "
                 f"Choose one of: {', '.join(map(str, values))}."
             )
-    for name in ("pair", "noise"):
+    for name in ("pair", "noise", "shrink", "perturb"):
         number = getattr(method, name)
         if type(number) not in (int, float) or not 0 <= number < math.inf:
             raise UnknownMethodError(

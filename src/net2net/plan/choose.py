@@ -73,7 +73,7 @@ def choose(
         GraphMismatchError: there is none.
     """
     origin, n, q = growing.origin, growing.origin.size, growing.new
-    if not method.exact or not growing.known:
+    if not method.exact_before_noise or not growing.known:
         index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
         if method.incoming == "copy":
             return Chosen(index)

@@ -1,4 +1,5 @@
-"""How layers initialise themselves: what their ``reset_parameters`` would draw, as data.
+"""How layers initialise themselves: what their ``reset_parameters`` would draw, as data; and the
+recipes that shrink and perturb by it.
 
 It is run on a student without values, and what it would write to each parameter is noted and not
 done. So nothing is drawn, and the fans are those of the student's sizes.
@@ -7,13 +8,14 @@ done. So nothing is drawn, and the fans are those of the student's sizes.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from net2net.recipe.recipe import Mean, New, Spread, Uniform
+from net2net.recipe.recipe import Mean, New, Perturbed, Recipe, Spread, Uniform
 
 
 def initial(student: nn.Module, names: Collection[str]) -> dict[str, New]:
@@ -35,6 +37,20 @@ def initial(student: nn.Module, names: Collection[str]) -> dict[str, New]:
             except Exception:  # it needs values: what it has not come to is measured
                 continue
     return {name: one for name, one in watch.found.items() if one is not None}
+
+
+def perturbed(
+    recipes: Mapping[str, Recipe], student: nn.Module, shrink: float, amount: float
+) -> dict[str, Recipe]:
+    """The recipes, with all parameters shrunk and perturbed that are made of the teacher's.
+    ``student``: as for ``initial``."""
+    parameters = dict(student.named_parameters())
+    laws, result = initial(student, parameters), dict(recipes)
+    for name, one in parameters.items():
+        law = laws.get(name) or (Spread(1.0, None) if one.ndim > 1 else None)
+        if result[name].source is not None and one.is_floating_point():
+            result[name] = replace(result[name], perturbed=Perturbed(shrink, amount, law))
+    return result
 
 
 def _storage(tensor: Tensor) -> int:

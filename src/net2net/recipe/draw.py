@@ -17,6 +17,10 @@ BLOCK = 2**16
 """About how many numbers one generator draws."""
 
 
+Law = Callable[[int, Sequence[str], NDArray[np.int64], Sequence[int]], NDArray[np.float64]]
+"""``normal`` or ``uniform``."""
+
+
 def generator(seed: int, *names: str) -> np.random.Generator:
     """Random numbers for one space, or one block of a tensor."""
     words = [seed % 2**32, *(byte for name in names for byte in name.encode())]

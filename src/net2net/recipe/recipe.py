@@ -41,6 +41,15 @@ New = Spread | Uniform | Mean
 
 
 @dataclass(frozen=True)
+class Perturbed:
+    """Everything is multiplied by ``shrink``, and ``amount`` times ``law`` added; None: nothing."""
+
+    shrink: float
+    amount: float
+    law: New | None
+
+
+@dataclass(frozen=True)
 class FollowedNorm:
     """The tensor is the scale of ``scale · direction / ‖direction‖``, and has to follow the norm.
 
@@ -64,6 +73,7 @@ class Recipe:
             section 2.3), or None.
         pair: added to one of two copies of each unit that the tensor reads, and taken from the
             other, or None.
+        perturbed: how all of it is shrunk and perturbed then, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
@@ -75,11 +85,12 @@ class Recipe:
     norm: FollowedNorm | None = None
     fill: Fill | None = None
     pair: Spread | None = None
+    perturbed: Perturbed | None = None
 
     @property
     def copies(self) -> bool:
         """Whether it is the source as it is."""
-        done = self.axes or self.norm or self.fill
+        done = self.axes or self.perturbed or self.norm or self.fill
         return self.source is not None and not done
 
     @property

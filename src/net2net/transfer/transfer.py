@@ -29,7 +29,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.units import Role
 from net2net.maps.methods import Method, method_of, name_of
 from net2net.plan.compensate import compensated
-from net2net.plan.initial import initial
+from net2net.plan.initial import initial, perturbed
 from net2net.plan.match import Matched, match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan
@@ -118,6 +118,8 @@ def transfer(
         teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair,
         initial=initial(meta_copy(student), names) if way.incoming == "initial" else {},
     )  # fmt: skip
+    if way.perturbs:
+        recipes = perturbed(recipes, meta_copy(student), way.shrink, way.perturb)
     if noise:
         notes.append(f"noise of {noise:g} breaks symmetry, so the function is kept only roughly")
     notes += [f"'{min(map(str, axes))}': {why}" for axes, why in found.taken]

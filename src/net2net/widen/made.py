@@ -13,7 +13,7 @@ from net2net.apply.fingerprint import fingerprint
 from net2net.errors import Net2NetError, StudentRunError, VerificationError, WidthError
 from net2net.finish import check, check_memory
 from net2net.maps.methods import name_of
-from net2net.plan.initial import initial
+from net2net.plan.initial import initial, perturbed
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
 from net2net.plan.runnable import not_runnable, stops
@@ -122,6 +122,9 @@ def plan_of(
             source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair,
             drawn,
         )  # fmt: skip
+        if request.way.perturbs:
+            way = request.way
+            recipes = perturbed(recipes, wider.on_meta(), way.shrink, way.perturb)
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
         "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,

@@ -40,6 +40,10 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
         found.append(
             f"{name_of(request.method)} does not preserve the function; new units are random"
         )
+    elif request.way.perturbs:
+        found.append(
+            f"{name_of(request.method)} does not preserve the function; every parameter changes"
+        )
     elif not request.keeps:
         found.append(
             f"noise of {request.all_noise:g} breaks symmetry, so the function is kept only roughly"
