@@ -112,6 +112,22 @@ def test_whole_multiples_and_why(name):
     assert any(line.startswith(f"{row.name} ") and re.search(net.forbids, line) for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("bert", "12 of 44 units"), ("convnext", "4 of 14 units"), ("mixer", "copies")],
+)
+def test_any_width_if_it_need_not_be_exact(name, taken):
+    """Between whole multiples the report says what changes the function, and how far it is off:
+    copies, where these are closer than pads."""
+    net, teacher = MULTIPLES[name], teacher_of(name)
+    asked = dict.fromkeys(net.parts["stream"].globs, 1.37)
+    report = net2net.widen(teacher, asked, net.inputs(), exact=False).report
+    assert not report.stayed and len(report.rows) == len(asked)
+    assert {row.new for row in report.rows} == {round(row.old * 1.37) for row in report.rows}
+    assert f"{taken} change what is computed" in report.rows[0].note
+    assert net.tolerance < report.parity.max_rel < 0.1
+
+
 def test_heads_that_constants_tell_apart_stay():
     """BLOOM's heads have slopes of their own (ALiBi), which the code makes for one head each."""
     teacher, net = teacher_of("bloom"), MULTIPLES["bloom"]

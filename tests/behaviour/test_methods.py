@@ -209,6 +209,38 @@ def test_a_method_that_is_not_exact_says_so(method: str) -> None:
     assert f"{method} does not preserve the function" in str(growth.report)
 
 
+def test_shrinking_and_perturbing_is_of_all_parameters() -> None:
+    """By the law of each layer, whether it grew or not; buffers stay."""
+    teacher, x = randomise(residual()), noise(4, 3, 8, 8)
+    plain = net2net.widen(teacher, 2.0, x).model.state_dict()
+    shrunk = net2net.widen(teacher, 2.0, x, method=Method(shrink=0.5), verify=False).model
+    parameters = dict(shrunk.named_parameters())
+    for name, tensor in shrunk.state_dict().items():
+        assert torch.equal(tensor, plain[name] * 0.5 if name in parameters else plain[name])
+
+    way = Method(shrink=0.5, perturb=0.1)
+    growth = net2net.widen(teacher, 2.0, x, method=way, verify=False)
+    added = {
+        name: tensor - shrunk.state_dict()[name]
+        for name, tensor in growth.model.state_dict().items()
+    }
+    assert torch.allclose(added["bn1.weight"], torch.tensor(0.1).double())
+    assert not added["bn1.bias"].any() and not added["bn1.running_var"].any()
+    assert 0.08 < added["head.weight"].abs().max() * 10**0.5 <= 0.1
+    assert 0.09 < added["conv1.weight"].abs().max() * 27**0.5 <= 0.1
+    again = net2net.Plan.from_json(growth.plan.to_json()).apply(teacher.state_dict())
+    for name, tensor in growth.model.state_dict().items():
+        assert torch.equal(tensor, again[name])
+
+
+def test_noise_of_a_method_is_on_units_of_its_own() -> None:
+    """At any width: under a norm they are as without noise."""
+    _, growth = grown("layer norm", Method(noise=1e-3))
+    _, plain = grown("layer norm", "replicate")
+    assert growth.report.rows == plain.report.rows and "copy nothing" in str(plain.report)
+    assert growth.report.parity is not None and EXACT < growth.report.parity.max_rel < 0.05
+
+
 @pytest.mark.parametrize("method", EXACT_METHODS)
 @pytest.mark.parametrize(
     "function",
@@ -253,6 +285,23 @@ def test_a_norm_over_several_values_of_each_unit(
     [row] = growth.report.rows
     assert (row.old, row.new) == (4, 8)
     assert ("several values of each" in row.note) == (norm is not nn.RMSNorm)
+
+
+@pytest.mark.parametrize("method", ["silent", "fresh", "auto"])
+@pytest.mark.parametrize("normed", [False, True])
+def test_positions_are_mixed_with_a_bias_of_their_own(normed: bool, method: str) -> None:
+    """Which is neither zero nor scaled in new channels."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.a(x)
+        h = m.mix(h.transpose(1, 2)).transpose(1, 2)
+        return m.b(m.norm(h) if normed else h)
+
+    layers = {"a": nn.Linear(3, 4), "mix": nn.Linear(6, 6), "norm": nn.RMSNorm(4)}
+    teacher = randomise(Written(code, **layers, b=nn.Linear(4, 2)))
+    growth = net2net.widen(teacher, {"a": 2.0}, noise(2, 6, 3), method=method)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert [(row.old, row.new) for row in growth.report.rows] == [(4, 8)]
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])

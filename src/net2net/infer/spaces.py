@@ -163,8 +163,9 @@ def module_of(tensor: str, called: Collection[str]) -> str:
     return module if module and module in called else tensor
 
 
-def spaces_of(inference: Inference) -> Spaces:
-    """Gather groups of components into spaces.
+def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
+    """Gather groups of components into spaces. ``exact=False``: their steps are such that every
+    unit is whole, whether what is computed is kept or not.
 
     Groups that lie on one output axis of a weight (a convolution whose channels are cut by a
     slice), that the code cuts in proportion (``chunk``), or to which it gives one size, grow by one
@@ -240,6 +241,7 @@ def spaces_of(inference: Inference) -> Spaces:
             key in split,
             key in read,
             stays.get(key),
+            exact,
         )
         for key, gathered in members.items()
     ]
@@ -277,7 +279,7 @@ def _distinct(spaces: list[Space]) -> list[Space]:
 
 def _space(
     inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool,
-    read: bool, stays: str | None,
+    read: bool, stays: str | None, exact: bool,
 ) -> Space | None:  # fmt: skip
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
@@ -312,7 +314,7 @@ def _space(
         others = next((why for one in groups if (why := why_not(inference, one.key))), None)
         if others is None:
             equal_copies = None
-        elif copies:
+        elif copies and exact:
             step = copies[Kind.COPY]
             equal_copies = f"{equal_copies}; units that copy nothing will not do: {others}"
     return Space(

@@ -18,8 +18,10 @@ class Method:
     A space that cannot bear that takes the nearest exact way, and the report says so.
 
     Attributes:
-        incoming: ``"copy"`` of a unit of the teacher's (paper, section 2.3); ``"random"``;
-            ``"zero"``, so that the unit is zero where every operation maps zero to zero.
+        incoming: ``"copy"`` of a unit of the teacher's (paper, section 2.3); ``"random"``, normal
+            with the deviation of the teacher's weights; ``"initial"``, as the layer initialises
+            itself (its ``reset_parameters``; where it has none, as ``"random"``); ``"zero"``, so
+            that the unit is zero where every operation maps zero to zero.
         outgoing: what readers hold for it: ``"share"`` of what they hold for the unit that it
             copies (paper, equation 2); ``"zero"``; ``"random"``; ``"copy"`` of what they hold for
             some unit; ``"pair"``: new units are alike two by two, and read with opposite signs.
@@ -32,25 +34,36 @@ class Method:
             root mean square of what it makes of units at random stays.
         norms: under layer and RMS norms: ``"pad"`` the stream with means or zeros, or ``"copy"`` it
             at whole multiples (padded elsewhere).
+        shrink: what every parameter of the student is multiplied by in the end (Ash and Adams,
+            2020).
+        perturb: what is added then: this times what its layer would be initialised with, where
+            that is known; to other weights this times normal numbers of their deviation.
     """
 
-    incoming: Literal["copy", "random", "zero"] = "copy"
+    incoming: Literal["copy", "random", "initial", "zero"] = "copy"
     outgoing: Literal["share", "zero", "random", "copy", "pair"] = "share"
     shares: Literal["even", "uneven", "one_sided"] = "even"
     pair: float = 0.0
     noise: float = 0.0
     rescale: Literal["rms"] | None = None
     norms: Literal["pad", "copy"] = "copy"
+    shrink: float = 1.0
+    perturb: float = 0.0
 
     @property
     def exact(self) -> bool:
         """Whether the student computes what the teacher does."""
-        return self.exact_before_noise and not self.noise
+        return self.exact_before_noise and not (self.noise or self.perturbs)
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether every parameter changes in the end."""
+        return self.shrink != 1 or self.perturb != 0
 
     @property
     def exact_before_noise(self) -> bool:
-        """Whether it would, were there no noise."""
-        quiet = self.incoming != "random" or self.outgoing in {"zero", "pair"}
+        """Whether it would, were there no noise, and nothing shrunk or perturbed."""
+        quiet = self.incoming in {"copy", "zero"} or self.outgoing in {"zero", "pair"}
         return quiet and self.rescale is None
 
 
@@ -79,12 +92,13 @@ METHODS = Methods({
     "uneven": Method(shares="uneven"),
     "one_sided": Method(shares="one_sided"),
     "pair": Method(pair=0.5),
-    "fresh": Method("random", "zero", norms="pad"),
-    "fresh_pair": Method("random", "pair", norms="pad"),
+    "fresh": Method("initial", "zero", norms="pad"),
+    "fresh_pair": Method("initial", "pair", norms="pad"),
     "silent": Method("zero", "random", norms="pad"),
     "random_pad": Method("random", "random"),
     "half_copy": Method("random", "copy"),
     "rms": Method("random", "random", rescale="rms"),
+    "shrink_perturb": Method(shrink=0.6, perturb=0.01),
     "auto": Method(),
 })  # fmt: skip
 """``auto`` is what is known to serve best: at present ``replicate``."""
@@ -109,7 +123,7 @@ def method_of(given: str | Method) -> Method:
 
 def _check(method: Method) -> None:
     allowed = {
-        "incoming": ("copy", "random", "zero"),
+        "incoming": ("copy", "random", "initial", "zero"),
         "outgoing": ("share", "zero", "random", "copy", "pair"),
         "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
         "rescale": (None, "rms"),
@@ -120,7 +134,7 @@ def _check(method: Method) -> None:
                 f"{name} of the method is {value!r:.80}. "
                 f"Choose one of: {', '.join(map(str, values))}."
             )
-    for name in ("pair", "noise"):
+    for name in ("pair", "noise", "shrink", "perturb"):
         number = getattr(method, name)
         if type(number) not in (int, float) or not 0 <= number < math.inf:
             raise UnknownMethodError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from net2net.maps.methods import Method
 from net2net.plan.new_positions import NewUnits
 from net2net.recipe.axis_map import NEW, Index
 
+Closest = Literal["pads", "copies"]
+"""New units that come close to what is computed, where none keep it."""
+
+CHANGES = "change what is computed, as little as they can"
+
 
 @dataclass(frozen=True)
 class Growing:
@@ -28,7 +34,7 @@ class Growing:
         new: units afterwards.
         known: the teacher has units of this very kind; else only copies will do.
         balanced: deal copies out evenly.
-        strict: keep what is computed.
+        closest: what to take where nothing keeps what is computed; None: raise.
         claimed: operations (trace and place in it) whose numbers other groups make up for.
     """
 
@@ -36,7 +42,7 @@ class Growing:
     new: int
     known: bool
     balanced: bool
-    strict: bool
+    closest: Closest | None
     claimed: frozenset[tuple[int, int]] = frozenset()
 
 
@@ -67,7 +73,7 @@ def choose(
         GraphMismatchError: there is none.
     """
     origin, n, q = growing.origin, growing.origin.size, growing.new
-    if not method.exact or not growing.known:
+    if not method.exact_before_noise or not growing.known:
         index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
         if method.incoming == "copy":
             return Chosen(index)
@@ -89,15 +95,13 @@ def choose(
         new = NewUnits(
             held.positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
         )
-        return Chosen(
-            index,
-            new,
-            held.numbers,
-            _instead("random units", why, method) or _padded(growing, method),
-        )
-    if not growing.strict:
-        return Chosen(replicate(n, q, rng, growing.balanced))
+        instead = _instead("random units", why, method) or _padded(growing, method)
+        if way.closest:
+            instead = f"{q - n * way.copies} of {q} units {CHANGES}: {why[-1]}"
+        return Chosen(index, new, held.numbers, instead)
     reason = origin.no_copies or origin.equal_copies
+    if growing.closest:
+        return Chosen(replicate(n, q, rng, growing.balanced), instead=f"copies {CHANGES}: {reason}")
     raise GraphMismatchError(
         f"{named}: {n} units cannot become {q}. {reason}, so copies would have to be equally many; "
         f"and of other new units, {why[-1]}. Choose another width for this space.",
@@ -112,12 +116,15 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     padded = method.norms == "pad" or not origin.equal_copies or not copied
     if method.incoming == "zero" and padded:
         yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
-    if method.incoming in {"zero", "random"} and padded:
+    if method.incoming != "copy" and padded:
         yield Enlarged(origin.key, n, 1, q)
     if copied:
         yield None
-    else:
-        yield Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
+        return
+    last = Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
+    yield last
+    if growing.closest == "pads":
+        yield replace(last, closest=True)
 
 
 def _columns(growing: Growing, method: Method, rng: np.random.Generator) -> UnitIds | None:
@@ -150,4 +157,5 @@ def _padded(growing: Growing, method: Method) -> str:
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:
-    return f"{taken}, for {method.incoming} ones will not do: {why[0]}" if why else ""
+    kind = "zero" if method.incoming == "zero" else "random"
+    return f"{taken}, for {kind} ones will not do: {why[0]}" if why else ""

@@ -14,7 +14,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe import fill
 from net2net.recipe.axis_map import ABSENT, AxisMap, Mixture
-from net2net.recipe.recipe import FollowedNorm, Mean, Recipe, Spread
+from net2net.recipe.recipe import FollowedNorm, Mean, New, Perturbed, Recipe, Spread, Uniform
 
 DAMAGED = "The plan is damaged: make it again."
 
@@ -79,14 +79,17 @@ def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
     data: dict[str, Any] = {"source": one.source}
     if one.axes:
         data["axes"] = [[axis.dim, str(axis.role), maps.number(axis)] for axis in one.axes]
-    if isinstance(one.new, Spread):
-        data["new"] = ["spread", one.new.fraction, one.new.deviation]
-    elif one.new is not None:
-        data["new"] = ["mean", one.new.value]
+    if one.new is not None:
+        data["new"] = _new_data(one.new)
     if one.noise is not None:
         data["noise"] = [one.noise.fraction, one.noise.deviation]
     if one.pair is not None:
         data["pair"] = [one.pair.fraction, one.pair.deviation]
+    if one.perturbed is not None:
+        law = one.perturbed.law
+        data["perturbed"] = [
+            one.perturbed.shrink, one.perturbed.amount, None if law is None else _new_data(law)
+        ]  # fmt: skip
     if one.norm is not None:
         data["norm"] = [one.norm.direction, one.norm.dim]
     if one.fill is not None:
@@ -115,6 +118,7 @@ def _recipe(
         source, axes, _new(data.get("new")), _spread(data.get("noise")),
         None if norm is None else FollowedNorm(*norm),
         None if "fill" not in data else fill.from_data(data["fill"]), _spread(data.get("pair")),
+        _perturbed(data.get("perturbed")),
     )  # fmt: skip
 
 
@@ -180,12 +184,34 @@ def _fits(numbers: list[Any], index: list[int], kind: type) -> bool:
     return len(numbers) == len(index) and finite
 
 
-def _new(data: list[Any] | None) -> Spread | Mean | None:
+def _new_data(new: New) -> list[Any]:
+    match new:
+        case Spread():
+            return ["spread", new.fraction, new.deviation]
+        case Uniform():
+            return ["uniform", new.bound]
+    return ["mean", new.value]
+
+
+def _perturbed(data: list[Any] | None) -> Perturbed | None:
+    match data:
+        case None:
+            return None
+        case [float() | int() as shrink, float() | int() as amount, law] if math.isfinite(
+            shrink
+        ) and math.isfinite(amount):
+            return Perturbed(float(shrink), float(amount), _new(law))
+    raise PlanError(f"a tensor is perturbed by {data!r:.80}. {DAMAGED}")
+
+
+def _new(data: list[Any] | None) -> New | None:
     match data:
         case None:
             return None
         case ["mean", value] if _measure(value):
             return Mean(value)
+        case ["uniform", float() | int() as bound] if 0 <= bound < math.inf:
+            return Uniform(float(bound))
         case ["spread", *numbers]:
             return _spread(numbers)
     raise PlanError(f"new units are {data!r:.80}. {DAMAGED}")

@@ -17,7 +17,7 @@ from net2net.infer.inference import Group, Inference, mixed
 from net2net.infer.units import Axis, Role, UnitIds, occurrence
 from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
-from net2net.plan.choose import Chosen, Growing, choose
+from net2net.plan.choose import Chosen, Closest, Growing, choose
 from net2net.plan.new_positions import with_new
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
@@ -40,16 +40,17 @@ class Matched:
 
 def match(
     teacher: Inference, student: Inference, *, method: Method, balanced: bool, seed: int,
-    strict: bool = True,
+    strict: bool = True, closest: Closest | None = None,
 ) -> Matched:  # fmt: skip
-    """A map for every parameter axis that grows. ``strict=False`` lets axes shrink, and units be
-    read otherwise than the teacher's, which changes what is computed.
+    """A map for every parameter axis that grows. ``closest``: the new units of groups of which none
+    keep what is computed. ``strict=False`` lets axes shrink, and units be read otherwise than the
+    teacher's, which changes it more.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not; or no new units of a kind keep what is computed.
     """
-    found = _match_units(teacher, student, method, balanced, seed, strict)
+    found = _match_units(teacher, student, method, balanced, seed, strict, closest)
     source = found.source
     if strict:
         _check_order(teacher, student, source)
@@ -110,6 +111,7 @@ def _match_units(
     balanced: bool,
     seed: int,
     strict: bool,
+    closest: Closest | None,
 ) -> _Units:
     """For every student component, the teacher's component that it is made from."""
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
@@ -142,7 +144,7 @@ def _match_units(
         else:
             rng = generator(seed, name, str(nth))
             claimed = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in grown))
-            growing = Growing(origin, q, key in teacher.groups, balanced, strict, claimed)
+            growing = Growing(origin, q, key in teacher.groups, balanced, closest, claimed)
             chosen = choose(teacher, student, growing, method, rng, _describe(group))
             grown.append((group, origin, chosen))
             index = chosen.index

@@ -10,7 +10,7 @@ from torch import nn
 from net2net.apply.fingerprint import Fingerprint, fingerprint
 from net2net.infer.units import Axis, Norm
 from net2net.recipe.axis_map import AxisMap
-from net2net.recipe.recipe import FollowedNorm, Recipe, recipe
+from net2net.recipe.recipe import FollowedNorm, New, Recipe, recipe
 from net2net.trace.meta_copy import named_tensors
 
 
@@ -28,6 +28,7 @@ def widening(
     norms: Iterable[Norm],
     noise: float,
     pair: float = 0.0,
+    initial: Mapping[str, New] | None = None,
 ) -> tuple[Fingerprint, dict[str, Recipe]]:
     """The student's tensors, and the recipe of each.
 
@@ -35,12 +36,18 @@ def widening(
         norms: weights that are divided by their norm, whose scales have to follow.
         noise: relative deviation of the noise on copies.
         pair: the same of what copies' readers get with opposite signs.
+        initial: what new positions of tensors hold, where it is not measured on the teacher.
     """
     grown, known = by_tensor(maps), fingerprint(model)
     tensors, recipes = dict(known.tensors), dict[str, Recipe]()
     for name, tensor in named_tensors(model):
         axes = grown.get(name, [])
-        recipes[name] = recipe(name, tensor, axes, noise=noise, pair=pair) if axes else Recipe(name)
+        drawn = (initial or {}).get(name)
+        recipes[name] = (
+            recipe(name, tensor, axes, noise=noise, pair=pair, initial=drawn)
+            if axes
+            else Recipe(name)
+        )
         sizes = dict(enumerate(tensor.shape)) | {axis.dim: axis.size for axis in axes}
         tensors[name] = replace(known.tensors[name], shape=tuple(sizes.values()))
     for norm in norms:

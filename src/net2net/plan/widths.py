@@ -168,9 +168,10 @@ def _grow(
     if (width - now) % step:
         below = now + (width - now) // step * step
         why = space.equal_copies or "its units are bundled"
+        loose = " Or pass exact=False." if space.step > space.units_step else ""
         raise WidthError(
             f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
-            f"cannot be had. The admissible neighbours are {below} and {below + step}."
+            f"cannot be had. The admissible neighbours are {below} and {below + step}.{loose}"
         )
     new = (width - named.staying) * space.size // growing
     partly = named.staying > 0 and width > now

@@ -8,13 +8,17 @@ platform.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 2**16
 """About how many numbers one generator draws."""
+
+
+Law = Callable[[int, Sequence[str], NDArray[np.int64], Sequence[int]], NDArray[np.float64]]
+"""``normal`` or ``uniform``."""
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -33,12 +37,26 @@ def normal(
         rows: which rows, in any order.
         row_shape: the shape of one row.
     """
+    return _drawn(np.random.Generator.standard_normal, seed, names, rows, row_shape)
+
+
+def uniform(
+    seed: int, names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int]
+) -> NDArray[np.float64]:
+    """As ``normal``, but spread evenly between −1 and 1."""
+    return 2 * _drawn(np.random.Generator.random, seed, names, rows, row_shape) - 1
+
+
+def _drawn(
+    law: Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]], seed: int,
+    names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int],
+) -> NDArray[np.float64]:  # fmt: skip
     each = max(1, BLOCK // max(1, math.prod(row_shape)))
     result = np.empty((len(rows), *row_shape))
     blocks = rows // each
     for block in np.unique(blocks):
         here = blocks == block
         inside = rows[here] - block * each
-        drawn = generator(seed, *names, str(block))
-        result[here] = drawn.standard_normal((int(inside.max()) + 1, *row_shape))[inside]
+        rng = generator(seed, *names, str(block))
+        result[here] = law(rng, (int(inside.max()) + 1, *row_shape))[inside]
     return result

@@ -23,10 +23,30 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Uniform:
+    """Numbers spread evenly between ``-bound`` and ``bound``."""
+
+    bound: float
+
+
+@dataclass(frozen=True)
 class Mean:
     """The mean of the source, or None to measure it when the recipe is run."""
 
     value: float | None
+
+
+New = Spread | Uniform | Mean
+"""What positions hold that copy nothing."""
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """Everything is multiplied by ``shrink``, and ``amount`` times ``law`` added; None: nothing."""
+
+    shrink: float
+    amount: float
+    law: New | None
 
 
 @dataclass(frozen=True)
@@ -53,22 +73,24 @@ class Recipe:
             section 2.3), or None.
         pair: added to one of two copies of each unit that the tensor reads, and taken from the
             other, or None.
+        perturbed: how all of it is shrunk and perturbed then, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
 
     source: str | None
     axes: tuple[AxisMap, ...] = ()
-    new: Spread | Mean | None = None
+    new: New | None = None
     noise: Spread | None = None
     norm: FollowedNorm | None = None
     fill: Fill | None = None
     pair: Spread | None = None
+    perturbed: Perturbed | None = None
 
     @property
     def copies(self) -> bool:
         """Whether it is the source as it is."""
-        done = self.axes or self.norm or self.fill
+        done = self.axes or self.perturbed or self.norm or self.fill
         return self.source is not None and not done
 
     @property
@@ -79,11 +101,13 @@ class Recipe:
 
 def recipe(
     source: str, tensor: Tensor, axes: Sequence[AxisMap], *, noise: float = 0.0, pair: float = 0.0,
+    initial: New | None = None,
 ) -> Recipe:  # fmt: skip
     """The recipe for a tensor of which these axes grow.
 
-    New units of a weight are drawn with the deviation of the teacher's; biases and norms are set to
-    the teacher's mean (a variance of new units has to be positive).
+    New units are as ``initial`` says. Without, those of a weight are drawn with the deviation of
+    the teacher's; biases and norms are set to the teacher's mean (a variance of new units has to be
+    positive).
 
     Args:
         tensor: the teacher's, to measure. On ``meta``: measured when the recipe is run.
@@ -92,9 +116,9 @@ def recipe(
         pair: the same for what copies' readers get with opposite signs.
     """
     weight = tensor.ndim > 1 and any(axis.role is not Role.ALIGNS for axis in axes)
-    new: Spread | Mean | None = None
+    new: New | None = None
     if any((axis.index == NEW).any() for axis in axes):
-        new = Spread(1.0, deviation(tensor)) if weight else Mean(mean(tensor))
+        new = initial or (Spread(1.0, deviation(tensor)) if weight else Mean(mean(tensor)))
     noisy = weight and any(
         axis.role is Role.PRODUCES and axis.later_copies.any() for axis in axes if noise
     )

@@ -18,9 +18,9 @@ from torch import Tensor
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
-from net2net.recipe.draw import normal
+from net2net.recipe.draw import Law, normal, uniform
 from net2net.recipe.layout import laid_out_like
-from net2net.recipe.recipe import Recipe, Spread, deviation, mean
+from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
 Mask = NDArray[np.bool_]
 
@@ -97,6 +97,7 @@ class Executor:
             )
         else:
             made = self._grown(name, recipe, rows, every)
+            self._perturb(made, name, every)
         if recipe.norm is not None:
             made = self._followed(recipe, made, rows)
         if recipe.fill is not None:
@@ -133,6 +134,19 @@ class Executor:
                 self._put(result, name, axis, every, paired, recipe.pair, "pair")
         return laid_out_like(result, tensor)
 
+    def _perturb(self, tensor: Tensor, name: str, rows: Index) -> None:
+        """Shrink it, and add what is drawn for these rows of it."""
+        if (how := self.recipes[name].perturbed) is None:
+            return
+        tensor *= how.shrink
+        if isinstance(how.law, Mean):
+            tensor += how.amount * (how.law.value or 0.0)
+        elif how.law is not None:
+            draw, shape = self._law(how.law), self.shapes[name]
+            values = draw(self.seed, ("perturb", name), rows if shape else np.arange(1), shape[1:])
+            values *= how.amount * self._size(name, how.law)
+            tensor += torch.from_numpy(values).to(tensor).reshape(tensor.shape)
+
     def _vector(self, name: str) -> Tensor:
         return self.teacher(name, None).double().reshape(-1)
 
@@ -152,7 +166,7 @@ class Executor:
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
         recipe = self.recipes[name]
-        if isinstance(recipe.new, Spread):
+        if isinstance(recipe.new, Spread | Uniform):
             self._put(result, name, axis, rows, new, recipe.new, "new")
         elif recipe.new is not None and recipe.source is not None:
             value = recipe.new.value
@@ -160,32 +174,42 @@ class Executor:
             _fill(result, axis.dim, new[rows] if axis.dim == 0 else new, value or 0)
 
     def _put(
-        self, result: Tensor, name: str, axis: AxisMap, rows: Index, mask: Mask, spread: Spread,
-        kind: str,
+        self, result: Tensor, name: str, axis: AxisMap, rows: Index, mask: Mask,
+        spread: Spread | Uniform, kind: str,
     ) -> None:  # fmt: skip
         """Draw what positions on an axis hold ("new"), or what is added to them.
         ``rows``: those of the whole tensor that ``result`` has."""
-        source, shape = self.recipes[name].source, self.shapes[name]
-        std = spread.deviation
-        if std is None and source is not None:
-            std = deviation(self.teacher(source, None))
+        shape, law = self.shapes[name], self._law(spread)
         names, places = (kind, name, str(axis.dim)), np.flatnonzero(mask)
         if axis.dim == 0:
             mask = mask[rows]
             places = rows[mask]
         whose = places if axis.twin is None else axis.twin[places]
         if axis.dim == 0:
-            values = normal(self.seed, names, whose, shape[1:])
+            values = law(self.seed, names, whose, shape[1:])
         else:
-            values = normal(self.seed, names, rows, shape[1:]).take(whose, axis.dim)
+            values = law(self.seed, names, rows, shape[1:]).take(whose, axis.dim)
         if axis.twin is not None:
             wide = [-1 if dim == axis.dim else 1 for dim in range(values.ndim)]
             signs = axis.signs[places]
             signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
             values = values * signs.reshape(wide)
-        drawn = torch.from_numpy(values * (spread.fraction * (std or 0.0))).to(result)
+        drawn = torch.from_numpy(values * self._size(name, spread)).to(result)
         write = result.index_copy_ if kind == "new" else result.index_add_
         write(axis.dim, _places(result, mask), drawn)
+
+    @staticmethod
+    def _law(spread: Spread | Uniform) -> Law:
+        return uniform if isinstance(spread, Uniform) else normal
+
+    def _size(self, name: str, spread: Spread | Uniform) -> float:
+        """What drawn numbers are multiplied by."""
+        if isinstance(spread, Uniform):
+            return spread.bound
+        std, source = spread.deviation, self.recipes[name].source
+        if std is None and source is not None:
+            std = deviation(self.teacher(source, None))
+        return spread.fraction * (std or 0.0)
 
     def _followed(self, recipe: Recipe, scale: Tensor, rows: Index | None) -> Tensor:
         """The scale for which ``scale · v / ‖v‖`` changes only as ``v`` does."""

@@ -15,7 +15,7 @@ from net2net.infer.units import Axis
 from net2net.plan.widening import by_tensor
 from net2net.recipe.axis_map import AxisMap
 from net2net.recipe.fill import Constant
-from net2net.recipe.recipe import FollowedNorm, Recipe, recipe
+from net2net.recipe.recipe import FollowedNorm, New, Recipe, recipe
 from net2net.trace.graph import Graph
 from net2net.trace.meta_copy import named_tensors
 from net2net.transfer.pair import Pair
@@ -25,9 +25,11 @@ from net2net.transfer.stacks import join
 def recipes_for(
     teacher: nn.Module, student: nn.Module, pair: Pair, maps: Mapping[Axis, AxisMap], *,
     exact: bool, noise: float = 0.0, opposite: float = 0.0,
+    initial: Mapping[str, New] | None = None,
 ) -> tuple[dict[str, Recipe], list[str]]:  # fmt: skip
     """A recipe for every tensor of the student, and what to say of them. ``noise``, ``opposite``:
-    as ``noise`` and ``pair`` of ``recipe``.
+    as ``noise`` and ``pair`` of ``recipe``; ``initial``: for tensors of the student's, what new
+    positions hold where that is not measured on the teacher.
 
     Raises:
         TransferError: shapes do not fit, or (``exact``) an added block cannot be an identity.
@@ -40,6 +42,7 @@ def recipes_for(
         exact,
         noise,
         opposite,
+        initial or {},
         {},
         [],
     )
@@ -68,6 +71,7 @@ class _Recipes:
     exact: bool
     noise: float
     opposite: float
+    initial: Mapping[str, New]
     recipes: dict[str, Recipe]
     notes: list[str]
 
@@ -90,8 +94,9 @@ class _Recipes:
                     f"{', or build the student on a real device' if made else ''}."
                 )
             self.recipes[name] = recipe(
-                source, self.old[source], axes, noise=self.noise, pair=self.opposite
-            )
+                source, self.old[source], axes, noise=self.noise, pair=self.opposite,
+                initial=self.initial.get(name),
+            )  # fmt: skip
 
     def norms(self) -> None:
         """Scales follow the norm of the weights that grow."""

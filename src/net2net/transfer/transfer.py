@@ -29,6 +29,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.units import Role
 from net2net.maps.methods import Method, method_of, name_of
 from net2net.plan.compensate import compensated
+from net2net.plan.initial import initial, perturbed
 from net2net.plan.match import Matched, match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan
@@ -36,6 +37,7 @@ from net2net.plan.rescale import rescaled
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
+from net2net.trace.meta_copy import meta_copy
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
@@ -76,7 +78,7 @@ def transfer(
             ``"top"``, the teacher's first; or a dict from blocks of the student to blocks of the
             teacher, or to None for added ones.
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
-            off that is.
+            off that is (streams behind post-norms are padded as by ``widen(exact=False)``).
         noise: as for ``widen``: on all but the first copy of each unit, relative to the weights.
         seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
@@ -111,9 +113,13 @@ def transfer(
     with stage("matched their units"):
         found = _matched(pair, way, balanced, seed, strict=exact)
     maps = found.maps
+    names = [name for name, _ in student.named_parameters()]
     recipes, notes = recipes_for(
-        teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair
-    )
+        teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair,
+        initial=initial(meta_copy(student), names) if way.incoming == "initial" else {},
+    )  # fmt: skip
+    if way.perturbs:
+        recipes = perturbed(recipes, meta_copy(student), way.shrink, way.perturb)
     if noise:
         notes.append(f"noise of {noise:g} breaks symmetry, so the function is kept only roughly")
     notes += [f"'{min(map(str, axes))}': {why}" for axes, why in found.taken]
@@ -166,7 +172,10 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
     """
     old, new = pair.teacher, pair.student
     try:
-        found = match(old, new, method=method, balanced=balanced, seed=seed, strict=strict)
+        found = match(
+            old, new, method=method, balanced=balanced, seed=seed, strict=strict,
+            closest=None if strict else "pads",
+        )  # fmt: skip
         maps = rescaled(old, new, found.maps, strict=strict, done=found.numbers)
         if strict:
             maps, _ = compensated(old, new, maps, found.numbers)

@@ -18,6 +18,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces
 from net2net.infer.units import Axis
 from net2net.plan.blame import left_out, to_blame
+from net2net.plan.choose import Closest
 from net2net.plan.compensate import compensated
 from net2net.plan.match import match
 from net2net.plan.numbers import Change, changes
@@ -83,6 +84,18 @@ class Wider:
             taken=found.taken,
         )  # fmt: skip
 
+    def on_meta(self) -> nn.Module:
+        """The student without values."""
+        made = meta_copy(self.attempt.base, new_shapes(self.teacher, self.grown))
+        set_attributes(made, self.edits)
+        return made
+
+    def by_copies(self) -> Wider:
+        """The same widths, with copies where no new units keep what is computed."""
+        attempt = replace(self.attempt, closest="copies")
+        found = attempt.match(self.grown)
+        return replace(self, maps=found.maps, taken=found.taken, attempt=attempt)
+
     def settled(self, grown: list[SpaceGrowth]) -> Wider:
         """A student of other widths, with its configuration.
 
@@ -106,7 +119,8 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """Tries of one request. ``asked``: the new size of every space that is to grow."""
+    """Tries of one request. ``asked``: the new size of every space that is to grow. ``closest``:
+    new units where none keep what is computed, if that is allowed."""
 
     base: nn.Module
     inputs: Inputs
@@ -114,6 +128,7 @@ class Attempt:
     teacher: Inference
     spaces: Spaces
     asked: list[SpaceGrowth]
+    closest: Closest = "pads"
 
     def check_runnable(self, error: GraphMismatchError) -> None:
         """What to say where no student was found: if it stopped, and would not at other widths,
@@ -171,7 +186,7 @@ class Attempt:
         request = self.request
         found = match(
             self.teacher, student, method=request.way, balanced=request.balanced,
-            seed=request.seed,
+            seed=request.seed, closest=None if request.exact else self.closest,
         )  # fmt: skip
         if request.grow_outputs:
             output_maps(self.teacher, student, found.maps)

@@ -25,6 +25,7 @@ def estimate(
     *,
     multiple_of: MultipleOf = 1,
     method: str | Method = "replicate",
+    exact: bool = True,
     on_unknown: str = "raise",
     outputs: str = "keep",
     also: Sequence[Inputs] = (),
@@ -35,7 +36,7 @@ def estimate(
 
     Args:
         model: the teacher; never changed.
-        widths, inputs, multiple_of, method, on_unknown, outputs, also: as for ``widen``.
+        widths, inputs, multiple_of, method, exact, on_unknown, outputs, also: as for ``widen``.
 
     Returns:
         A report without a measured difference. ``Row.admissible``: the nearest sizes that could be
@@ -47,7 +48,7 @@ def estimate(
     check_model(model)
     request = Request(
         widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also,
-        multiple_of=multiple_of,
+        multiple_of=multiple_of, exact=exact,
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)

@@ -13,11 +13,13 @@ from net2net.apply.fingerprint import fingerprint
 from net2net.errors import Net2NetError, StudentRunError, VerificationError, WidthError
 from net2net.finish import check, check_memory
 from net2net.maps.methods import name_of
+from net2net.plan.initial import initial, perturbed
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
 from net2net.plan.runnable import not_runnable, stops
 from net2net.plan.widening import widening
 from net2net.plan.widths import SpaceGrowth
+from net2net.recipe.axis_map import NEW
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs
@@ -53,7 +55,8 @@ class Maker:
         if not self.request.verify:
             return self._made(wider)
         try:
-            return self._measured(wider)
+            made = self._measured(wider)
+            return made if self.request.exact else self._closer(made)
         except StudentRunError as error:
             found = stops(wider.grown, partial(self._runs, wider))
             raise not_runnable(wider.grown, found, error.__cause__) from error
@@ -75,9 +78,18 @@ class Maker:
 
     def _measured(self, wider: Wider) -> Made:
         made = self._made(wider)
+        must_match = self.request.exact and self.request.keeps
         with stage("verified"):
-            parity = self._check(made.student, wider.outputs, must_match=self.request.exact)
+            parity = self._check(made.student, wider.outputs, must_match=must_match)
         return replace(made, parity=parity)
+
+    def _closer(self, made: Made) -> Made:
+        """It, or what copies make where no new units keep what is computed, if that is closer."""
+        first = made.parity
+        if first is None or first.exact or not self.request.keeps:
+            return made
+        other = self._measured(made.wider.by_copies())
+        return other if other.parity and other.parity.max_rel < first.max_rel else made
 
     def _runs(self, wider: Wider, grown: list[SpaceGrowth]) -> bool:
         try:
@@ -104,9 +116,15 @@ def plan_of(
     without, they are measured when it is applied."""
     source = model if measured else meta_copy(model)
     with stage("planned"):
+        new = {axis.name for axis, one in wider.maps.items() if (one.index == NEW).any()}
+        drawn = initial(wider.on_meta(), new) if request.way.incoming == "initial" else {}
         known, recipes = widening(
-            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair
-        )
+            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair,
+            drawn,
+        )  # fmt: skip
+        if request.way.perturbs:
+            way = request.way
+            recipes = perturbed(recipes, wider.on_meta(), way.shrink, way.perturb)
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
         "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,

@@ -30,10 +30,11 @@ class Request:
     also: Sequence[Inputs] = ()
     multiple_of: MultipleOf = 1
     calibrate: Sequence[Inputs] | None = None
+    exact: bool = True
 
     @property
-    def exact(self) -> bool:
-        """Whether the student is to compute what the teacher does."""
+    def keeps(self) -> bool:
+        """Whether what was chosen keeps what is computed, where that can be."""
         return self.way.exact and self.noise == 0
 
     @property

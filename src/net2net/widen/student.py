@@ -32,7 +32,7 @@ def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
             base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, globs=globs,
             also=request.also,
         )  # fmt: skip
-        spaces = spaces_of(teacher)
+        spaces = spaces_of(teacher, exact=request.exact)
     if request.on_unknown == "raise":
         _check_known(spaces, teacher, base, request.widths)
     asked = resolve(spaces, teacher, base, request.widths, request.multiple_of)

@@ -40,7 +40,11 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
         found.append(
             f"{name_of(request.method)} does not preserve the function; new units are random"
         )
-    elif not request.exact:
+    elif request.way.perturbs:
+        found.append(
+            f"{name_of(request.method)} does not preserve the function; every parameter changes"
+        )
+    elif not request.keeps:
         found.append(
             f"noise of {request.all_noise:g} breaks symmetry, so the function is kept only roughly"
         )
@@ -53,7 +57,7 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
 
 def warnings(wider: Wider, request: Request) -> tuple[str, ...]:
     """What keeps the student from learning more than the teacher."""
-    even = request.exact and has_even_copies(wider.maps.values())
+    even = request.keeps and has_even_copies(wider.maps.values())
     return never_separate(wider.teacher) if even else ()
 
 

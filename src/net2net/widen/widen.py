@@ -32,6 +32,7 @@ def widen(
     *,
     multiple_of: MultipleOf = 1,
     method: str | Method = "replicate",
+    exact: bool = True,
     balanced: bool = True,
     noise: float = 0.0,
     calibrate: Iterable[Inputs] | None = None,
@@ -63,6 +64,10 @@ def widen(
             ``"fresh"`` makes them at random, read by nobody yet; ``"random_pad"`` is the paper's
             baseline, which does not keep the function. A space that cannot have such units gets
             the nearest that keep what is computed, and the report says so.
+        exact: keep what is computed, unless ``method`` or ``noise`` says otherwise. ``False``: a
+            space that would grow by whole multiples only has any width, by new units that change
+            what is computed as little as they can; the report names them, and the difference
+            that was measured.
         balanced: deal copies out evenly; ``False`` samples them as in the paper.
         noise: standard deviation of the noise on the weights of all but the first copy of each
             unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
@@ -90,7 +95,7 @@ def widen(
     check_model(model)
     request = Request(
         widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also,
-        multiple_of, None if calibrate is None else listed(calibrate),
+        multiple_of, None if calibrate is None else listed(calibrate), exact,
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)

@@ -17,7 +17,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.plan.document import from_data, to_data
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Mixture
-from net2net.recipe.recipe import Mean, Recipe, Spread
+from net2net.recipe.recipe import Mean, Perturbed, Recipe, Spread, Uniform
 from net2net.recipe.run import Executor, reader
 from tests.helpers import noise
 
@@ -71,8 +71,14 @@ def recipes(draw: st.DrawFn) -> Recipe:
         if draw(st.booleans()):
             axes.append(draw(maps(dim, size, draw(st.sampled_from(list(Role))))))
     spread = st.builds(Spread, st.floats(0.1, 2), st.none() | st.floats(0.1, 2))
-    new = draw(st.one_of(spread, st.builds(Mean, st.none() | st.floats(-2, 2))))
-    return Recipe("w", tuple(axes), new, draw(st.none() | spread), pair=draw(st.none() | spread))
+    mean, even = st.builds(Mean, st.none() | st.floats(-2, 2)), st.builds(Uniform, st.floats(0, 2))
+    new = draw(st.one_of(spread, mean, even))
+    law = st.one_of(st.none(), spread, st.builds(Mean, st.floats(-2, 2)), even)
+    after = st.builds(Perturbed, st.floats(-2, 2), st.floats(-2, 2), law)
+    return Recipe(
+        "w", tuple(axes), new, draw(st.none() | spread), pair=draw(st.none() | spread),
+        perturbed=draw(st.none() | after),
+    )  # fmt: skip
 
 
 def shape_of(recipe: Recipe) -> tuple[int, ...]:

@@ -63,7 +63,8 @@ class Back:
             return
         if known.normalises and group.normed(op, data[0]):
             holds = MEAN if known.centres else ZERO
-            self._demand(data[0], Demand(holds, math.sqrt(self.growing.ratio)), op)
+            factor = None if self.growing.closest else math.sqrt(self.growing.ratio)
+            self._demand(data[0], Demand(holds, factor), op)
         elif known.reduces and not outputs:
             self._reduction(op, data[0])
         elif known.contracts and (not outputs or group.reads(op, inputs)):
@@ -98,6 +99,8 @@ class Back:
             )
         elif wanted.holds is ZERO:
             self._demand(data[0], Demand(ZERO, 1.0), op)
+        elif wanted.holds is MEAN and self.growing.closest:
+            self._demand(data[0], Demand(MEAN, 1.0), op)
 
     def _less_its_mean(self, op: Op, node: Node) -> bool:
         """Whether it subtracts the mean over the units from them: demanded where that is taken."""
@@ -157,6 +160,9 @@ class Back:
             self._demand(data[0], wanted, op)
         elif wanted.holds is ZERO:
             self._demand(min(data, key=_distance), Demand(ZERO, wanted.factor), op)
+        elif wanted.holds is MEAN and self.growing.closest:
+            for node in data:
+                self._demand(node, Demand(MEAN, 1.0), op)
 
     def _number(self, op: Op) -> float:
         """What the student multiplies by, over what the teacher does."""

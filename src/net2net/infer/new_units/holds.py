@@ -98,6 +98,7 @@ class Enlarged:
         new: units afterwards, with those that copy nothing.
         readers_get_zero: what reads new units shall read zeros, so that its columns can be
             anything.
+        closest: what is made of zeros and means is taken for what is demanded of it.
     """
 
     key: int
@@ -105,6 +106,7 @@ class Enlarged:
     copies: int
     new: int
     readers_get_zero: bool = False
+    closest: bool = False
 
     @property
     def ratio(self) -> float:

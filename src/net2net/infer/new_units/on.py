@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from net2net.infer.new_units.back import Back
 from net2net.infer.new_units.group import (
@@ -104,6 +105,8 @@ class On:
             if free:  # zeros are the mean of zeros as well, and any multiple of them
                 factor = 1.0 if wanted.factor is None else wanted.factor
                 state = State(wanted.holds or ZERO, factor, wanted.by)
+            if wanted.holds and self._comes_close(op):
+                state = replace(state, holds=wanted.holds, by=wanted.by)
             if wanted.holds and (wanted.holds, wanted.by) != (state.holds, state.by):
                 mean = "their mean" if wanted.holds is MEAN else "zero"
                 raise NotPossible(
@@ -114,6 +117,12 @@ class On:
             if out.returned and state.factor != 1:
                 raise NotPossible("the model returns them")
             self.states[out] = state
+
+    def _comes_close(self, op: Op) -> bool:
+        """Whether what it makes may be taken for what is demanded of it."""
+        group = self.group
+        data = [node for node in group.inputs(op) if not group.is_parameter(node)]
+        return group.growing.closest and all(self._state(x).holds is not ANYTHING for x in data)
 
     def _target(self, outputs: Sequence[Node]) -> State:
         """What outputs are made to hold by parameters that can make them hold anything."""
@@ -213,39 +222,47 @@ class On:
         factor = math.prod(state.factor for state in states)
         zero = any(state.holds is ZERO for state in states)
         bias = self.group.args(op).get(traits(op.kind).adds)
-        wanted = self._target(outputs).holds is ZERO
+        if isinstance(bias, Node) and not self.group.has(bias):  # the same for all units
+            zero = False
+            if factor != 1:
+                raise NotPossible(f"{self.group.where(op)} adds a number to units that are scaled")
+        target = self._target(outputs)
+        wanted = target.holds is ZERO
+        other = Put.MEAN if target.holds is MEAN else Put.DRAWN
         for node in weights:
             numbers = self.group.axis_numbers(node)
             if node is bias:
-                put = Put.ZERO if zero and wanted else Put.DRAWN
+                put = Put.ZERO if zero and wanted else other
                 self._hold(node, numbers, Positions(put, factor), op)
                 zero = zero and wanted
             else:
-                self._hold(node, numbers, Positions(Put.UNREAD if zero else Put.DRAWN), op)
+                self._hold(node, numbers, Positions(Put.UNREAD if zero else other), op)
         self._made(op, outputs, State(ZERO if zero else ANYTHING, factor))
 
     # -- norms and reductions --------------------------------------------------------------------
 
     def _norm(self, op: Op, node: Node, outputs: Sequence[Node]) -> None:
         """Over the units: old ones come out ``factor`` times as large, new ones zero."""
-        group, state = self.group, self._state(node)
+        group, state, closest = self.group, self._state(node), self.group.growing.closest
         needed = MEAN if traits(op.kind).centres else ZERO
         if (state.holds, state.by) != (needed, ()):
             raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
-        if needed is MEAN:
+        if needed is MEAN and not closest:
             group.check_mean(op, node)
-        if not same(state.factor**2, group.growing.ratio):
+        if not (closest or same(state.factor**2, group.growing.ratio)):
             raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
         args = group.args(op)
         scale, shift = args.get("weight"), args.get("bias")
         for one in (scale, shift):
             if isinstance(one, Node) and not group.axis_numbers(one):
                 raise NotPossible(f"{group.where(op)} scales and shifts by what is no parameter")
-        out = self._target(outputs).factor if isinstance(scale, Node) else state.factor
+        target, made = self._target(outputs), math.sqrt(group.growing.ratio)
+        out = target.factor if isinstance(scale, Node) else made
         if isinstance(scale, Node):
-            self._aligned(scale, Positions(Put.UNREAD, out / state.factor), op)
+            self._aligned(scale, Positions(Put.UNREAD, out / made), op)
         if isinstance(shift, Node):
-            self._aligned(shift, Positions(Put.ZERO, out), op)
+            put = Put.MEAN if target.holds is MEAN else Put.ZERO
+            self._aligned(shift, Positions(put, out, by=target.by), op)
         self._made(op, outputs, State(ZERO, out))
 
     def _norm_of_each(self, op: Op, node: Node, outputs: Sequence[Node]) -> None:
