@@ -6,7 +6,7 @@ Components of one signature are interchangeable: they are the units of one space
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.infer.head_size import ShareAbsorber
+from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.relations import Count
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, joined, runs
@@ -70,8 +71,8 @@ class Inference:
     counts: list[Count]
     unused: list[str]
     """Parameters and buffers that no operation read."""
-    head_size_axes: Collection[Axis] = ()
-    """Parameter axes on which heads grow inside, and not in number."""
+    inside: Inside = NOTHING
+    """What grows inside heads, instead of in their number."""
     absorbers: list[ShareAbsorber] = field(default_factory=list)
     """What takes the shares of sums over the features inside heads."""
     roles_at: list[dict[int, RolesAt]] = field(default_factory=list)

@@ -51,9 +51,11 @@ def size_uses(inference: Inference) -> list[SizeUse]:
     return result
 
 
-def head_size_axes(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
-    """The parameter axes of which these attributes count what lies inside units: the features of
-    heads."""
+def axes_counted(
+    inference: Inference, origins: Collection[Origin], *, inside: bool = False
+) -> set[Axis]:
+    """The parameter axes that make what these attributes count. ``inside``: where that lies inside
+    units, as the features of heads do."""
     found: set[Axis] = set()
     units = inference.units
     for trace, values in zip(inference.traces, inference.values, strict=True):
@@ -61,11 +63,8 @@ def head_size_axes(inference: Inference, origins: Collection[Origin]) -> set[Axi
             part = values[tensor].part(axis)
             if part is None or len(part.axes) < 2 or named.attribute_alone not in origins:
                 continue
-            if not units.has_fixed_size(part.ids, part.axes.index(axis)):
-                continue
-            made = units.origins()[part.ids[part.ids != NO_UNIT]]
-            numbers = np.unique(np.searchsorted(units.starts, made, side="right") - 1).tolist()
-            found |= {units.axes[number] for number in numbers if number not in units.anonymous}
+            if units.has_fixed_size(part.ids, part.axes.index(axis)) or not inside:
+                found |= {units.axes[n] for n in units.axes_of(part.ids) - units.anonymous}
     return found
 
 

@@ -205,7 +205,7 @@ def spaces_of(inference: Inference) -> Spaces:
             given.setdefault(tied[0], _size_name(origin, uses))
         sized = axis_of(origin) is not None
         if (
-            inference.head_size_axes and not sized
+            inference.inside.features and not sized
         ):  # heads that are asked to grow inside: all or none
             units = joined([use.units for use in uses if use.size.attribute_alone])
             still = [n for n in inference.groups_on(units[units != NO_UNIT]) if groups[n].fixed]

@@ -125,6 +125,9 @@ def _chosen(
         for path, found in named(spaces, inference, model, glob):
             for now, space in found:
                 if space.reason is not None:
+                    if _as_it_is(width, now):
+                        hits += 1
+                        continue
                     refused.setdefault(path, space.reason)
                     continue
                 hits += 1
@@ -144,6 +147,11 @@ def _chosen(
                 + " Print net2net.spaces(model, inputs) to see what can."
             )
     return [one for one in result.values() if one.new != one.space.size or one.note]
+
+
+def _as_it_is(width: float | int, now: Width) -> bool:
+    """Whether nothing is to grow."""
+    return width == (1.0 if isinstance(width, float) else now.size)
 
 
 def _grow(

@@ -253,7 +253,7 @@ class Attempt:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
             student = infer(
                 found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
-                head_size_axes=self.teacher.head_size_axes,
+                inside=self.teacher.inside,
             )  # fmt: skip
         except InputError as error:
             raise GraphMismatchError(

@@ -26,10 +26,10 @@ from net2net.widen.request import Request
 
 def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
     """Infer the teacher, and resolve the widths."""
-    globs = request.widths if isinstance(request.widths, Mapping) else ()
+    widths = request.widths if isinstance(request.widths, Mapping) else None
     with stage("traced and inferred the teacher"):
         teacher = analyse(
-            base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, globs=globs,
+            base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, widths=widths,
             also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher)
