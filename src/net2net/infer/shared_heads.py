@@ -18,25 +18,31 @@ from net2net.infer.values import Part, Value
 
 
 def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
-    """The units of heads that are each repeated: of ``[heads, …]`` those of ``[heads, times, …]``;
-    None: nothing that reads these grows. Positions along ``times`` are the queries of a head."""
+    """The units of heads that are each repeated: of ``[heads, …]`` those of ``[heads, times, …]``,
+    where positions along ``times`` are the queries of a head; None: nothing there grows."""
     units = site.units
     axes = units.axes_of(heads)
     shown = np.broadcast_to(heads[:, None], (len(heads), times, *heads.shape[1:]))
-    if axes & units.more_queries:
-        site.fix(heads, "shows each to several queries, of which there are to be more")
-        own = units.inside_shared(site.op.path, times)
-        own = own.reshape(-1, *[1] * (heads.ndim - 1))
-        return units.derived(np.broadcast_to(own, shown.shape), shown)
+    known = next((n for n in site.op.traced_ints.values() if n == times), None)
     if dealt := [units.dealt[axis] for axis in axes & units.dealt.keys()]:
+        units.told_by_others |= set(known.values) if known is not None else set()
         block = heads.reshape(dealt[0], -1, *heads.shape[1:])
         _bundle_copies(units, block, units.inside_shared(site.op.path, block.shape[1]))
         return None
     if times > 1:
         named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
-        known = (n for n in site.op.traced_ints.values() if n == times)
-        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), next(known, None)))
-    return shown
+        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), known))
+    if not _by_query(units, heads):
+        return shown
+    site.fix(heads, "shows each to several queries, whose number grows")
+    own = units.inside_shared(site.op.path, times)
+    own = own.reshape(-1, *[1] * (heads.ndim - 1))
+    return units.derived(np.broadcast_to(own, shown.shape), shown)
+
+
+def _by_query(units: Units, heads: UnitIds) -> bool:
+    """Whether queries of each head are units: if that was asked for, or there is but one."""
+    return len(heads) == 1 or not units.more_queries.isdisjoint(units.axes_of(heads))
 
 
 def _bundle_copies(units: Units, block: UnitIds, copies: UnitIds) -> None:
@@ -55,6 +61,7 @@ def repeated(site: OpSite, value: Value, axis: int, times: int) -> Value:
     ids = served(site, part.ids, times)
     others = replace(value, parts=tuple(one for one in value.parts if one is not part))
     result = others.take(axis, np.repeat(np.arange(value.shape[axis]), times))
+    result = replace(result, constant_axes=result.constant_axes - {axis})
     if ids is None:
         return result
     shown = Part(part.axes, ids.reshape(-1, *part.ids.shape[1:]))
@@ -76,7 +83,7 @@ def expanded(site: OpSite, value: Value, sizes: list[int]) -> Value:
         others = tuple(one for one in value.parts if one is not part)
         if ids is None:
             return replace(value, parts=others, constant_axes=value.constant_axes - {axis})
-        if site.units.axes_of(part.ids) & site.units.more_queries:
+        if _by_query(site.units, part.ids):
             axes = (part.axes[0], axis, *part.axes[1:])
             return replace(
                 value, parts=(*others, Part(axes, ids)), constant_axes=value.constant_axes - {axis}

@@ -178,6 +178,8 @@ def new_values(
     old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
     new: dict[Origin, Fraction] = {}
     for origin, own in by_attribute(use for use in uses if use.size.attribute_alone).items():
+        if origin in inference.units.told_by_others:
+            continue
         size_fixed = any(use.size_fixed for use in own)
         sizes = [old[origin]] if size_fixed else [use.grown(grown_size) for use in own]
         new[origin] = next((size for size in sizes if size != old[origin]), old[origin])

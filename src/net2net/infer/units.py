@@ -16,7 +16,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from net2net.trace.traced_ints import TracedInt
+from net2net.trace.traced_ints import Origin, TracedInt
 
 UnitIds = NDArray[np.int64]
 
@@ -146,7 +146,9 @@ class Units:
         """Parameter axes that make heads of keys or values, of which there are to be copies that
         share their queries → how many heads there are without them."""
         self.shared_heads: list[SharedHeads] = []
-        self._shared: dict[tuple[str, int], UnitIds] = {}
+        self.told_by_others: set[Origin] = set()
+        """Attributes of which no size of a tensor tells alone how they grow."""
+        self._inside_shared: dict[tuple[str, int], UnitIds] = {}
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
@@ -273,9 +275,13 @@ class Units:
     def inside_shared(self, path: str, count: int) -> UnitIds:
         """``[count]``: what grows inside the heads that the module at ``path`` shares, keys and
         values alike."""
-        if (path, count) not in self._shared:
-            self._shared[path, count] = self.new("", 0, count)[1]
-        return self._shared[path, count]
+        if (path, count) not in self._inside_shared:
+            self._inside_shared[path, count] = self.new("", 0, count)[1]
+        return self._inside_shared[path, count]
+
+    def all_inside_shared(self, path: str) -> UnitIds:
+        """Such units of one module."""
+        return joined([ids for (own, _), ids in self._inside_shared.items() if own == path])
 
     def fix(self, ids: UnitIds, reason: str, *, idle_too: bool = False) -> None:
         """These units can be neither copied nor added to. ``idle_too``: their number alone would

@@ -27,6 +27,7 @@ Asked = Mapping[str, float | int]
 class _Shared:
     """The heads of keys and values that one module shares among queries."""
 
+    path: str
     heads: int
     axes: set[Axis] = field(default_factory=set)
     queries: set[Origin | None] = field(default_factory=set)
@@ -52,7 +53,7 @@ def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Insid
 def _shared(inference: Inference) -> list[_Shared]:
     found: dict[str, _Shared] = {}
     for one in inference.units.shared_heads:
-        known = found.setdefault(one.path, _Shared(one.heads))
+        known = found.setdefault(one.path, _Shared(one.path, one.heads))
         known.axes |= one.axes
         known.queries.add(one.queries and one.queries.attribute_alone)
     for known in found.values():
@@ -65,11 +66,14 @@ def _ratios(
 ) -> tuple[list[float], list[float]]:
     """By how much keys and values are asked to grow, and by how much the queries."""
     keys, others = list[float](), list[float]()
+    queries = inference.groups_on(inference.units.all_inside_shared(shared.path))
+    near = {list(inference.groups)[number] for number in queries}
     for glob, width in widths.items():
         attributes = named_attributes(inference, model, glob)
         for path, found in named(spaces, inference, model, glob):
             for now, space in found:
-                if not shared.axes & space.axes.keys():
+                mine = bool(shared.axes & space.axes.keys())
+                if not mine and near.isdisjoint(group.key for group in space.groups):
                     continue
                 ratio = width if isinstance(width, float) else width / now.size
                 makers = inference.makers & space.axes.keys()
