@@ -31,8 +31,8 @@ def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
         return None
     if times > 1:
         named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
-        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), known))
-    if not _by_query(units, heads):
+        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), times, known))
+    if not _by_query(units, heads, times):
         return shown
     site.fix(heads, "shows each to several queries, whose number grows")
     own = units.inside_shared(site.op.path, times)
@@ -40,9 +40,9 @@ def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
     return units.derived(np.broadcast_to(own, shown.shape), shown)
 
 
-def _by_query(units: Units, heads: UnitIds) -> bool:
-    """Whether queries of each head are units: if that was asked for, or there is but one."""
-    return len(heads) == 1 or not units.more_queries.isdisjoint(units.axes_of(heads))
+def _by_query(units: Units, heads: UnitIds, times: int) -> bool:
+    """Whether queries of each head are units: if that was asked for, or many share but one."""
+    return len(heads) == 1 < times or not units.more_queries.isdisjoint(units.axes_of(heads))
 
 
 def _bundle_copies(units: Units, block: UnitIds, copies: UnitIds) -> None:
@@ -83,7 +83,7 @@ def expanded(site: OpSite, value: Value, sizes: list[int]) -> Value:
         others = tuple(one for one in value.parts if one is not part)
         if ids is None:
             return replace(value, parts=others, constant_axes=value.constant_axes - {axis})
-        if _by_query(site.units, part.ids):
+        if _by_query(site.units, part.ids, value.shape[axis]):
             axes = (part.axes[0], axis, *part.axes[1:])
             return replace(
                 value, parts=(*others, Part(axes, ids)), constant_axes=value.constant_axes - {axis}

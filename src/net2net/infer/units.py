@@ -64,13 +64,15 @@ class SharedHeads:
         path: the module whose code does.
         axes: the parameter axes that make them.
         heads: how many there are.
-        queries: what says to how many queries each is shown, if an integer of the code does.
+        times: to how many queries each is shown.
+        told_by: what says so, if an integer of the code does.
     """
 
     path: str
     axes: frozenset[Axis]
     heads: int
-    queries: TracedInt | None
+    times: int
+    told_by: TracedInt | None
 
 
 @dataclass(frozen=True)

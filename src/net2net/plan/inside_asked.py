@@ -55,7 +55,7 @@ def _shared(inference: Inference) -> list[_Shared]:
     for one in inference.units.shared_heads:
         known = found.setdefault(one.path, _Shared(one.path, one.heads))
         known.axes |= one.axes
-        known.queries.add(one.queries and one.queries.attribute_alone)
+        known.queries.add(one.told_by and one.told_by.attribute_alone)
     for known in found.values():
         known.queries.discard(None)
     return list(found.values())

@@ -305,7 +305,7 @@ def attention(site: OpSite) -> Value:
     """softmax(q kᵀ · scale) v: heads are batch axes; a scale that is not given follows head_dim."""
     query, key, value = site["query"], site["key"], site["value"]
     batch = [f"b{axis}" for axis in range(query.ndim - 2)]
-    if site["enable_gqa"]:
+    if query.ndim > 3:
         times = query.shape[-3] // key.shape[-3]
         key, value = (repeated(site, x, -3, times) for x in (key, value))
     site.pin(query, -2, "attends over it")
