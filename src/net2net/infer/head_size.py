@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from net2net.infer.units import NO_UNIT, Axis, UnitIds, Units, joined
 from net2net.infer.values import Value
@@ -22,11 +23,19 @@ from net2net.trace.trace import Op, Trace
 
 @dataclass(frozen=True)
 class Product:
-    """A sum over the features inside heads of a product of two activations."""
+    """A sum over the features inside heads of a product of two activations: ``ids[heads,
+    features]``."""
 
     trace: int
     op: Op
     ids: UnitIds
+
+    def held(self, tied: UnitIds) -> NDArray[np.bool_]:
+        """``[features]``: those that operations hold together (a rotation by position, a norm over
+        them), so that their number stays. ``tied``: the component of every unit."""
+        _, number, count = np.unique(tied[self.ids[0]], return_inverse=True, return_counts=True)
+        held: NDArray[np.bool_] = count[number] > 1
+        return held
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,10 @@ class OperandPath:
             operands = nodes(
                 [node.args.get("self", node.args.get("input")), node.args.get("other")]
             )
-            if not operands:
+            side_by_side = node.traits.joins and node.traits.moves
+            if side_by_side:
+                operands = [one for one in node.inputs if self._has_wanted(one.tensor)]
+            if not operands or (side_by_side and len(operands) > 1):
                 return False
             onward = operands[0]
             if node.kind in {"mul", "div"}:
@@ -75,7 +87,7 @@ class OperandPath:
                 onward, bias = operands if operands[1].name else operands[::-1]
                 if not self._take_bias(node, bias):
                     return False
-            elif not node.traits.keeps_scale:
+            elif not (node.traits.keeps_scale or side_by_side):
                 return False
             node, reader = onward, op
 
@@ -172,8 +184,8 @@ def absorbers(
         graph = graphs[product.trace]
         chains = {}
         for node in graph.inputs(product.op):
-            own = [part.ids[part.ids != NO_UNIT] for part in known[node.tensor].parts]
-            features = joined([x for x in own if np.isin(tied[x], summed).any()])
+            own = joined([part.ids[part.ids != NO_UNIT] for part in known[node.tensor].parts])
+            features = own[np.isin(tied[own], summed)]
             if features.size:
                 made = np.unique(units.origins()[features])
                 chains[node] = OperandPath(graph, known, units, made)

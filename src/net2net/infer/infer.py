@@ -8,7 +8,7 @@ Components of one signature are interchangeable: they are the units of one space
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,6 +96,7 @@ def _find_absorbers(
 ) -> list[ShareAbsorber]:  # fmt: skip
     """What takes the shares of every product; a product for which nothing does fixes its units."""
     found = []
+    products = list(_growing(units, products))
     for product, absorber in zip(products, absorbers(products, traces, values, units), strict=True):
         if absorber is None:
             units.fix(
@@ -104,8 +105,24 @@ def _find_absorbers(
                 "over features of heads, and no weight before it can take the shares",
             )
         else:
+            units.read.append(product.ids.reshape(-1))
             found.append(absorber)
     return found
+
+
+def _growing(units: Units, products: Sequence[Product]) -> Iterator[Product]:
+    """The products with those features alone of which there can be more."""
+    tied = units.components() if products else None
+    for one in products if tied is not None else ():
+        held = one.held(tied)
+        if held.any():
+            units.fix(
+                one.ids[:, held],
+                f"{one.op.kind} in '{one.op.path}' sums over features of heads, whose number an "
+                "operation before it keeps (a rotation by position, a norm over them)",
+            )
+        if not held.all():
+            yield replace(one, ids=one.ids[:, ~held])
 
 
 def _share_before(

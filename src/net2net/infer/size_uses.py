@@ -82,8 +82,10 @@ def _read(
     inference: Inference, value: Value, axis: int, size: TracedInt, path: str
 ) -> Iterator[SizeUse]:
     part = value.part(axis)
-    size_fixed = part is not None and inference.units.has_fixed_size(
-        part.ids, part.axes.index(axis)
+    size_fixed = (
+        part is not None
+        and inference.units.has_fixed_size(part.ids, part.axes.index(axis))
+        and not inference.units.grows_head_size(part.ids)
     )
     for units in _along(inference, value, axis):
         yield SizeUse(size, units[:size], size_fixed, path)

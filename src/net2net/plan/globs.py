@@ -11,7 +11,7 @@ from torch import nn
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Inference
-from net2net.infer.size_uses import attributes, by_attribute, size_uses
+from net2net.infer.size_uses import SizeUse, attributes, by_attribute, size_uses
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.trace.traced_ints import Origin
@@ -39,27 +39,30 @@ def named(
     if sizes := named_attributes(inference, model, glob):
         found = counted(spaces, inference)
         for name, origin in sizes.items():
-            width, by_it = found.get(origin, (Width(0, 0), []))
-            yield name, [(width, space) for space in by_it]
+            yield name, found.get(origin, [])
         return
     for path in matching(model, glob):
         made = _made_at(spaces, inference, path)
         yield path, [(_width(space, inference, path), space) for space in made]
 
 
-def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[Width, list[Space]]]:
-    """Attributes that code reads as sizes: their values, and the spaces that they count."""
+def counted(spaces: Spaces, inference: Inference) -> dict[Origin, list[tuple[Width, Space]]]:
+    """Attributes that code reads as sizes: the spaces that they count, and their value in each."""
     uses = by_attribute(use for use in size_uses(inference) if use.size.attribute_alone)
-    return {
-        origin: (
-            Width(
-                own[0].size.values[origin],
-                min(int(inference.stays(use.units).sum()) for use in own),
-            ),
-            _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT] for use in own]),
-        )
-        for origin, own in uses.items()
-    }
+    return {origin: _counted(spaces, inference, origin, own) for origin, own in uses.items()}
+
+
+def _counted(
+    spaces: Spaces, inference: Inference, origin: Origin, uses: Iterable[SizeUse]
+) -> list[tuple[Width, Space]]:
+    found: dict[str, tuple[Width, Space]] = {}
+    for use in uses:
+        staying = int(inference.stays(use.units).sum())
+        for space in _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT]]):
+            known = found[space.name][0].staying if space.name in found else staying
+            width = Width(use.size.values[origin], min(staying, known))
+            found[space.name] = (width, space)
+    return list(found.values())
 
 
 def _width(space: Space, inference: Inference, path: str) -> Width:

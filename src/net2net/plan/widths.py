@@ -132,7 +132,10 @@ def _chosen(
                     refused.setdefault(path, space.reason)
                     continue
                 hits += 1
-                one = _grow(space, now, path, glob, width, multiples)
+                asked = width
+                if isinstance(width, float) and len({now.staying for now, _ in found}) > 1:
+                    asked = round(width * now.size)  # of one number, though of several factors
+                one = _grow(space, now, path, glob, asked, multiples)
                 before = result.get(space.name)
                 if before is not None and before.new != one.new:
                     raise WidthError(

@@ -46,7 +46,7 @@ def find_student(attempt: Attempt) -> Wider:
 
         def nearest(grown: list[SpaceGrowth]) -> tuple[list[SpaceGrowth], Match]:
             return nearest_feasible(
-                grown, attempt.match, lambda: [found for _, found in counts().values()]
+                grown, attempt.match, lambda: [[s for _, s in one] for one in counts().values()]
             )
 
         try:
