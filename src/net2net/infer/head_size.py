@@ -71,6 +71,8 @@ class OperandPath:
             if (layer := node.traits.weight) is not None:
                 weight, bias = node.args[layer.weight], node.args[node.traits.adds]
                 return self._take(node, weight, layer.axis) and self._take_bias(node, bias)
+            if op.kind in {"matmul", "mm"}:
+                return self._take_matrix(node, op)
             operands = nodes(
                 [node.args.get("self", node.args.get("input")), node.args.get("other")]
             )
@@ -154,6 +156,20 @@ class OperandPath:
     def _origins(self, ids: UnitIds) -> UnitIds:
         return np.where(ids < 0, ids, self.units.origins()[ids])
 
+    def _take_matrix(self, node: Node, reader: Op) -> bool:
+        """Note the positions of a parameter that activations are multiplied by, maybe turned."""
+        made = node.inputs[-1]
+        along = self.values[made.tensor].parameter_axes.get(len(made.shape) - 1, frozenset())
+        while made.producer is not None and made.traits.moves and len(made.inputs) == 1:
+            if made.returned or made.users != [reader]:
+                return False
+            reader, made = made.producer, made.inputs[0]
+        axes = {self.units.axes[one.number] for one in along}
+        if len(axes) != 1 or not made.name or made.users != [reader]:
+            return False
+        (axis,) = axes
+        return axis.name == made.name and self._note(node, axis)
+
     def _take_bias(self, node: Node, item: object) -> bool:
         return item is None or self._take(node, item, 0)
 
@@ -163,12 +179,20 @@ class OperandPath:
             return False
         if any(user is not node.producer for user in item.users):
             return False
+        return self._note(node, Axis(item.name, dim))
+
+    def _note(self, node: Node, axis: Axis) -> bool:
+        """The positions of a parameter's axis, which makes the last one of ``node``."""
         for part in self.values[node.tensor].parts:
             there = np.isin(self._origins(part.ids.reshape(-1)), self.wanted)
-            if len(part.axes) == 1 and part.ids.size == item.shape[dim] and there.any():
-                self.rows.append((Axis(item.name, dim), tuple(np.flatnonzero(there).tolist())))
+            if len(part.axes) == 1 and part.ids.size == self._length(axis) and there.any():
+                self.rows.append((axis, tuple(np.flatnonzero(there).tolist())))
                 return True
         return False
+
+    def _length(self, axis: Axis) -> int:
+        number = self.units.axes.index(axis)
+        return self.units.starts[number + 1] - self.units.starts[number]
 
 
 def absorbers(

@@ -200,15 +200,15 @@ def spaces_of(inference: Inference) -> Spaces:
     for origin, uses in by_attribute(size_uses(inference)).items():
         if len(uses) == 1 and uses[0].size.attribute_alone:
             continue  # whatever grows there, the attribute is their sum
-        inside = bool(inference.inside.features) and axis_of(origin) is None
+        inside = bool(inference.inside.features)
+        told = axis_of(origin) is not None and all(len(use.size.values) == 1 for use in uses)
         for alike in _alike(inference, uses) if inside else [uses]:
             tied, still = unite(joined([use.units[use.units != NO_UNIT] for use in alike]))
             if len(tied) > 1:
                 given.setdefault(tied[0], _size_name(origin, uses))
-            sized = axis_of(origin) is not None and all(len(u.size.values) == 1 for u in uses)
             if inside:  # heads that are asked to grow inside: all or none
                 still = _stay_whole(inference, uses)
-            if tied and still and (sized or inside):
+            if tied and still and (told or (inside and not axis_of(origin))):
                 why = groups[still[0]].fixed
                 held[tied[0]] = f"the code gives it the size of what stays: {why}"
 
