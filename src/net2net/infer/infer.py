@@ -21,7 +21,7 @@ from net2net.infer.needed import needed
 from net2net.infer.new_units.follow import why_not
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
-from net2net.infer.units import NO_UNIT, Role, UnitIds, Units
+from net2net.infer.units import NO_UNIT, Role, UnitIds, Units, joined
 from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
@@ -112,8 +112,8 @@ def _find_absorbers(
 
 def _growing(units: Units, products: Sequence[Product]) -> Iterator[Product]:
     """The products with those features alone of which there can be more."""
-    tied = units.components() if products else None
-    for one in products if tied is not None else ():
+    tied = units.components() if products else joined([])
+    for one in products:
         held = one.held(tied)
         if held.any():
             units.fix(

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from net2net.infer.relations import OpSite
+from net2net.infer.relations import Count, OpSite
 from net2net.infer.units import SharedHeads, UnitIds, Units
 from net2net.infer.values import Part, Value
 
@@ -25,7 +25,8 @@ def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
     shown = np.broadcast_to(heads[:, None], (len(heads), times, *heads.shape[1:]))
     known = next((n for n in site.op.traced_ints.values() if n == times), None)
     if dealt := [units.dealt[axis] for axis in axes & units.dealt.keys()]:
-        units.told_by_others |= set(known.values) if known is not None else set()
+        if known is not None and (origin := known.attribute_alone) is not None:
+            units.against[origin] = times, heads.reshape(len(heads), -1)[:, 0]
         block = heads.reshape(dealt[0], -1, *heads.shape[1:])
         _bundle_copies(units, block, units.inside_shared(site.op.path, block.shape[1]))
         return None
@@ -36,6 +37,8 @@ def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
         return shown
     site.fix(heads, "shows each to several queries, whose number grows")
     own = units.inside_shared(site.op.path, times)
+    if known is not None:
+        site.counts.append(Count(site.op.path, "repeats", own, known))
     own = own.reshape(-1, *[1] * (heads.ndim - 1))
     return units.derived(np.broadcast_to(own, shown.shape), shown)
 

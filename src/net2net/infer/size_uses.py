@@ -179,8 +179,11 @@ def new_values(
     uses = size_uses(inference)
     old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
     new: dict[Origin, Fraction] = {}
+    for origin, (value, ids) in inference.units.against.items():
+        old[origin] = Fraction(value)
+        new[origin] = value * len(ids) / grown_size(inference.component[ids])
     for origin, own in by_attribute(use for use in uses if use.size.attribute_alone).items():
-        if origin in inference.units.told_by_others:
+        if origin in new:
             continue
         size_fixed = any(use.size_fixed for use in own)
         sizes = [old[origin]] if size_fixed else [use.grown(grown_size) for use in own]

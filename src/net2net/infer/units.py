@@ -148,8 +148,9 @@ class Units:
         """Parameter axes that make heads of keys or values, of which there are to be copies that
         share their queries → how many heads there are without them."""
         self.shared_heads: list[SharedHeads] = []
-        self.told_by_others: set[Origin] = set()
-        """Attributes of which no size of a tensor tells alone how they grow."""
+        self.against: dict[Origin, tuple[int, UnitIds]] = {}
+        """Attributes that fall as these units grow, and what they are: of queries that are dealt
+        out."""
         self._inside_shared: dict[tuple[str, int], UnitIds] = {}
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""

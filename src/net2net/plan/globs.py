@@ -140,4 +140,5 @@ def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[UnitIds]) 
 
 
 def owns(path: str, tensor: str) -> bool:
+    """Whether a tensor is this one, or inside the module of this name."""
     return tensor == path or tensor.startswith(f"{path}.")

@@ -30,7 +30,7 @@ class _Shared:
     path: str
     heads: int
     axes: set[Axis] = field(default_factory=set)
-    queries: set[Origin | None] = field(default_factory=set)
+    queries: set[Origin] = field(default_factory=set)
 
 
 def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Inside:
@@ -55,9 +55,8 @@ def _shared(inference: Inference) -> list[_Shared]:
     for one in inference.units.shared_heads:
         known = found.setdefault(one.path, _Shared(one.path, one.heads))
         known.axes |= one.axes
-        known.queries.add(one.told_by and one.told_by.attribute_alone)
-    for known in found.values():
-        known.queries.discard(None)
+        if one.told_by is not None and (origin := one.told_by.attribute_alone) is not None:
+            known.queries.add(origin)
     return list(found.values())
 
 

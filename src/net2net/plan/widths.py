@@ -153,9 +153,7 @@ def _chosen(
     return [one for one in result.values() if one.new != one.space.size or one.note]
 
 
-def _attributes_stay(
-    inference: Inference, model: nn.Module, glob: str, width: float | int
-) -> bool:
+def _attributes_stay(inference: Inference, model: nn.Module, glob: str, width: float | int) -> bool:
     """Whether a glob names attributes, and all are to be what they are."""
     origins = named_attributes(inference, model, glob).values()
     values = [get_attribute(model.get_submodule(path), name) for path, name in origins]
