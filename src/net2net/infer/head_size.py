@@ -24,11 +24,12 @@ from net2net.trace.trace import Op, Trace
 @dataclass(frozen=True)
 class Product:
     """A sum over the features inside heads of a product of two activations: ``ids[heads,
-    features]``."""
+    features]``, of which there can be more. ``some``: there are others, which stay."""
 
     trace: int
     op: Op
     ids: UnitIds
+    some: bool = False
 
     def held(self, tied: UnitIds) -> NDArray[np.bool_]:
         """``[features]``: those that operations hold together (a rotation by position, a norm over
@@ -223,6 +224,8 @@ def _absorber(product: Product, chains: Mapping[Node, OperandPath]) -> ShareAbso
     if len(chains) != 2 or not able:
         return None
     taken = able[0]
+    if product.some:  # what numbers multiply is more than these rows make
+        return ShareAbsorber(product.trace, tuple(taken.rows), 1.0, frozenset())
     taken.after(product.op)
     return ShareAbsorber(
         product.trace,

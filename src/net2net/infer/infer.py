@@ -122,7 +122,7 @@ def _growing(units: Units, products: Sequence[Product]) -> Iterator[Product]:
                 "operation before it keeps (a rotation by position, a norm over them)",
             )
         if not held.all():
-            yield replace(one, ids=one.ids[:, ~held])
+            yield replace(one, ids=one.ids[:, ~held], some=bool(held.any()))
 
 
 def _share_before(

@@ -176,7 +176,7 @@ class Attempt:
         if request.grow_outputs:
             output_maps(self.teacher, student, found.maps)
         maps, change = compensated(
-            self.teacher, student, rescaled(self.teacher, student, found.maps, done=found.numbers),
+            self.teacher, student, rescaled(self.teacher, student, found.maps),
             found.numbers,
         )  # fmt: skip
         return Match(student, maps, edits, change, found.taken)
