@@ -23,6 +23,8 @@ from net2net.infer.values import Value
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
 
+_CUT = "the code cuts it in proportion with units that stay as they are"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -234,17 +236,15 @@ class Inference:
             for block in self.position_splits
         ]
         while True:
-            held = {
-                key
-                for cut in cuts
-                if any(groups[key].fixed for key in cut)
-                for key in cut
-                if not groups[key].fixed
-            }
+            held: dict[int, str] = {}
+            for cut in cuts:
+                why = next((why for key in cut if (why := groups[key].fixed)), None)
+                if why is not None:
+                    why = why if why.startswith(_CUT) else f"{_CUT}: {why}"
+                    held |= dict.fromkeys([k for k in cut if not groups[k].fixed], why)
             if not held:
                 return groups
-            why = "the code cuts it in proportion with units that stay as they are"
-            groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
+            groups = {k: replace(g, fixed=held.get(k, g.fixed)) for k, g in groups.items()}
 
     @cached_property
     def position_splits(self) -> list[UnitIds]:
