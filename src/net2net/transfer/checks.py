@@ -70,9 +70,7 @@ def grown_inside(
             break
         turned = [
             replace(
-                infer(
-                    one.traces, on_unknown="fix", grow_outputs=grow_outputs, inside=inside
-                ),
+                infer(one.traces, on_unknown="fix", grow_outputs=grow_outputs, inside=inside),
                 traced_with_values=one.traced_with_values,
             )
             for one in (teacher, student)
