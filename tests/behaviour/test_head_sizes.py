@@ -145,6 +145,17 @@ class PartialByCount(Partial):
         return super().attend(query / self.size**0.5, key, value)
 
 
+class PartialByDefault(Partial):
+    """What torch divides by follows the size of heads by itself, behind the turn."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key = (
+            torch.cat([self.turned(x[..., : self.turns]), x[..., self.turns :]], -1)
+            for x in (query, key)
+        )
+        return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
 class ByHand(Attention):
     """The weights of one layer are multiplied by the code, which turns them before."""
 
@@ -248,7 +259,8 @@ def test_noise_tells_copies_apart():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (Capped, "number"), (Rotary, "position"), (Merged, "position"), (Twice, "shares"),
+        (Capped, "number"), (PartialByDefault, "number"), (Rotary, "position"),
+        (Merged, "position"), (Twice, "shares"),
     ],
 )  # fmt: skip
 def test_what_cannot_grow_inside_says_why(make, why):

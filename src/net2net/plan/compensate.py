@@ -90,7 +90,9 @@ def _makes_up(graph: Graph, change: Change) -> tuple[Names | None, float]:
     if not old * new > 0 or not isinstance(data, Node) or _rounds(made):
         return None, 1.0
     names = _before(data, op)
-    return _after(made) if names is None else names, new / old if _divides(made) else old / new
+    if names is None and not made.traits.weighs:  # else what it makes is not multiplied
+        names = _after(made)
+    return names, new / old if _divides(made) else old / new
 
 
 def _multiplied(made: Node, number: str) -> object:
