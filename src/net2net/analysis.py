@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -14,7 +14,7 @@ from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.plan.feasible import pattern
-from net2net.plan.globs import named_head_sizes
+from net2net.plan.inside_asked import asked_inside
 from net2net.plan.value_proxy import with_values
 from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.refused import check_model
@@ -25,26 +25,21 @@ log = logging.getLogger(__name__)
 
 def analyse(
     model: nn.Module, inputs: Inputs, *, on_unknown: str = "raise", grow_outputs: bool = False,
-    globs: Iterable[str] = (), also: Sequence[Inputs] = (),
+    widths: Mapping[str, float | int] | None = None, also: Sequence[Inputs] = (),
 ) -> Inference:  # fmt: skip
     """Trace a meta copy of the model and infer its units. Where evaluation leaves parameters unread
     (auxiliary heads), what training does is taken in as well, and what it does on ``also``. Code
-    that branches on hidden values is run with them. ``globs`` of widths tell whether heads grow
-    inside, instead of in number."""
+    that branches on hidden values is run with them. ``widths`` tell whether heads grow inside,
+    instead of in number."""
     meta, done, traced_with_values = traced(model, inputs, *also)
     found = infer(done, on_unknown=on_unknown, grow_outputs=grow_outputs)
     if not traced_with_values:
         found = _with_training(meta, inputs, found, on_unknown, grow_outputs)
     _check_reached(found, traced_with_values)
     found = replace(found, traced_with_values=traced_with_values)
-    if not (head_size_axes := named_head_sizes(found, model, globs)):
+    if not (inside := asked_inside(found, model, widths or {})):
         return found
-    again = infer(
-        found.traces,
-        on_unknown=on_unknown,
-        grow_outputs=grow_outputs,
-        head_size_axes=head_size_axes,
-    )
+    again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inside=inside)
     return replace(again, traced_with_values=traced_with_values)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
+from tests.helpers import randomise, widen
 
 TOKENS = torch.randn(2, 5, 12)
 
@@ -88,7 +89,7 @@ class Fused(Attention):
 
 
 class Biased(Attention):
-    """A bias of each head is added before the scores are divided: no weight can make up for it."""
+    """A bias of each head is added before the scores are divided."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,6 +97,14 @@ class Biased(Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         scores = (query @ key.transpose(-1, -2) + self.bias) / math.sqrt(query.shape[-1])
+        return scores.softmax(-1) @ value
+
+
+class Capped(Attention):
+    """Scores are capped by a number that follows the size of heads: no weight makes up for it."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scores = (query @ key.mT).tanh() * query.shape[-1] ** 0.5
         return scores.softmax(-1) @ value
 
 
@@ -108,6 +117,69 @@ class Rotary(Attention):
         return x * angles.cos() + torch.cat([-right, left], -1) * angles.sin()
 
 
+class Partial(Attention):
+    """The first four features of each head are turned by position, pair by pair."""
+
+    turns = 4
+
+    def turned(self, x: Tensor) -> Tensor:
+        angles = torch.arange(5.0, dtype=x.dtype)[:, None] / 10.0 ** torch.arange(self.turns // 2)
+        angles = torch.cat([angles, angles], -1)
+        left, right = x.chunk(2, -1)
+        return x * angles.cos() + torch.cat([-right, left], -1) * angles.sin()
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key = (
+            torch.cat([self.turned(x[..., : self.turns]), x[..., self.turns :]], -1)
+            for x in (query, key)
+        )
+        return nn.functional.scaled_dot_product_attention(
+            query, key, value, scale=0.3, enable_gqa=self.groups > 1
+        )
+
+
+class PartialByCount(Partial):
+    """Divided by a number that follows the size of heads, as turned features are too."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return super().attend(query / self.size**0.5, key, value)
+
+
+class PartialByDefault(Partial):
+    """What torch divides by follows the size of heads by itself, behind the turn."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key = (
+            torch.cat([self.turned(x[..., : self.turns]), x[..., self.turns :]], -1)
+            for x in (query, key)
+        )
+        return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+class ByHand(Attention):
+    """The weights of one layer are multiplied by the code, which turns them before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.split(x @ self.query.weight.T + self.query.bias)
+        key, value = self.split(self.key(x)), self.split(self.value(x))
+        return self.out(self.attend(query, key, value).transpose(1, 2).reshape(*x.shape[:2], -1))
+
+
+class Merged(Attention):
+    """All turned by position; heads are merged by their number and size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [
+            layer(x).view(*x.shape[:2], self.heads, self.size).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        ]
+        turned = [Partial.turned(self, part) for part in parts[:2]]
+        made = self.attend(*turned, parts[2]).transpose(1, 2)
+        return self.out(made.reshape(*x.shape[:2], self.heads * self.size))
+
+    turns = 8
+
+
 class Twice(Attention):
     """Both query and key are read by two products: dividing one of them would change both."""
 
@@ -118,7 +190,17 @@ class Twice(Attention):
 
 @pytest.mark.parametrize(
     "make",
-    [Attention, Scaled, ScaledQuery, InPlace, Added, Unscaled, Fused, lambda: Attention(groups=2)],
+    [
+        Attention,
+        Scaled,
+        ScaledQuery,
+        InPlace,
+        Added,
+        Unscaled,
+        Fused,
+        Biased,
+        lambda: Attention(groups=2),
+    ],
 )
 @pytest.mark.parametrize("size", [12, 2.0])
 @pytest.mark.parametrize("balanced", [True, False])
@@ -131,6 +213,19 @@ def test_heads_grow_inside(make, size, balanced):
     assert grown.report.parity.max_rel < 1e-12
     again = net2net.Plan.from_json(grown.plan.to_json()).apply(teacher)
     assert torch.equal(again(TOKENS.double()), grown.model(TOKENS.double()))
+
+
+@pytest.mark.parametrize("make", [Partial, lambda: Partial(groups=2), PartialByCount, ByHand])
+@pytest.mark.parametrize(("size", "method"), [(12, "replicate"), (1.5, "fresh"), (20, "silent")])
+def test_heads_grow_inside_beside_what_turns(make, size, method):
+    teacher = randomise(nn.Sequential(make()))
+    student = widen(teacher, {"*.size": size}, TOKENS.double(), method=method).model[0]
+    new = 12 if size == 1.5 else size
+    assert (student.heads, student.size, student.query.out_features) == (4, new, 4 * new)
+    assert student.value.out_features == 4 * new // student.groups
+    if isinstance(student, Partial):
+        old = teacher[0].key.weight.view(-1, 8, 12)
+        assert torch.equal(student.key.weight.view(-1, new, 12)[:, :8], old)
 
 
 def test_heads_grow_in_number_by_their_attribute():
@@ -162,8 +257,12 @@ def test_noise_tells_copies_apart():
 
 
 @pytest.mark.parametrize(
-    ("make", "why"), [(Biased, "number"), (Rotary, "position"), (Twice, "shares")]
-)
+    ("make", "why"),
+    [
+        (Capped, "number"), (PartialByDefault, "number"), (Rotary, "position"),
+        (Merged, "position"), (Twice, "shares"),
+    ],
+)  # fmt: skip
 def test_what_cannot_grow_inside_says_why(make, why):
     with pytest.raises(net2net.Net2NetError, match=why):
         net2net.widen(nn.Sequential(make()), {"0.size": 12}, TOKENS)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from net2net.infer.units import NO_UNIT, Axis, UnitIds, Units, joined
 from net2net.infer.values import Value
@@ -22,11 +23,20 @@ from net2net.trace.trace import Op, Trace
 
 @dataclass(frozen=True)
 class Product:
-    """A sum over the features inside heads of a product of two activations."""
+    """A sum over the features inside heads of a product of two activations: ``ids[heads,
+    features]``, of which there can be more. ``some``: there are others, which stay."""
 
     trace: int
     op: Op
     ids: UnitIds
+    some: bool = False
+
+    def held(self, tied: UnitIds) -> NDArray[np.bool_]:
+        """``[features]``: those that operations hold together (a rotation by position, a norm over
+        them), so that their number stays. ``tied``: the component of every unit."""
+        _, number, count = np.unique(tied[self.ids[0]], return_inverse=True, return_counts=True)
+        held: NDArray[np.bool_] = count[number] > 1
+        return held
 
 
 @dataclass(frozen=True)
@@ -62,10 +72,15 @@ class OperandPath:
             if (layer := node.traits.weight) is not None:
                 weight, bias = node.args[layer.weight], node.args[node.traits.adds]
                 return self._take(node, weight, layer.axis) and self._take_bias(node, bias)
+            if op.kind in {"matmul", "mm"}:
+                return self._take_matrix(node, op)
             operands = nodes(
                 [node.args.get("self", node.args.get("input")), node.args.get("other")]
             )
-            if not operands:
+            side_by_side = node.traits.joins and node.traits.moves
+            if side_by_side:
+                operands = [one for one in node.inputs if self._has_wanted(one.tensor)]
+            if not operands or (side_by_side and len(operands) > 1):
                 return False
             onward = operands[0]
             if node.kind in {"mul", "div"}:
@@ -75,7 +90,7 @@ class OperandPath:
                 onward, bias = operands if operands[1].name else operands[::-1]
                 if not self._take_bias(node, bias):
                     return False
-            elif not node.traits.keeps_scale:
+            elif not (node.traits.keeps_scale or side_by_side):
                 return False
             node, reader = onward, op
 
@@ -142,6 +157,20 @@ class OperandPath:
     def _origins(self, ids: UnitIds) -> UnitIds:
         return np.where(ids < 0, ids, self.units.origins()[ids])
 
+    def _take_matrix(self, node: Node, reader: Op) -> bool:
+        """Note the positions of a parameter that activations are multiplied by, maybe turned."""
+        made = node.inputs[-1]
+        along = self.values[made.tensor].parameter_axes.get(len(made.shape) - 1, frozenset())
+        while made.producer is not None and made.traits.moves and len(made.inputs) == 1:
+            if made.returned or made.users != [reader]:
+                return False
+            reader, made = made.producer, made.inputs[0]
+        axes = {self.units.axes[one.number] for one in along}
+        if len(axes) != 1 or not made.name or made.users != [reader]:
+            return False
+        (axis,) = axes
+        return axis.name == made.name and self._note(node, axis)
+
     def _take_bias(self, node: Node, item: object) -> bool:
         return item is None or self._take(node, item, 0)
 
@@ -151,12 +180,20 @@ class OperandPath:
             return False
         if any(user is not node.producer for user in item.users):
             return False
+        return self._note(node, Axis(item.name, dim))
+
+    def _note(self, node: Node, axis: Axis) -> bool:
+        """The positions of a parameter's axis, which makes the last one of ``node``."""
         for part in self.values[node.tensor].parts:
             there = np.isin(self._origins(part.ids.reshape(-1)), self.wanted)
-            if len(part.axes) == 1 and part.ids.size == item.shape[dim] and there.any():
-                self.rows.append((Axis(item.name, dim), tuple(np.flatnonzero(there).tolist())))
+            if len(part.axes) == 1 and part.ids.size == self._length(axis) and there.any():
+                self.rows.append((axis, tuple(np.flatnonzero(there).tolist())))
                 return True
         return False
+
+    def _length(self, axis: Axis) -> int:
+        number = self.units.axes.index(axis)
+        return self.units.starts[number + 1] - self.units.starts[number]
 
 
 def absorbers(
@@ -172,8 +209,8 @@ def absorbers(
         graph = graphs[product.trace]
         chains = {}
         for node in graph.inputs(product.op):
-            own = [part.ids[part.ids != NO_UNIT] for part in known[node.tensor].parts]
-            features = joined([x for x in own if np.isin(tied[x], summed).any()])
+            own = joined([part.ids[part.ids != NO_UNIT] for part in known[node.tensor].parts])
+            features = own[np.isin(tied[own], summed)]
             if features.size:
                 made = np.unique(units.origins()[features])
                 chains[node] = OperandPath(graph, known, units, made)
@@ -187,6 +224,8 @@ def _absorber(product: Product, chains: Mapping[Node, OperandPath]) -> ShareAbso
     if len(chains) != 2 or not able:
         return None
     taken = able[0]
+    if product.some:  # what numbers multiply is more than these rows make
+        return ShareAbsorber(product.trace, tuple(taken.rows), 1.0, frozenset())
     taken.after(product.op)
     return ShareAbsorber(
         product.trace,

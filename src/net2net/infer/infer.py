@@ -8,7 +8,7 @@ Components of one signature are interchangeable: they are the units of one space
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +16,12 @@ from net2net.errors import UnknownOperationError
 from net2net.infer import rules
 from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference, RolesAt
+from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.new_units.follow import why_not
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.tied import Read, shares_before
-from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units
+from net2net.infer.units import NO_UNIT, Role, UnitIds, Units, joined
 from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
@@ -28,10 +29,10 @@ from net2net.trace.trace import Op, Ref, Trace, refs
 
 def infer(
     traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False,
-    head_size_axes: Collection[Axis] = (),
+    inside: Inside = NOTHING,
 ) -> Inference:  # fmt: skip
     """Find the units and spaces of a model from its traces (evaluation, and training if needed).
-    ``head_size_axes``: parameter axes on which heads grow inside, and not in number.
+    ``inside``: what grows inside heads, instead of in their number.
 
     Raises:
         UnknownOperationError: an operation on hidden units has no rule, and ``on_unknown`` is
@@ -47,9 +48,13 @@ def infer(
             if name not in parameters:
                 parameters[name] = _parameter(units, name, trace.shapes[tensor])
             values[tensor] = parameters[name]
-        units.head_size_axes = {
-            number for number, axis in enumerate(units.axes) if axis in head_size_axes
-        }
+        for axis_number, axis in enumerate(units.axes):
+            if axis in inside.features:
+                units.head_size_axes.add(axis_number)
+            if axis in inside.queries:
+                units.more_queries.add(axis_number)
+            if axis in inside.dealt:
+                units.dealt[axis_number] = inside.dealt[axis]
         walk = Walk(trace, values, units, counts, reads, on_unknown)
         matter = needed(trace)
         for position, op in enumerate(trace.ops):
@@ -77,7 +82,7 @@ def infer(
     ]
     found = Inference(
         units, units.components(), all_values, list(traces), counts, unused,
-        head_size_axes=head_size_axes, absorbers=absorbing, roles_at=roles_at,
+        inside=inside, absorbers=absorbing, roles_at=roles_at,
     )  # fmt: skip
     for key in found.no_copies:
         if (why := why_not(found, key)) is not None:
@@ -91,6 +96,7 @@ def _find_absorbers(
 ) -> list[ShareAbsorber]:  # fmt: skip
     """What takes the shares of every product; a product for which nothing does fixes its units."""
     found = []
+    products = list(_growing(units, products))
     for product, absorber in zip(products, absorbers(products, traces, values, units), strict=True):
         if absorber is None:
             units.fix(
@@ -99,8 +105,24 @@ def _find_absorbers(
                 "over features of heads, and no weight before it can take the shares",
             )
         else:
+            units.read.append(product.ids.reshape(-1))
             found.append(absorber)
     return found
+
+
+def _growing(units: Units, products: Sequence[Product]) -> Iterator[Product]:
+    """The products with those features alone of which there can be more."""
+    tied = units.components() if products else joined([])
+    for one in products:
+        held = one.held(tied)
+        if held.any():
+            units.fix(
+                one.ids[:, held],
+                f"{one.op.kind} in '{one.op.path}' sums over features of heads, whose number an "
+                "operation before it keeps (a rotation by position, a norm over them)",
+            )
+        if not held.all():
+            yield replace(one, ids=one.ids[:, ~held], some=bool(held.any()))
 
 
 def _share_before(

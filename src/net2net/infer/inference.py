@@ -6,7 +6,7 @@ Components of one signature are interchangeable: they are the units of one space
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.infer.head_size import ShareAbsorber
+from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.relations import Count
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, joined, runs
 from net2net.infer.values import Value
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
+
+_CUT = "the code cuts it in proportion with units that stay as they are"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ class Inference:
     counts: list[Count]
     unused: list[str]
     """Parameters and buffers that no operation read."""
-    head_size_axes: Collection[Axis] = ()
-    """Parameter axes on which heads grow inside, and not in number."""
+    inside: Inside = NOTHING
+    """What grows inside heads, instead of in their number."""
     absorbers: list[ShareAbsorber] = field(default_factory=list)
     """What takes the shares of sums over the features inside heads."""
     roles_at: list[dict[int, RolesAt]] = field(default_factory=list)
@@ -233,17 +236,15 @@ class Inference:
             for block in self.position_splits
         ]
         while True:
-            held = {
-                key
-                for cut in cuts
-                if any(groups[key].fixed for key in cut)
-                for key in cut
-                if not groups[key].fixed
-            }
+            held: dict[int, str] = {}
+            for cut in cuts:
+                why = next((why for key in cut if (why := groups[key].fixed)), None)
+                if why is not None:
+                    why = why if why.startswith(_CUT) else f"{_CUT}: {why}"
+                    held |= dict.fromkeys([k for k in cut if not groups[k].fixed], why)
             if not held:
                 return groups
-            why = "the code cuts it in proportion with units that stay as they are"
-            groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
+            groups = {k: replace(g, fixed=held.get(k, g.fixed)) for k, g in groups.items()}
 
     @cached_property
     def position_splits(self) -> list[UnitIds]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class OpSite:
     made: set[int] = field(default_factory=set)
     """Parameter axes that make its output units."""
     head_products: list[UnitIds] = field(default_factory=list)
-    """Blocks of heads and features over whose features it sums a product of activations."""
+    """Blocks ``[heads, features]`` over whose features it sums a product of activations."""
 
     def __getitem__(self, argument: str) -> Any:
         return self.args[argument]
@@ -348,15 +349,10 @@ class OpSite:
     def _sum_head_features(self, part: Part, gone: tuple[int, ...]) -> None:
         """A sum over the features inside heads, of which there are to be more: exact if what made
         one of the operands can take the shares (``head_size.py``)."""
-        self.units.bundle(part.ids, tuple(d for d in range(part.ids.ndim) if d not in gone))
-        if any(self.units.has_fixed_size(part.ids, dim) for dim in gone):
-            self.fix(
-                part.ids,
-                "sums over features of heads, whose number an operation before it keeps (a "
-                "rotation by position, a norm over them)",
-            )
-        else:
-            self.head_products.append(part.ids)
+        others = tuple(dim for dim in range(part.ids.ndim) if dim not in gone)
+        self.units.bundle(part.ids, others)
+        features = prod(part.ids.shape[dim] for dim in gone)
+        self.head_products.append(np.transpose(part.ids, others + gone).reshape(-1, features))
 
     def reduce(self, value: Value, dims: Sequence[int], keepdim: bool, kind: str) -> Value:
         """Reduce axes. Part of a block: the block's units stay whole. All of it: a maximum takes

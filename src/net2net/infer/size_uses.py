@@ -51,9 +51,11 @@ def size_uses(inference: Inference) -> list[SizeUse]:
     return result
 
 
-def head_size_axes(inference: Inference, origins: Collection[Origin]) -> set[Axis]:
-    """The parameter axes of which these attributes count what lies inside units: the features of
-    heads."""
+def axes_counted(
+    inference: Inference, origins: Collection[Origin], *, inside: bool = False
+) -> set[Axis]:
+    """The parameter axes that make what these attributes count. ``inside``: where that lies inside
+    units, as the features of heads do."""
     found: set[Axis] = set()
     units = inference.units
     for trace, values in zip(inference.traces, inference.values, strict=True):
@@ -61,11 +63,8 @@ def head_size_axes(inference: Inference, origins: Collection[Origin]) -> set[Axi
             part = values[tensor].part(axis)
             if part is None or len(part.axes) < 2 or named.attribute_alone not in origins:
                 continue
-            if not units.has_fixed_size(part.ids, part.axes.index(axis)):
-                continue
-            made = units.origins()[part.ids[part.ids != NO_UNIT]]
-            numbers = np.unique(np.searchsorted(units.starts, made, side="right") - 1).tolist()
-            found |= {units.axes[number] for number in numbers if number not in units.anonymous}
+            if units.has_fixed_size(part.ids, part.axes.index(axis)) or not inside:
+                found |= {units.axes[n] for n in units.axes_of(part.ids) - units.anonymous}
     return found
 
 
@@ -83,8 +82,10 @@ def _read(
     inference: Inference, value: Value, axis: int, size: TracedInt, path: str
 ) -> Iterator[SizeUse]:
     part = value.part(axis)
-    size_fixed = part is not None and inference.units.has_fixed_size(
-        part.ids, part.axes.index(axis)
+    size_fixed = (
+        part is not None
+        and inference.units.has_fixed_size(part.ids, part.axes.index(axis))
+        and not inference.units.grows_head_size(part.ids)
     )
     for units in _along(inference, value, axis):
         yield SizeUse(size, units[:size], size_fixed, path)
@@ -178,7 +179,12 @@ def new_values(
     uses = size_uses(inference)
     old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
     new: dict[Origin, Fraction] = {}
+    for origin, (value, ids) in inference.units.against.items():
+        old[origin] = Fraction(value)
+        new[origin] = value * len(ids) / grown_size(inference.component[ids])
     for origin, own in by_attribute(use for use in uses if use.size.attribute_alone).items():
+        if origin in new:
+            continue
         size_fixed = any(use.size_fixed for use in own)
         sizes = [old[origin]] if size_fixed else [use.grown(grown_size) for use in own]
         new[origin] = next((size for size in sizes if size != old[origin]), old[origin])

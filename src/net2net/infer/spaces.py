@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from math import gcd
 
@@ -200,19 +201,17 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
     for origin, uses in by_attribute(size_uses(inference)).items():
         if len(uses) == 1 and uses[0].size.attribute_alone:
             continue  # whatever grows there, the attribute is their sum
-        units = np.concatenate([use.units for use in uses])
-        tied, still = unite(units[units != NO_UNIT])
-        if len(tied) > 1:
-            given.setdefault(tied[0], _size_name(origin, uses))
-        sized = axis_of(origin) is not None
-        if (
-            inference.head_size_axes and not sized
-        ):  # heads that are asked to grow inside: all or none
-            units = joined([use.units for use in uses if use.size.attribute_alone])
-            still = [n for n in inference.groups_on(units[units != NO_UNIT]) if groups[n].fixed]
-            sized = True
-        if tied and still and sized and all(len(use.size.values) == 1 for use in uses):
-            held[tied[0]] = f"the code gives it the size of what stays: {groups[still[0]].fixed}"
+        inside = bool(inference.inside.features)
+        told = axis_of(origin) is not None and all(len(use.size.values) == 1 for use in uses)
+        for alike in _alike(inference, uses) if inside else [uses]:
+            tied, still = unite(joined([use.units[use.units != NO_UNIT] for use in alike]))
+            if len(tied) > 1:
+                given.setdefault(tied[0], _size_name(origin, uses))
+            if inside:  # heads that are asked to grow inside: all or none
+                still = _stay_whole(inference, uses)
+            if tied and still and (told or (inside and not axis_of(origin))):
+                why = groups[still[0]].fixed
+                held[tied[0]] = f"the code gives it the size of what stays: {why}"
 
     ties: dict[int, dict[str, None]] = {}
     for number, how in given.items():
@@ -246,6 +245,23 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
         for key, gathered in members.items()
     ]
     return Spaces(_distinct([space for space in found if space is not None]))
+
+
+def _alike(inference: Inference, uses: Sequence[SizeUse]) -> list[list[SizeUse]]:
+    """The uses of an attribute by how much of what it counts stays (the features of a head that a
+    rotation meets): what else there is grows by another factor."""
+    found: dict[Fraction, list[SizeUse]] = {}
+    for use in uses:
+        share = Fraction(int(inference.stays(use.units).sum()), len(use.units))
+        found.setdefault(share, []).append(use)
+    return list(found.values())
+
+
+def _stay_whole(inference: Inference, uses: Sequence[SizeUse]) -> list[int]:
+    """The groups (by number) of all that an attribute counts where nothing of it grows."""
+    stay = [u.units for u in uses if u.size.attribute_alone and inference.stays(u.units).all()]
+    units = joined(stay)
+    return inference.groups_on(units[units != NO_UNIT])
 
 
 def _copies(groups: Sequence[Group], step: int, size: int) -> dict[Kind, int]:

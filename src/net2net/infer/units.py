@@ -16,6 +16,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from net2net.trace.traced_ints import Origin, TracedInt
+
 UnitIds = NDArray[np.int64]
 
 NO_UNIT = -1
@@ -52,6 +54,25 @@ class Norm:
     scale: str
     direction: str
     dim: int
+
+
+@dataclass(frozen=True)
+class SharedHeads:
+    """Heads of keys or values that code shows to several queries each.
+
+    Attributes:
+        path: the module whose code does.
+        axes: the parameter axes that make them.
+        heads: how many there are.
+        times: to how many queries each is shown.
+        told_by: what says so, if an integer of the code does.
+    """
+
+    path: str
+    axes: frozenset[Axis]
+    heads: int
+    times: int
+    told_by: TracedInt | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +142,16 @@ class Units:
         calls the model."""
         self.head_size_axes: set[int] = set()
         """Parameter axes on which heads grow inside: more features in each, and no more heads."""
+        self.more_queries: set[int] = set()
+        """Parameter axes that make heads of keys or values which are to serve more queries each."""
+        self.dealt: dict[int, int] = {}
+        """Parameter axes that make heads of keys or values, of which there are to be copies that
+        share their queries → how many heads there are without them."""
+        self.shared_heads: list[SharedHeads] = []
+        self.against: dict[Origin, tuple[int, UnitIds]] = {}
+        """Attributes that fall as these units grow, and what they are: of queries that are dealt
+        out."""
+        self._inside_shared: dict[tuple[str, int], UnitIds] = {}
         self.idle = False
         """While true, an operation runs whose result nobody reads: it ties, but fixes nothing."""
 
@@ -237,11 +268,23 @@ class Units:
 
     def grows_head_size(self, ids: UnitIds) -> bool:
         """Whether these units were made on an axis that grows inside heads."""
-        if not self.head_size_axes:
-            return False
+        return bool(self.head_size_axes and self.head_size_axes & self.axes_of(ids))
+
+    def axes_of(self, ids: UnitIds) -> set[int]:
+        """The axes (by number) that units were made on first."""
         made = distinct(self.origins()[ids[ids != NO_UNIT]])[0]
-        axes = np.searchsorted(self.starts, made, side="right") - 1
-        return not self.head_size_axes.isdisjoint(axes.tolist())
+        return set((np.searchsorted(self.starts, made, side="right") - 1).tolist())
+
+    def inside_shared(self, path: str, count: int) -> UnitIds:
+        """``[count]``: what grows inside the heads that the module at ``path`` shares, keys and
+        values alike."""
+        if (path, count) not in self._inside_shared:
+            self._inside_shared[path, count] = self.new("", 0, count)[1]
+        return self._inside_shared[path, count]
+
+    def all_inside_shared(self, path: str) -> UnitIds:
+        """Such units of one module."""
+        return joined([ids for (own, _), ids in self._inside_shared.items() if own == path])
 
     def fix(self, ids: UnitIds, reason: str, *, idle_too: bool = False) -> None:
         """These units can be neither copied nor added to. ``idle_too``: their number alone would

@@ -1,11 +1,12 @@
 """From what was asked for to a plan: which unit of the student copies which of the teacher's.
 
-``globs.py`` finds what a name means, ``widths.py`` its new size, ``feasible.py`` the nearest that
-can be had; ``runnable.py`` names those at which a student that stops would run, ``blame.py`` the
-spaces without which one holds. ``match.py`` makes one map for every parameter axis, from the traces
-of teacher and student (``value_proxy.py``: a student with values, where code branches on them);
-``choose.py`` says which new units a group gets, ``new_positions.py`` what those that copy nothing
-are on an axis, ``initial.py`` how layers initialise themselves.
+``globs.py`` finds what a name means, ``inside_asked.py`` whether heads grow inside, ``widths.py``
+its new size, ``feasible.py`` the nearest that can be had; ``runnable.py`` names those at which a
+student that stops would run, ``blame.py`` the spaces without which one holds. ``match.py`` makes
+one map for every parameter axis, from the traces of teacher and student (``value_proxy.py``: a
+student with values, where code branches on them); ``choose.py`` says which new units a group gets,
+``new_positions.py`` what those that copy nothing are on an axis, ``initial.py`` how layers
+initialise themselves.
 ``rescale.py``: heads of more features; ``numbers.py``: numbers that code makes of sizes, and
 ``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py`` and
 ``deepening.py`` make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes

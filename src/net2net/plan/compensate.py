@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis
 from net2net.ops import Zero
@@ -31,7 +32,11 @@ def compensated(
     done: Set[tuple[int, int]] = frozenset(),
 ) -> tuple[dict[Axis, AxisMap], Change | None]:  # fmt: skip
     """The maps, with the scale of what makes up for numbers; and the first change of a number that
-    nothing makes up for. ``done``: operations (trace and place in it) whose numbers are."""
+    nothing makes up for. ``done``: operations (trace and place in it) whose numbers are.
+
+    Raises:
+        GraphMismatchError: there is such a change, and heads grow inside.
+    """
     done = followed(student) | done
     made_up: list[dict[str, float]] = []
     last: Change | None = None
@@ -42,6 +47,12 @@ def compensated(
                 continue
             names, factor = _makes_up(student.graph_of(new), change)
             if names is None:
+                if student.absorbers:
+                    raise GraphMismatchError(
+                        f"{change}, and no weight can make up for it. Keep the size of heads, and "
+                        "let their number grow.",
+                        module=change.new.path,
+                    )
                 return dict(maps), change
             factors |= {name: factors.get(name, 1.0) * factor for name in names}
             last = change
@@ -79,7 +90,9 @@ def _makes_up(graph: Graph, change: Change) -> tuple[Names | None, float]:
     if not old * new > 0 or not isinstance(data, Node) or _rounds(made):
         return None, 1.0
     names = _before(data, op)
-    return _after(made) if names is None else names, new / old if _divides(made) else old / new
+    if names is None and not made.traits.weighs:  # else what it makes is not multiplied
+        names = _after(made)
+    return names, new / old if _divides(made) else old / new
 
 
 def _multiplied(made: Node, number: str) -> object:

@@ -11,16 +11,10 @@ from torch import nn
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Inference
-from net2net.infer.size_uses import attributes, by_attribute, head_size_axes, size_uses
+from net2net.infer.size_uses import SizeUse, attributes, by_attribute, size_uses
 from net2net.infer.spaces import Space, Spaces
-from net2net.infer.units import NO_UNIT, Axis, UnitIds
+from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.trace.traced_ints import Origin
-
-
-def named_head_sizes(inference: Inference, model: nn.Module, globs: Iterable[str]) -> set[Axis]:
-    """Axes on which heads grow inside, since a glob names the attribute that is their size."""
-    asked = {o for glob in globs for o in _attributes(inference, model, glob).values()}
-    return head_size_axes(inference, asked)
 
 
 def name_attributes(model: nn.Module, globs: Iterable[str]) -> bool:
@@ -42,30 +36,33 @@ def named(
 ) -> Iterator[tuple[str, list[tuple[Width, Space]]]]:
     """What a glob names: a module and the spaces that it makes, or an attribute and the spaces that
     it counts; and its width in each."""
-    if sizes := _attributes(inference, model, glob):
+    if sizes := named_attributes(inference, model, glob):
         found = counted(spaces, inference)
         for name, origin in sizes.items():
-            width, by_it = found.get(origin, (Width(0, 0), []))
-            yield name, [(width, space) for space in by_it]
+            yield name, found.get(origin, [])
         return
     for path in matching(model, glob):
         made = _made_at(spaces, inference, path)
         yield path, [(_width(space, inference, path), space) for space in made]
 
 
-def counted(spaces: Spaces, inference: Inference) -> dict[Origin, tuple[Width, list[Space]]]:
-    """Attributes that code reads as sizes: their values, and the spaces that they count."""
+def counted(spaces: Spaces, inference: Inference) -> dict[Origin, list[tuple[Width, Space]]]:
+    """Attributes that code reads as sizes: the spaces that they count, and their value in each."""
     uses = by_attribute(use for use in size_uses(inference) if use.size.attribute_alone)
-    return {
-        origin: (
-            Width(
-                own[0].size.values[origin],
-                min(int(inference.stays(use.units).sum()) for use in own),
-            ),
-            _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT] for use in own]),
-        )
-        for origin, own in uses.items()
-    }
+    return {origin: _counted(spaces, inference, origin, own) for origin, own in uses.items()}
+
+
+def _counted(
+    spaces: Spaces, inference: Inference, origin: Origin, uses: Iterable[SizeUse]
+) -> list[tuple[Width, Space]]:
+    found: dict[str, tuple[Width, Space]] = {}
+    for use in uses:
+        staying = int(inference.stays(use.units).sum())
+        for space in _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT]]):
+            known = found[space.name][0].staying if space.name in found else staying
+            width = Width(use.size.values[origin], min(staying, known))
+            found[space.name] = (width, space)
+    return list(found.values())
 
 
 def _width(space: Space, inference: Inference, path: str) -> Width:
@@ -79,7 +76,7 @@ def _width(space: Space, inference: Inference, path: str) -> Width:
     return Width(size + staying, staying)
 
 
-def _attributes(inference: Inference, model: nn.Module, glob: str) -> dict[str, Origin]:
+def named_attributes(inference: Inference, model: nn.Module, glob: str) -> dict[str, Origin]:
     """Attributes that a glob names, if it names no module and no parameter."""
     if not isinstance(glob, str) or _found(model, glob):
         return {}
@@ -129,7 +126,7 @@ def _made_at(spaces: Spaces, inference: Inference, path: str) -> list[Space]:
         return shown
 
     def makes(space: Space) -> bool:
-        return any(_owns(path, axis.name) for axis in inference.makers & space.axes.keys())
+        return any(owns(path, axis.name) for axis in inference.makers & space.axes.keys())
 
     return [one for one in put_out if makes(one)] or put_out or [s for s in spaces if makes(s)]
 
@@ -142,5 +139,6 @@ def _spaces_on(spaces: Spaces, inference: Inference, blocks: Iterable[UnitIds]) 
     return list({space.name: space for space in found}.values())
 
 
-def _owns(path: str, tensor: str) -> bool:
+def owns(path: str, tensor: str) -> bool:
+    """Whether a tensor is this one, or inside the module of this name."""
     return tensor == path or tensor.startswith(f"{path}.")

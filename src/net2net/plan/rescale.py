@@ -6,33 +6,22 @@ it computes from how many features there are, such as 1/√d, the rows make up f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.units import Axis
-from net2net.plan.numbers import changes
 from net2net.recipe.axis_map import AxisMap
 
 
 def rescaled(
-    teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap], *, strict: bool = True,
-    done: Set[tuple[int, int]] = frozenset(),
-) -> dict[Axis, AxisMap]:  # fmt: skip
-    """The maps of axes that grow, with the scale of those that take shares. ``strict=False`` lets
-    other numbers differ, which changes what is computed. ``done``: operations (trace and place in
-    it) whose numbers are made up for.
-
-    Raises:
-        GraphMismatchError: the student's code computes another number where none was followed.
-    """
+    teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap], *, strict: bool = True
+) -> dict[Axis, AxisMap]:
+    """The maps of axes that grow, with the scale of those that take shares."""
     found: dict[Axis, NDArray[np.float64]] = {}
-    if strict:
-        _check_numbers(teacher, student, done | followed(student))
     for old, new in zip(teacher.absorbers, student.absorbers, strict=strict):
         for axis, places in new.positions:
             if axis not in maps or new.trace:
@@ -52,15 +41,3 @@ def rescaled(
 def followed(inference: Inference) -> set[tuple[int, int]]:
     """The operations (trace and place in it) whose numbers those rows make up for."""
     return {(one.trace, place) for one in inference.absorbers for place in one.numbers}
-
-
-def _check_numbers(teacher: Inference, student: Inference, done: Set[tuple[int, int]]) -> None:
-    traces = zip(teacher.traces, student.traces, strict=True)
-    for number, (old, new) in enumerate(traces if student.absorbers else ()):
-        for change in changes(old, new):
-            if (number, change.place) not in done:
-                raise GraphMismatchError(
-                    f"{change}, and no weight can make up for it. Keep the size of heads, and let "
-                    "their number grow.",
-                    module=change.new.path,
-                )

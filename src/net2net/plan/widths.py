@@ -10,12 +10,13 @@ from fractions import Fraction
 import numpy as np
 from torch import nn
 
+from net2net.apply.attributes import get_attribute
 from net2net.errors import NotGrowableError, WidthError
 from net2net.infer.inference import Inference
 from net2net.infer.size_uses import new_values
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
-from net2net.plan.globs import Width, named
+from net2net.plan.globs import Width, named, named_attributes
 
 ALL = "all"
 """What was asked for where one factor is for every space."""
@@ -125,10 +126,16 @@ def _chosen(
         for path, found in named(spaces, inference, model, glob):
             for now, space in found:
                 if space.reason is not None:
+                    if _as_it_is(width, now):
+                        hits += 1
+                        continue
                     refused.setdefault(path, space.reason)
                     continue
                 hits += 1
-                one = _grow(space, now, path, glob, width, multiples)
+                asked = width
+                if isinstance(width, float) and len({now.staying for now, _ in found}) > 1:
+                    asked = round(width * now.size)  # of one number, though of several factors
+                one = _grow(space, now, path, glob, asked, multiples)
                 before = result.get(space.name)
                 if before is not None and before.new != one.new:
                     raise WidthError(
@@ -136,7 +143,7 @@ def _chosen(
                         f"asks {before.new}. They are tied, so give them one width."
                     )
                 result[space.name] = one
-        if not hits:
+        if not hits and not _attributes_stay(inference, model, glob, width):
             why = "; ".join(f"'{path}': {reason}" for path, reason in list(refused.items())[:3])
             raise NotGrowableError(
                 f"'{glob}' makes no space that can grow"
@@ -144,6 +151,18 @@ def _chosen(
                 + " Print net2net.spaces(model, inputs) to see what can."
             )
     return [one for one in result.values() if one.new != one.space.size or one.note]
+
+
+def _attributes_stay(inference: Inference, model: nn.Module, glob: str, width: float | int) -> bool:
+    """Whether a glob names attributes, and all are to be what they are."""
+    origins = named_attributes(inference, model, glob).values()
+    values = [get_attribute(model.get_submodule(path), name) for path, name in origins]
+    return bool(values) and all(_as_it_is(width, Width(value, 0)) for value in values)
+
+
+def _as_it_is(width: float | int, now: Width) -> bool:
+    """Whether nothing is to grow."""
+    return width == (1.0 if isinstance(width, float) else now.size)
 
 
 def _grow(

@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_flatten_with_path, tree_map
 
 from net2net.errors import InputError
+from net2net.ops import traits
 from net2net.trace.alone import ALONE
 from net2net.trace.decisions import Decision, decision
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
@@ -435,6 +436,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     yield name, float(item)
             elif isinstance(item, (int, float)) and name in scalars:
                 yield name, float(item)
+        if traits(func._schema.name.rpartition("::")[2]).weighs and given.get("scale") is None:
+            yield "scale", given["query"].shape[-1] ** -0.5
 
     @contextmanager
     def watch_modules(self) -> Iterator[None]:

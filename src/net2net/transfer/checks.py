@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 from net2net.errors import TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
-from net2net.infer.units import Axis, Role
+from net2net.infer.inside import Inside
+from net2net.infer.units import Axis, Role, SharedHeads
 from net2net.trace.trace import Trace
 
 
@@ -29,37 +31,68 @@ def check_operations(teacher: list[Trace], student: list[Trace]) -> None:
             )
 
 
-def _other_sizes(teacher: Inference, student: Inference) -> Iterator[tuple[Axis, int, int]]:
-    """Axes on which units (heads, groups) have other sizes in the student: both sizes."""
+def _other_sizes(
+    teacher: Inference, student: Inference, apart: Collection[Axis] = ()
+) -> Iterator[tuple[Axis, int, int]]:
+    """Axes on which units (heads, groups) have other sizes in the student: both sizes. ``apart``:
+    not those that have these axes too."""
     by_axes = {frozenset(one.places): one for one in teacher.groups.values() if not one.fixed}
     for key, group in student.groups.items():
         origin = by_axes.get(frozenset(group.places))
-        if key in teacher.groups or origin is None:
+        if key in teacher.groups or origin is None or not group.places.keys().isdisjoint(apart):
             continue
         for axis, positions in group.places.items():
             if student.role(axis) != Role.CONSUMES and positions != origin.places[axis]:
                 yield axis, origin.places[axis], positions
 
 
-def larger_heads(teacher: Inference, student: Inference) -> tuple[Inference, Inference]:
-    """Where heads are as many in the student and larger, both inferred anew so that heads grow
-    inside, if they can."""
-    head_size_axes = {
+def grown_inside(
+    teacher: Inference, student: Inference, *, grow_outputs: bool = False
+) -> tuple[Inference, Inference]:
+    """Where heads are as many in the student and larger, or those of keys and values serve more
+    queries, or the same among more of them, both inferred anew so that heads grow inside, if they
+    can."""
+    queries: set[Axis] = set()
+    dealt: dict[Axis, int] = {}
+    for old, new in _shared(teacher, student):
+        if new.heads == old.heads and new.times > old.times:
+            queries |= old.axes
+        elif new.heads > old.heads and new.heads * new.times == old.heads * old.times:
+            dealt |= dict.fromkeys(old.axes, old.heads)
+    features = {
         axis
-        for axis, old, new in _other_sizes(teacher, student)
+        for axis, old, new in _other_sizes(teacher, student, apart={*queries, *dealt})
         if new * len(teacher.ids(teacher.numbers[axis]))
         == old * len(student.ids(student.numbers[axis]))
     }
-    turned = [
-        replace(
-            infer(one.traces, on_unknown="fix", head_size_axes=head_size_axes),
-            traced_with_values=one.traced_with_values,
-        )
-        for one in ((teacher, student) if head_size_axes else ())
-    ]
-    if not turned or any(turned[0].groups[key].fixed for key in _on(turned[0], head_size_axes)):
-        return teacher, student
-    return turned[0], turned[1]
+    for inside in (Inside(features, queries, dealt), Inside((), queries, dealt)):
+        if not inside:
+            break
+        turned = [
+            replace(
+                infer(one.traces, on_unknown="fix", grow_outputs=grow_outputs, inside=inside),
+                traced_with_values=one.traced_with_values,
+            )
+            for one in (teacher, student)
+        ]
+        if not any(turned[0].groups[key].fixed for key in _on(turned[0], inside.features)):
+            return turned[0], turned[1]
+    return teacher, student
+
+
+def _shared(teacher: Inference, student: Inference) -> Iterator[tuple[SharedHeads, SharedHeads]]:
+    """Heads of keys and values that queries share, in both. Where each has a query of its own, code
+    says nothing of it, and only their number tells."""
+    theirs = {(one.path, one.axes): one for one in student.units.shared_heads}
+    for old in teacher.units.shared_heads:
+        ratios = {
+            Fraction(
+                len(student.ids(student.numbers[axis])), len(teacher.ids(teacher.numbers[axis]))
+            )
+            for axis in old.axes
+        }
+        alone = replace(old, heads=old.heads * old.times, times=1)
+        yield old, theirs.get((old.path, old.axes), alone if ratios == {old.times} else old)
 
 
 def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
@@ -69,6 +102,15 @@ def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
 
 def check_bundles(teacher: Inference, student: Inference) -> None:
     """Heads and groups are copied whole, or grow inside, but not both."""
+    for old_heads, new_heads in _shared(teacher, student):
+        before, after = (one.heads * one.times for one in (old_heads, new_heads))
+        other = new_heads.times != old_heads.times or old_heads.heads == 1
+        if new_heads.heads != old_heads.heads and before != after and other:
+            raise TransferError(
+                f"'{old_heads.path}' has {old_heads.heads} heads of keys for {before} queries in "
+                f"the teacher and {new_heads.heads} for {after} in the student. Change one of the "
+                "two numbers in a first transfer and the other in a second, or pass exact=False."
+            )
     for axis, old, new in _other_sizes(teacher, student):
         raise TransferError(
             f"every unit on {axis} has {old} positions in the teacher and {new} in the student: "

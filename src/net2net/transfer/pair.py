@@ -18,7 +18,7 @@ from net2net.trace.trace import Inputs, Trace, trace
 from net2net.transfer.checks import (
     check_bundles,
     check_operations,
-    larger_heads,
+    grown_inside,
 )
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
 
@@ -74,7 +74,7 @@ def paired(
     if exact:
         check_operations(known.traces, traces)
     found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
-    known, found = larger_heads(known, found)
+    known, found = grown_inside(known, found, grow_outputs=grow_outputs)
     if exact:
         check_bundles(known, found)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}

@@ -176,7 +176,7 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
             old, new, method=method, balanced=balanced, seed=seed, strict=strict,
             closest=None if strict else "pads",
         )  # fmt: skip
-        maps = rescaled(old, new, found.maps, strict=strict, done=found.numbers)
+        maps = rescaled(old, new, found.maps, strict=strict)
         if strict:
             maps, _ = compensated(old, new, maps, found.numbers)
         return replace(found, maps=maps)

@@ -191,7 +191,7 @@ class Attempt:
         if request.grow_outputs:
             output_maps(self.teacher, student, found.maps)
         maps, change = compensated(
-            self.teacher, student, rescaled(self.teacher, student, found.maps, done=found.numbers),
+            self.teacher, student, rescaled(self.teacher, student, found.maps),
             found.numbers,
         )  # fmt: skip
         return Match(student, maps, edits, change, found.taken)
@@ -268,7 +268,7 @@ class Attempt:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
             student = infer(
                 found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
-                head_size_axes=self.teacher.head_size_axes,
+                inside=self.teacher.inside,
             )  # fmt: skip
         except InputError as error:
             raise GraphMismatchError(

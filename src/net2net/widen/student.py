@@ -26,10 +26,10 @@ from net2net.widen.request import Request
 
 def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
     """Infer the teacher, and resolve the widths."""
-    globs = request.widths if isinstance(request.widths, Mapping) else ()
+    widths = request.widths if isinstance(request.widths, Mapping) else None
     with stage("traced and inferred the teacher"):
         teacher = analyse(
-            base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, globs=globs,
+            base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, widths=widths,
             also=request.also,
         )  # fmt: skip
         spaces = spaces_of(teacher, exact=request.exact)
@@ -46,7 +46,7 @@ def find_student(attempt: Attempt) -> Wider:
 
         def nearest(grown: list[SpaceGrowth]) -> tuple[list[SpaceGrowth], Match]:
             return nearest_feasible(
-                grown, attempt.match, lambda: [found for _, found in counts().values()]
+                grown, attempt.match, lambda: [[s for _, s in one] for one in counts().values()]
             )
 
         try:

@@ -52,7 +52,9 @@ def widen(
             all that is tied to it. A factor goes to the nearest admissible size. Attention grows
             by whole heads. A glob can also name an attribute that the code reads as a size
             (``"*.attn.num_heads"``); that of what lies inside heads (``"*.attn.head_dim"``) lets
-            their number be, and makes them larger. Where a size is
+            their number be, and makes them larger. Heads of keys that queries share: two widths of
+            which one lets its own be (``{"*.q_proj": 1.5, "*.k_proj": 1.0}``, or the other way
+            round) say which grow alone. Where a size is
             written into the model's code, one factor for all leaves the spaces that meet it as
             they are; spaces asked for by name grow in a graph of the model that ``torch.export``
             makes, a ``torch.fx.GraphModule``, and the report says so.

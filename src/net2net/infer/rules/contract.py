@@ -7,6 +7,7 @@ import numpy as np
 from net2net.errors import InputError
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
+from net2net.infer.shared_heads import repeated
 from net2net.infer.units import UnitIds
 from net2net.infer.values import Part, Value
 
@@ -304,8 +305,9 @@ def attention(site: OpSite) -> Value:
     """softmax(q kᵀ · scale) v: heads are batch axes; a scale that is not given follows head_dim."""
     query, key, value = site["query"], site["key"], site["value"]
     batch = [f"b{axis}" for axis in range(query.ndim - 2)]
-    if site["enable_gqa"]:
-        key, value = (_repeat_heads(x, query.shape[-3]) for x in (key, value))
+    if query.ndim > 3:
+        times = query.shape[-3] // key.shape[-3]
+        key, value = (repeated(site, x, -3, times) for x in (key, value))
     site.pin(query, -2, "attends over it")
     site.pin(key, -2, "attends over it")
     scores = site.contract(
@@ -316,9 +318,3 @@ def attention(site: OpSite) -> Value:
     return site.contract(
         [scores, value], [[*batch, "q", "k"], [*batch, "k", "v"]], [*batch, "q", "v"]
     )
-
-
-def _repeat_heads(value: Value, heads: int) -> Value:
-    """Grouped queries: each key-value head serves a run of query heads."""
-    own = value.shape[-3]
-    return value.take(-3, np.repeat(np.arange(own), heads // own))

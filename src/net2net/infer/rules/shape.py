@@ -9,6 +9,7 @@ import numpy as np
 
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
+from net2net.infer.shared_heads import expanded, repeated
 from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.infer.values import Part, Value, kept_ones, reshape, simplify
 
@@ -129,7 +130,8 @@ def _expanded(site: OpSite, value: Value) -> Value:
     new = len(site.shape) - value.ndim
     longer = (axis for axis in range(value.ndim) if value.shape[axis] < site.shape[axis + new])
     constant_axes = frozenset([*range(new), *(axis + new for axis in longer)])
-    return replace(site.pointwise([value], site.shape), constant_axes=constant_axes)
+    shown = replace(site.pointwise([value], site.shape), constant_axes=constant_axes)
+    return expanded(site, shown, [1] * new + list(value.shape))
 
 
 @rule("repeat", "tile")
@@ -158,8 +160,7 @@ def repeat_interleave(site: OpSite) -> Value:
         for axis in range(value.ndim):
             site.pin(value, axis, "repeats it by a tensor of counts")
         return Value(site.shape)
-    axis = value.dim(site["dim"])
-    return value.take(axis, np.repeat(np.arange(value.shape[axis]), site["repeats"]))
+    return repeated(site, value, site["dim"], site["repeats"])
 
 
 @rule("flip")

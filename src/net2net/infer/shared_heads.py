@@ -1,0 +1,94 @@
+"""Heads of keys and values that several query heads share.
+
+Usually a head of keys, with that of values and all queries that it serves, is one unit. Asked for
+by name, there are two other ways to grow. Each serves more queries: then one unit is a query of
+every head. Or there are copies of each, among which its queries are dealt out: then one unit is a
+copy of every head, of which the teacher has one, and all that reads them stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from net2net.infer.relations import Count, OpSite
+from net2net.infer.units import SharedHeads, UnitIds, Units
+from net2net.infer.values import Part, Value
+
+
+def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
+    """The units of heads that are each repeated: of ``[heads, …]`` those of ``[heads, times, …]``,
+    where positions along ``times`` are the queries of a head; None: nothing there grows."""
+    units = site.units
+    axes = units.axes_of(heads)
+    shown = np.broadcast_to(heads[:, None], (len(heads), times, *heads.shape[1:]))
+    known = next((n for n in site.op.traced_ints.values() if n == times), None)
+    if dealt := [units.dealt[axis] for axis in axes & units.dealt.keys()]:
+        if known is not None and (origin := known.attribute_alone) is not None:
+            units.against[origin] = times, heads.reshape(len(heads), -1)[:, 0]
+        block = heads.reshape(dealt[0], -1, *heads.shape[1:])
+        _bundle_copies(units, block, units.inside_shared(site.op.path, block.shape[1]))
+        return None
+    if times > 1:
+        named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
+        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), times, known))
+    if not _by_query(units, heads, times):
+        return shown
+    site.fix(heads, "shows each to several queries, whose number grows")
+    own = units.inside_shared(site.op.path, times)
+    if known is not None:
+        site.counts.append(Count(site.op.path, "repeats", own, known))
+    own = own.reshape(-1, *[1] * (heads.ndim - 1))
+    return units.derived(np.broadcast_to(own, shown.shape), shown)
+
+
+def _by_query(units: Units, heads: UnitIds, times: int) -> bool:
+    """Whether queries of each head are units: if that was asked for, or many share but one."""
+    return len(heads) == 1 < times or not units.more_queries.isdisjoint(units.axes_of(heads))
+
+
+def _bundle_copies(units: Units, block: UnitIds, copies: UnitIds) -> None:
+    """One unit for every copy ``[heads, copies, …]`` of all heads."""
+    each = np.moveaxis(block, 1, 0).reshape(len(copies), -1)
+    units.bundle(np.column_stack([each, copies]), (1,))
+    units.read.append(each.reshape(-1))
+
+
+def repeated(site: OpSite, value: Value, axis: int, times: int) -> Value:
+    """Every head along an axis is shown to so many queries, one after the other."""
+    axis = value.dim(axis)
+    part = value.part(axis)
+    if part is None or part.axes[0] != axis or len(part.axes) < 2:
+        return value.take(axis, np.repeat(np.arange(value.shape[axis]), times))
+    ids = served(site, part.ids, times)
+    others = replace(value, parts=tuple(one for one in value.parts if one is not part))
+    result = others.take(axis, np.repeat(np.arange(value.shape[axis]), times))
+    result = replace(result, constant_axes=result.constant_axes - {axis})
+    if ids is None:
+        return result
+    shown = Part(part.axes, ids.reshape(-1, *part.ids.shape[1:]))
+    return replace(result, parts=(*result.parts, shown))
+
+
+def expanded(site: OpSite, value: Value, sizes: list[int]) -> Value:
+    """An axis of size 1 right behind that of heads gets longer: positions along it are queries.
+
+    Args:
+        value: as it is expanded.
+        sizes: what its axes were before.
+    """
+    for part in value.parts:
+        axis = part.axes[0] + 1
+        if len(part.axes) < 2 or axis in part.axes or not sizes[axis] == 1 < value.shape[axis]:
+            continue
+        ids = served(site, part.ids, value.shape[axis])
+        others = tuple(one for one in value.parts if one is not part)
+        if ids is None:
+            return replace(value, parts=others, constant_axes=value.constant_axes - {axis})
+        if _by_query(site.units, part.ids, value.shape[axis]):
+            axes = (part.axes[0], axis, *part.axes[1:])
+            return replace(
+                value, parts=(*others, Part(axes, ids)), constant_axes=value.constant_axes - {axis}
+            )
+    return value

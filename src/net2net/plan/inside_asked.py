@@ -1,0 +1,87 @@
+"""Whether widths ask for more in each head, instead of more heads.
+
+An attribute that is named may count the features of heads, or the queries that each head of keys
+serves. And where one width is for queries, and another for the keys and values that they share,
+one of the two that stays tells: queries alone grow in each group, keys alone are dealt queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from net2net.infer.inference import Inference
+from net2net.infer.inside import Inside
+from net2net.infer.size_uses import axes_counted
+from net2net.infer.spaces import Spaces, spaces_of
+from net2net.infer.units import Axis
+from net2net.plan.globs import named, named_attributes, owns
+from net2net.trace.traced_ints import Origin
+
+Asked = Mapping[str, float | int]
+
+
+@dataclass
+class _Shared:
+    """The heads of keys and values that one module shares among queries."""
+
+    path: str
+    heads: int
+    axes: set[Axis] = field(default_factory=set)
+    queries: set[Origin] = field(default_factory=set)
+
+
+def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Inside:
+    """What grows inside heads at these widths."""
+    origins = {o for glob in widths for o in named_attributes(inference, model, glob).values()}
+    queries: set[Axis] = set()
+    dealt: dict[Axis, int] = {}
+    shared = _shared(inference)
+    spaces = spaces_of(inference) if shared and len(widths) > 1 else None
+    for one in shared:
+        keys, others = _ratios(spaces, inference, model, widths, one) if spaces else ([], [])
+        grow_keys, grow_others = (any(ratio > 1 for ratio in some) for some in (keys, others))
+        if origins & one.queries or (keys and grow_others and not grow_keys):
+            queries |= one.axes
+        elif others and grow_keys and not grow_others:
+            dealt |= dict.fromkeys(one.axes, one.heads)
+    return Inside(axes_counted(inference, origins, inside=True), queries, dealt)
+
+
+def _shared(inference: Inference) -> list[_Shared]:
+    found: dict[str, _Shared] = {}
+    for one in inference.units.shared_heads:
+        known = found.setdefault(one.path, _Shared(one.path, one.heads))
+        known.axes |= one.axes
+        if one.told_by is not None and (origin := one.told_by.attribute_alone) is not None:
+            known.queries.add(origin)
+    return list(found.values())
+
+
+def _ratios(
+    spaces: Spaces, inference: Inference, model: nn.Module, widths: Asked, shared: _Shared
+) -> tuple[list[float], list[float]]:
+    """By how much keys and values are asked to grow, and by how much the queries."""
+    keys, others = list[float](), list[float]()
+    queries = inference.groups_on(inference.units.all_inside_shared(shared.path))
+    near = {list(inference.groups)[number] for number in queries}
+    for glob, width in widths.items():
+        attributes = named_attributes(inference, model, glob)
+        for path, found in named(spaces, inference, model, glob):
+            for now, space in found:
+                mine = bool(shared.axes & space.axes.keys())
+                if not mine and near.isdisjoint(group.key for group in space.groups):
+                    continue
+                ratio = width if isinstance(width, float) else width / now.size
+                makers = inference.makers & space.axes.keys()
+                if path in attributes:
+                    own = axes_counted(inference, [attributes[path]]) & makers
+                else:
+                    own = {axis for axis in makers if owns(path, axis.name)}
+                if own and own <= shared.axes:
+                    keys.append(ratio)
+                elif own and not own & shared.axes:
+                    others.append(ratio)
+    return keys, others

@@ -1,0 +1,152 @@
+"""Attention as models vary it (caps, sinks, slopes, numbers of a configuration), and models of rare
+kinds: each grows exactly, or says why it cannot."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import net2net
+from net2net.errors import NotGrowableError
+from tests.helpers import noise, randomise, tokens, widen
+
+TOKENS = noise(2, 5, 12)
+
+
+class Attention(nn.Module):
+    """Interleaved heads: the rows of query, key and value of each lie together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.size = 4, 6
+        self.fused, self.out = nn.Linear(12, 72), nn.Linear(24, 12)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return scores.softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.fused(x).view(*x.shape[:2], self.heads, 3 * self.size).transpose(1, 2)
+        query, key, value = made.chunk(3, -1)
+        made = self.probabilities(query @ key.mT * 0.4) @ value
+        return self.out(made.transpose(1, 2).flatten(2))
+
+
+class Capped(Attention):
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return ((scores / 5).tanh() * 5).softmax(-1)
+
+
+class Sinks(Attention):
+    """Each head has a score of its own, which takes probability and gives nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sinks = nn.Parameter(torch.randn(4))
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        sinks = self.sinks.view(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[-2], -1)
+        return torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+
+
+class Slopes(Attention):
+    """Scores fall with distance, in each head by a slope that the code makes of its number."""
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        slopes = 2.0 ** -torch.arange(1, self.heads + 1, dtype=scores.dtype)
+        return (scores - slopes[:, None, None] * torch.arange(5)).softmax(-1)
+
+
+class LearntSlopes(Attention):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slopes = nn.Parameter(torch.rand(4))
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return (scores - self.slopes[:, None, None] * torch.arange(5)).softmax(-1)
+
+
+@pytest.mark.parametrize("kind", [Attention, Capped, Sinks, LearntSlopes])
+def test_heads_grow_in_number(kind):
+    student = widen(randomise(nn.Sequential(kind())), {"*.fused": 1.5}, TOKENS).model[0]
+    assert (student.heads, student.fused.out_features) == (6, 108)
+
+
+def test_heads_that_the_code_tells_apart_stay():
+    with pytest.raises(NotGrowableError, match="constant"):
+        net2net.widen(randomise(nn.Sequential(Slopes())), {"*.fused": 1.5}, TOKENS)
+
+
+class Scaled(nn.Module):
+    """Numbers that follow no size: of the embedding, of the branch, of the logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm = nn.Embedding(7, 8), nn.RMSNorm(8)
+        self.a, self.b = nn.Linear(8, 12), nn.Linear(12, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x) * 12.0
+        x = x + self.b(self.a(x).relu()) * 0.22
+        return self.norm(x) @ self.embed.weight.T / 16.0
+
+
+@pytest.mark.parametrize("width", [11, 16])
+def test_numbers_of_a_configuration_stay(width):
+    growth = widen(randomise(Scaled()), {"embed": width, "a": 20}, tokens(2, 5, below=7))
+    assert growth.model.norm.weight.shape == (width,)
+
+
+class Codebook(nn.Module):
+    """The nearest code stands for what was encoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.encode = nn.Linear(12, 9), nn.Linear(9, 4)
+        self.codes, self.decode = nn.Embedding(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.encode(self.inner(x).tanh())
+        return self.decode(self.codes(torch.cdist(made, self.codes.weight).argmin(-1)))
+
+
+def test_what_is_compared_with_codes_stays():
+    teacher = randomise(Codebook())
+    assert [row.name for row in widen(teacher, 2, TOKENS).report.rows] == ["inner"]
+    with pytest.raises(NotGrowableError, match="distances"):
+        net2net.widen(teacher, {"encode": 8}, TOKENS)
+    with pytest.raises(NotGrowableError, match="argmin"):
+        net2net.widen(teacher, {"codes.weight": 12}, TOKENS)
+
+
+class TiedRecurrence(nn.Module):
+    """A cell reads the table that its states are compared with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.cell = nn.Embedding(7, 8), nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cell(self.embed(x))[0] @ self.embed.weight.T
+
+
+def test_a_cell_between_two_ends_of_one_table_stays():
+    with pytest.raises(NotGrowableError, match="tied weights"):
+        net2net.widen(randomise(TiedRecurrence()), {"cell": 2.0}, tokens(2, 5, below=7))
+
+
+class Hypernetwork(nn.Module):
+    """One network makes the weights of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units, self.context = 8, nn.Linear(12, 6)
+        self.make, self.head = nn.Linear(6, 8 * 12), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.make(self.context(x).relu()).unflatten(-1, (self.units, 12))
+        return self.head(torch.einsum("btui,bti->btu", weight, x).tanh())
+
+
+def test_a_network_that_makes_weights_grows():
+    growth = widen(randomise(Hypernetwork()), 1.5, TOKENS)
+    assert {(row.name, row.new) for row in growth.report.rows} == {("context", 9), ("make", 144)}
+    assert growth.model.units == 12
