@@ -83,6 +83,48 @@ def config_edits(
     return found, tuple(notes)
 
 
+class Builder:
+    """What the class of a module builds from its configuration with other numbers in it.
+
+    Attributes:
+        path: the module.
+        before: its sizes as they are; None if its class does not build it from its configuration.
+        said: numbers to change, alone or two at once → the sizes that these touch.
+        unsaid: the same of fields that say nothing yet, which ``implied`` gives the numbers that
+            they stand for.
+    """
+
+    def __init__(self, path: str, part: Any, done: Trace) -> None:
+        self.path, self.config = path, part.config
+        read = {(module, name) for module, name in _read(done, path) if name[:7] != "config."}
+        self.before = _sizes(part, read)
+        self._search = _Search(type(part), part.config, self.before or {}, read)
+        self.said: dict[tuple[str, ...], set[str]] = {}
+        self.unsaid: dict[tuple[str, ...], set[str]] = {}
+        self.implied: dict[str, int] = {}
+        if self.before is None or self.sizes({}) != self.before:
+            self.before = None
+            return
+        numbers = _fields(part.config, _is_number)
+        self.said = self._search._numbers(numbers, self.before)
+        self.implied, self.unsaid = self._search._implied(
+            _fields(part.config, _is_open), numbers, self.before
+        )
+
+    def sizes(self, values: Mapping[str, int]) -> Sizes | None:
+        """Of what the class builds from these; None if it builds nothing, or other tensors."""
+        return self._search.sizes(values)
+
+    def number(self, name: str) -> int:
+        """What the configuration says, or implies."""
+        return int(self.implied.get(name) or get_attribute(self.config, name))
+
+
+def builders(model: nn.Module, done: Trace) -> list[Builder]:
+    """Of the outermost modules that have a configuration; ``done``: what the model did."""
+    return [Builder(path, part, done) for path, part in _configured(model)]
+
+
 def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The outermost modules that have a configuration."""
     inside: tuple[str, ...] = ()
@@ -187,8 +229,8 @@ class _Search:
             # between them), numbers that are equal have to stay equal.
             equal = [other for other in names if get_attribute(self.config, other) == value]
             for together in [(name,), *((name, other) for other in equal if other != name)]:
-                probe = self.sizes(dict.fromkeys(together, 2 * value))
-                if probe is not None:
+                probes_of = (self.sizes(dict.fromkeys(together, x)) for x in (2 * value, value // 2))
+                if (probe := next((x for x in probes_of if x is not None), None)) is not None:
                     probes[together] = {key for key in now if probe[key] != now[key]}
                     break
         return probes

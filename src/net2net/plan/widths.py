@@ -73,9 +73,9 @@ def resolve(
         NotGrowableError: the matched modules make no space that can grow.
         WidthError: a width is smaller than now, or not admissible, or two widths contradict.
     """
-    multiples = _multiples(spaces, inference, model, multiple_of)
+    every = multiples(spaces, inference, model, multiple_of)
     if isinstance(widths, Mapping):
-        return _chosen(spaces, inference, model, widths, multiples)
+        return _chosen(spaces, inference, model, widths, every)
     if isinstance(widths, bool) or not isinstance(widths, (int, float)):
         raise WidthError(
             f"widths is a {type(widths).__name__}. Give a factor, or a dict of module globs to "
@@ -89,11 +89,11 @@ def resolve(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
     factor = float(min(widths, LARGEST + 1))  # the largest integers are no floats
-    grown = [_by_factor(space, factor, ALL, multiples) for space in spaces.growable]
+    grown = [_by_factor(space, factor, ALL, every) for space in spaces.growable]
     return [one for one in grown if one.new != one.space.size or one.note]
 
 
-def _multiples(
+def multiples(
     spaces: Spaces, inference: Inference, model: nn.Module, multiple_of: MultipleOf
 ) -> dict[str, int]:
     """For spaces by name, what their sizes are to be multiples of."""

@@ -54,6 +54,7 @@ class Wider:
         edits: the integers to set, also in configurations.
         outputs: the model's outputs that grew.
         notes: on configurations.
+        loads: its class builds it from its configuration.
         taken: what new units are where they are not those of the method: the axes, and why.
         attempt: how it was built.
     """
@@ -66,6 +67,7 @@ class Wider:
     edits: list[SetAttribute]
     outputs: OutputMaps
     notes: tuple[str, ...]
+    loads: bool
     taken: tuple[tuple[frozenset[Axis], str], ...]
     attempt: Attempt
 
@@ -145,11 +147,13 @@ class Attempt:
             settings, notes = config_edits(
                 base, partial(self.build, grown, edits), self.inputs, student.traces[0]
             )
+        loads = not notes
         notes += kept_numbers(base, new_shapes(teacher, grown))
         edits = edits + settings
         return Wider(
-            teacher, self.spaces, grown, student, maps, edits, outputs, notes, matched.taken, self
-        )
+            teacher, self.spaces, grown, student, maps, edits, outputs, notes, loads,
+            matched.taken, self,
+        )  # fmt: skip
 
     def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
         """The student: on ``meta``, or with values where its code branches on them."""
@@ -166,7 +170,7 @@ class Attempt:
         Raises:
             GraphMismatchError: there is no student at these widths.
         """
-        edits = self._integers(grown)
+        edits = self.integers(grown)
         student = self._infer(self.build(grown, edits), told(grown))
         request = self.request
         found = match(
@@ -181,7 +185,7 @@ class Attempt:
         )  # fmt: skip
         return Match(student, maps, edits, change, found.taken)
 
-    def _integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
+    def integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
         """The integers to set."""
         integers = new_integers(self.spaces, self.teacher, grown)
         return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
@@ -204,7 +208,7 @@ class Attempt:
 
     def _other_way(self, grown: list[SpaceGrowth]) -> str | None:
         """The first operation that the code does in another's place at these widths."""
-        made = self.build(grown, self._integers(grown))
+        made = self.build(grown, self.integers(grown))
         for one in self.teacher.traces:
             try:
                 other = trace(made, one.inputs, training=one.training)

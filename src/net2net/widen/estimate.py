@@ -28,6 +28,7 @@ def estimate(
     on_unknown: str = "raise",
     outputs: str = "keep",
     also: Sequence[Inputs] = (),
+    loadable: bool = False,
 ) -> Report:
     """What ``widen`` would make: parameters, bytes, FLOPs and widths, without making it.
 
@@ -35,7 +36,7 @@ def estimate(
 
     Args:
         model: the teacher; never changed.
-        widths, inputs, multiple_of, method, on_unknown, outputs, also: as for ``widen``.
+        widths, inputs, multiple_of, method, on_unknown, outputs, also, loadable: as for ``widen``.
 
     Returns:
         A report without a measured difference. ``Row.admissible``: the nearest sizes that could be
@@ -47,7 +48,7 @@ def estimate(
     check_model(model)
     request = Request(
         widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also,
-        multiple_of=multiple_of,
+        multiple_of=multiple_of, loadable=loadable,
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)

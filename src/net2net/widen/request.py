@@ -30,6 +30,7 @@ class Request:
     also: Sequence[Inputs] = ()
     multiple_of: MultipleOf = 1
     calibrate: Sequence[Inputs] | None = None
+    loadable: bool = False
 
     @property
     def exact(self) -> bool:
