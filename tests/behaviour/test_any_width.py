@@ -23,6 +23,8 @@ OTHERS = "timm", "torchvision", "mixer"
 """No models of transformers."""
 TOKENS = 64
 """Generated."""
+ANEW = "gemma", "gemma2", "gemma3_text", "t5"
+"""Their classes make numbers of the stream's width that are no sizes; every width is said."""
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +152,7 @@ def test_loads_from_its_config_or_says_that_it_cannot(name, which, tmp_path):
     student.save_pretrained(tmp_path)
     said = [note for note in growth.report.notes if "config" in note]
     assert loads(student, tmp_path, NETS[name]) is not bool(said), said
+    assert not (said and name in ANEW)
 
 
 def loads(student, folder, net):

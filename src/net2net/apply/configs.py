@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
+from net2net.apply.config_numbers import Anew, Remade, Valued
 from net2net.errors import InputError
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import META, copied, named_tensors
@@ -42,18 +43,21 @@ _GUESSES = 8
 
 
 def config_edits(
-    model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace
-) -> tuple[list[SetAttribute], tuple[str, ...]]:
-    """What to set in the configurations of a student besides what is set in it, and notes on those
-    for which nothing fits.
+    model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace,
+    renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None] = lambda anew: None,
+) -> tuple[list[SetAttribute], Anew, tuple[str, ...]]:  # fmt: skip
+    """What to set in the configurations of a student besides what is set in it, numbers that it
+    has to get with them, and notes on those for which nothing fits.
 
     Args:
         wider: makes the student at its new sizes, on ``meta`` or with values.
         done: what it did.
+        renumbered: makes the student with other numbers, and says what it did; None if that does
+            not compute the same.
     """
-    configured = list(_configured(model))
+    configured, anew = list(_configured(model)), Anew()
     if not configured:
-        return [], ()
+        return [], anew, ()
     found: list[SetAttribute] = []
     notes = []
     student = wider()
@@ -68,9 +72,9 @@ def config_edits(
                     "model has (adapters, exchanged layers), so it cannot be told whether it fits"
                 )
             continue
-        if _same_model(student, path, fitting, inputs, done) and _same_numbers(
-            teacher, student.get_submodule(path), fitting
-        ):
+        fits = _as_built(teacher, path, fitting, (student, done, anew), inputs, renumbered)
+        if fits is not None:
+            student, done, anew = fits
             found += [
                 SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
             ]
@@ -80,7 +84,30 @@ def config_edits(
                 f"no change of the config {where}builds the student: "
                 "a saved student loads by its state dict only"
             )
-    return found, tuple(notes)
+    return found, anew, tuple(notes)
+
+
+def _as_built(
+    teacher: nn.Module, path: str, values: Mapping[str, int], now: tuple[nn.Module, Trace, Anew],
+    inputs: Inputs, renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None],
+) -> tuple[nn.Module, Trace, Anew] | None:  # fmt: skip
+    """The student that the class builds from these values: the one that is there, or that with the
+    numbers that the class makes anew; None if it is neither."""
+    student, done, anew = now
+    part: Any = student.get_submodule(path)
+    dtype = next((p.dtype for p in teacher.parameters() if p.is_floating_point()), None)
+    before = _build(type(teacher), teacher.config, {}, dtype)
+    built = _build(type(part), part.config, values, dtype)
+    if before is None or built is None or _sizes(built, set()) != _sizes(part, set()):
+        return None
+    remade = Remade.of(before, built)
+    if _same_model(student, done, path, built, inputs) and remade.held(path, part, anew):
+        return now
+    more = remade.anew(path, teacher, part)
+    if more is None or more == Anew() or (other := renumbered(anew | more)) is None:
+        return None
+    student, done = other
+    return (student, done, anew | more) if _same_model(*other, path, built, inputs) else None
 
 
 class Builder:
@@ -229,7 +256,9 @@ class _Search:
             # between them), numbers that are equal have to stay equal.
             equal = [other for other in names if get_attribute(self.config, other) == value]
             for together in [(name,), *((name, other) for other in equal if other != name)]:
-                probes_of = (self.sizes(dict.fromkeys(together, x)) for x in (2 * value, value // 2))
+                probes_of = (
+                    self.sizes(dict.fromkeys(together, x)) for x in (2 * value, value // 2)
+                )
                 if (probe := next((x for x in probes_of if x is not None), None)) is not None:
                     probes[together] = {key for key in now if probe[key] != now[key]}
                     break
@@ -362,20 +391,27 @@ def _is_open(value: Any) -> bool:
     return value is None or (type(value) is int and value == 1)
 
 
-def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:
-    """A model on ``meta`` from a configuration with other values, if it can be built so."""
+def _build(
+    kind: type[nn.Module], config: Any, values: Mapping[str, int], dtype: torch.dtype | None = None
+) -> nn.Module | None:
+    """A model on ``meta`` from a configuration with other values, if it can be built so.
+    ``dtype``: what it is built in, if not torch's default."""
+    default = torch.get_default_dtype()
     try:
         holder: Any = nn.Module()
         holder.config = copy.deepcopy(config)
         changes = [SetAttribute("", f"config.{name}", value) for name, value in values.items()]
         set_attributes(holder, changes)
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
-        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:
+        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Valued():
             warnings.simplefilter("ignore")
+            torch.set_default_dtype(dtype or default)
             return kind(holder.config)
     except Exception as error:  # its own checks, or a constructor that wants something else
         log.debug("%s is not built from its config: %s", kind.__name__, error)
         return None
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
@@ -394,15 +430,9 @@ def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
     return sizes
 
 
-def _same_model(
-    whole: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
-) -> bool:
-    """Whether the class builds, from the changed configuration, what does the same operations."""
-    student = whole.get_submodule(path)
-    built = _build(type(student), student.config, values)
-    if built is None or _sizes(built, set()) != _sizes(student, set()):
-        return False
-    theirs = dict(student.named_modules())
+def _same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: Inputs) -> bool:
+    """Whether what the class builds does the same operations."""
+    theirs = dict(whole.get_submodule(path).named_modules())
     for name, part in built.named_modules():
         if name not in theirs:  # a module without tensors was exchanged
             return False
@@ -418,31 +448,6 @@ def _same_model(
     return [_facts(op.name, op.args) for op in again.ops] == [
         _facts(op.name, op.args) for op in done.ops
     ]
-
-
-def _same_numbers(teacher: Any, student: Any, values: Mapping[str, int]) -> bool:
-    """Whether the student has the fractions (scales) that its class makes of the changed
-    configuration, where it made others of the teacher's: buffers may be made of them, which no
-    operation shows."""
-    before, after, held = (
-        _fractions(model)
-        for model in (
-            _build(type(teacher), teacher.config, {}),
-            _build(type(student), student.config, values),
-            student,
-        )
-    )
-    return all(held.get(name) == x for name, x in after.items() if x != before.get(name))
-
-
-def _fractions(model: nn.Module | None) -> dict[str, float]:
-    """Attributes of the modules that are no whole numbers."""
-    return {
-        f"{path}.{name}": value
-        for path, part in (model or nn.Module()).named_modules()
-        for name, value in vars(part).items()
-        if isinstance(value, float)
-    }
 
 
 def _facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import inf, lcm, log
+from math import lcm, log
 
 from net2net.apply.configs import Builder, Sizes, builders
 from net2net.errors import WidthError
@@ -213,11 +213,11 @@ class _Search:
         """The sizes of the student of these widths."""
         shapes = new_shapes(self.attempt.teacher, grown)
         found = {
-            f"{name}[{axis}]": size for name, shape in shapes.items() for axis, size in enumerate(shape)
+            f"{name}[{axis}]": size
+            for name, shape in shapes.items()
+            for axis, size in enumerate(shape)
         }
-        found |= {
-            f"{edit.path}.{edit.name}": edit.value for edit in self.attempt.integers(grown)
-        }
+        found |= {f"{edit.path}.{edit.name}": edit.value for edit in self.attempt.integers(grown)}
         return {key: found.get(key, size) for key, size in self.before.items()}
 
     def _distance(self, grown: Sequence[SpaceGrowth]) -> float:

@@ -105,8 +105,9 @@ def plan_of(
     source = model if measured else meta_copy(model)
     with stage("planned"):
         known, recipes = widening(
-            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair
-        )
+            source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair,
+            wider.buffers,
+        )  # fmt: skip
     edits: tuple[Edit, ...] = (export,) if export else ()
     return Plan(
         "widen", name_of(request.method), request.seed, fingerprint(model), known, recipes,

@@ -183,6 +183,9 @@ class GroupInTrace:
                 )
             ratio *= new / old
             self.made_up.add((self.nth, place))
+        for one in self.student.ratios.get(place, {}).values():
+            ratio *= one
+            self.made_up.add((self.nth, place))
         return ratio
 
     def vector(self, node: Node, op: Op) -> str:
