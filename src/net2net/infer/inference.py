@@ -22,6 +22,8 @@ from net2net.infer.values import Value
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
 
+HELD = "the code cuts it in proportion with units that stay as they are: "
+
 
 @dataclass(frozen=True)
 class Group:
@@ -233,17 +235,24 @@ class Inference:
             for block in self.position_splits
         ]
         while True:
-            held = {
-                key
+            whys = [
+                next(
+                    (groups[key].fixed for key in groups if key in cut and groups[key].fixed), None
+                )
                 for cut in cuts
-                if any(groups[key].fixed for key in cut)
+            ]
+            held = {
+                key: why.removeprefix(HELD)
+                for cut, why in zip(cuts, whys, strict=True)
                 for key in cut
-                if not groups[key].fixed
+                if why and not groups[key].fixed
             }
             if not held:
                 return groups
-            why = "the code cuts it in proportion with units that stay as they are"
-            groups = {k: replace(g, fixed=why) if k in held else g for k, g in groups.items()}
+            groups = {
+                key: replace(group, fixed=HELD + held[key]) if key in held else group
+                for key, group in groups.items()
+            }
 
     @cached_property
     def position_splits(self) -> list[UnitIds]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import index
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -76,11 +79,11 @@ def resolve(
     every = multiples(spaces, inference, model, multiple_of)
     if isinstance(widths, Mapping):
         return _chosen(spaces, inference, model, widths, every)
-    if isinstance(widths, bool) or not isinstance(widths, (int, float)):
-        raise WidthError(
-            f"widths is a {type(widths).__name__}. Give a factor, or a dict of module globs to "
-            "factors (float) or new widths (int)."
-        )
+    widths = _number(
+        widths,
+        "widths is a {}. Give a factor, or a dict of module globs to factors (float) or new widths "
+        "(int).",
+    )
     if not spaces.growable:
         reasons: dict[str, str | None] = {}
         for space in spaces:
@@ -151,11 +154,9 @@ def _grow(
     multiples: Mapping[str, int],
 ) -> SpaceGrowth:  # fmt: skip
     """``named``: the width of ``path``, which makes the space or counts it."""
-    if isinstance(width, bool) or not isinstance(width, (int, float)):
-        raise WidthError(
-            f"the width of '{glob}' is a {type(width).__name__}. "
-            "Give a factor (float) or a new width (int)."
-        )
+    width = _number(
+        width, f"the width of '{glob}' is a {{}}. Give a factor (float) or a new width (int)."
+    )
     if isinstance(width, float):
         return _by_factor(space, width, glob, multiples)
     now, growing = named.size, named.size - named.staying
@@ -177,6 +178,20 @@ def _grow(
     note = f"'{path}' is {width} wide with the {named.staying} that stay" if partly else ""
     _check_largest(space, new)
     return SpaceGrowth(space, new, glob, note, wanted=new, named=named)
+
+
+def _number(given: Any, message: str) -> float | int:
+    """A factor, or an integer, be it one that numpy or torch computed.
+
+    Raises:
+        WidthError: it is neither; ``{}`` stands for its type.
+    """
+    if isinstance(given, float | np.floating):
+        return float(given)
+    if not isinstance(given, bool | np.bool_):
+        with suppress(TypeError):
+            return index(given)
+    raise WidthError(message.format(type(given).__name__))
 
 
 def _by_factor(
