@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ _GUESSES = 8
 def config_edits(
     model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace,
     renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None] = lambda anew: None,
+    known: Mapping[str, Mapping[str, int]] | None = None,
 ) -> tuple[list[SetAttribute], Anew, tuple[str, ...]]:  # fmt: skip
     """What to set in the configurations of a student besides what is set in it, numbers that it
     has to get with them, and notes on those for which nothing fits.
@@ -54,6 +56,7 @@ def config_edits(
         done: what it did.
         renumbered: makes the student with other numbers, and says what it did; None if that does
             not compute the same.
+        known: for modules by path numbers that fit, where they need not be searched for.
     """
     configured, anew = list(_configured(model)), Anew()
     if not configured:
@@ -62,7 +65,9 @@ def config_edits(
     notes = []
     student = wider()
     for path, teacher in configured:
-        fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
+        fitting = (known or {}).get(path)
+        if fitting is None:
+            fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:  # its class does not build it from its configuration as it is
             changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
             if changed and (inner := _other_model(path, teacher)) is not None:
@@ -116,27 +121,34 @@ class Builder:
     Attributes:
         path: the module.
         before: its sizes as they are; None if its class does not build it from its configuration.
-        said: numbers to change, alone or two at once → the sizes that these touch.
-        unsaid: the same of fields that say nothing yet, which ``implied`` gives the numbers that
-            they stand for.
     """
 
     def __init__(self, path: str, part: Any, done: Trace) -> None:
         self.path, self.config = path, part.config
         read = {(module, name) for module, name in _read(done, path) if name[:7] != "config."}
-        self.before = _sizes(part, read)
-        self._search = _Search(type(part), part.config, self.before or {}, read)
-        self.said: dict[tuple[str, ...], set[str]] = {}
-        self.unsaid: dict[tuple[str, ...], set[str]] = {}
-        self.implied: dict[str, int] = {}
-        if self.before is None or self.sizes({}) != self.before:
-            self.before = None
-            return
-        numbers = _fields(part.config, _is_number)
-        self.said = self._search._numbers(numbers, self.before)
-        self.implied, self.unsaid = self._search._implied(
-            _fields(part.config, _is_open), numbers, self.before
-        )
+        sizes = _sizes(part, read) or {}
+        self._search = _Search(type(part), part.config, sizes, read)
+        self.before = sizes if self.sizes({}) == sizes else None
+
+    @cached_property
+    def said(self) -> dict[tuple[str, ...], set[str]]:
+        """Numbers to change, alone or two at once → the sizes that these touch."""
+        return self._search._numbers(_fields(self.config, _is_number), self.before or {})
+
+    @cached_property
+    def _opened(self) -> tuple[dict[str, int], dict[tuple[str, ...], set[str]]]:
+        said, unsaid = (_fields(self.config, wanted) for wanted in (_is_number, _is_open))
+        return self._search._implied(unsaid, said, self.before or {})
+
+    @property
+    def implied(self) -> dict[str, int]:
+        """Fields that say nothing yet → the numbers that they stand for."""
+        return self._opened[0]
+
+    @property
+    def unsaid(self) -> dict[tuple[str, ...], set[str]]:
+        """As ``said``, of these fields."""
+        return self._opened[1]
 
     def sizes(self, values: Mapping[str, int]) -> Sizes | None:
         """Of what the class builds from these; None if it builds nothing, or other tensors."""

@@ -143,8 +143,12 @@ class Attempt:
                 cause = error.__cause__.__cause__ or error.__cause__
                 raise not_runnable(self.asked, found, cause) from error
 
-    def settled(self, grown: list[SpaceGrowth], matched: Match) -> Wider:
-        """The student that was found possible, with its outputs and its configuration."""
+    def settled(
+        self, grown: list[SpaceGrowth], matched: Match,
+        numbers: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> Wider:  # fmt: skip
+        """The student that was found possible, with its outputs and its configuration. ``numbers``:
+        of configurations, by path, if they are known."""
         base, teacher = self.base, self.teacher
         tried: dict[int, Match] = {}
 
@@ -161,7 +165,7 @@ class Attempt:
         with stage("set the configuration"):
             settings, anew, notes = config_edits(
                 base, partial(self.build, grown, matched.edits), self.inputs,
-                matched.student.traces[0], renumbered,
+                matched.student.traces[0], renumbered, numbers,
             )  # fmt: skip
         matched = next((one for one in tried.values() if one.anew == anew), matched)
         student, maps, edits = matched.student, matched.maps, matched.edits

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import lcm, log
 
+from net2net.apply.attributes import get_attribute
 from net2net.apply.configs import Builder, Sizes, builders
 from net2net.errors import WidthError
 from net2net.infer.spaces import Space
@@ -30,21 +31,25 @@ Said = tuple[Values, list[SpaceGrowth]]
 """What configurations say, and the widths that come of it."""
 
 
-def sayable(attempt: Attempt, grown: list[SpaceGrowth]) -> list[SpaceGrowth]:
-    """The widths nearest to these that the model's configurations can say.
+def sayable(
+    attempt: Attempt, found: Sequence[Builder], grown: list[SpaceGrowth]
+) -> tuple[list[SpaceGrowth], dict[str, dict[str, int]]]:
+    """The widths nearest to these that the model's configurations can say, and the numbers that say
+    them, by path and name. ``found``: of the model.
 
     Raises:
         WidthError: there are none, or not those that integers ask for.
     """
-    found = _Search(attempt, grown).nearest()
-    if found is None:
-        others = _Search(attempt, [replace(one, named=None) for one in grown]).nearest()
-        near = f" Near them it can say {told(others)}." if others else ""
+    said = _Search(attempt, found, grown).nearest()
+    if said is None:
+        free = [replace(one, named=None) for one in grown]
+        others = _Search(attempt, found, free).nearest()
+        near = f" Near them it can say {told(others[0])}." if others else ""
         raise WidthError(
             f"no config of {type(attempt.base).__name__} can say these widths ({told(grown)})."
             f"{near} Without loadable=True the student loads by its state dict only."
         )
-    return found
+    return said
 
 
 def check_loads(wider: Wider) -> Wider:
@@ -61,9 +66,11 @@ def check_loads(wider: Wider) -> Wider:
     return wider
 
 
-def check_configured(attempt: Attempt) -> None:
-    """Raises:
-    WidthError: the model is none that its class builds from a configuration.
+def configured(attempt: Attempt) -> list[Builder]:
+    """What is built from configurations.
+
+    Raises:
+        WidthError: the model is none that its class builds so.
     """
     found = builders(attempt.base, attempt.teacher.traces[0])
     if not found or any(one.before is None for one in found):
@@ -71,19 +78,21 @@ def check_configured(attempt: Attempt) -> None:
             f"loadable=True, but {type(attempt.base).__name__} has no config from which its class "
             "builds it. Leave loadable out: a saved student loads by its state dict."
         )
+    return found
 
 
 class _Search:
     """Numbers change so that the widths come nearer: one at a time, or with one more in the same
     proportion (a width, and the heads that divide it); else all that can be."""
 
-    def __init__(self, attempt: Attempt, grown: Sequence[SpaceGrowth]) -> None:
-        self.attempt = attempt
+    def __init__(
+        self, attempt: Attempt, found: Sequence[Builder], grown: Sequence[SpaceGrowth]
+    ) -> None:
+        self.attempt, self.builders = attempt, found
         self.asked = {one.space.name: one for one in grown}
         self.multiples = multiples(
             attempt.spaces, attempt.teacher, attempt.base, attempt.request.multiple_of
         )
-        self.builders = builders(attempt.base, attempt.teacher.traces[0])
         self.before = self._sizes({}) or {}
         owner = {str(axis): one.space.name for one in grown for axis in one.space.axes}
         self.numbers: dict[tuple[Number, ...], set[str]] = {}
@@ -96,21 +105,36 @@ class _Search:
                     same = tuple((at, name) for name in names)
                     self.numbers[same] = {owner[key] for key in tensors & owner.keys()}
 
-    def nearest(self) -> list[SpaceGrowth] | None:
-        """The widths; None if none are wider, or integers are not what was asked for."""
+    def nearest(self) -> tuple[list[SpaceGrowth], dict[str, dict[str, int]]] | None:
+        """What ``sayable`` returns; None if no widths are more, or integers are not what was asked
+        for."""
         implied = {
             (at, name): value
             for at, one in enumerate(self.builders)
             for name, value in one.implied.items()
         }
-        found = self._descend({})
+        values, found = self._descend({})
         if implied and self._distance(found) > _LESS:
-            found = min(found, self._descend(implied), key=self._distance)
+            more, others = self._descend(implied)
+            if self._distance(others) < self._distance(found) - _LESS:
+                values, found = self._without_idle(more, implied), others
         if self._distance(found) >= _UNMET or all(one.new == one.space.size for one in found):
             return None
-        return [self._noted(one) for one in found]
+        numbers: dict[str, dict[str, int]] = {one.path: {} for one in self.builders}
+        for (at, name), value in values.items():
+            if value != get_attribute(self.builders[at].config, name):
+                numbers[self.builders[at].path][name] = value
+        return [self._noted(one) for one in found], numbers
 
-    def _descend(self, values: Values) -> list[SpaceGrowth]:
+    def _without_idle(self, values: Values, implied: Values) -> Values:
+        """Fields that need not say anything do not."""
+        sizes = self._sizes(values)
+        for name in implied:
+            fewer = {key: value for key, value in values.items() if key != name}
+            values = fewer if self._sizes(fewer) == sizes else values
+        return values
+
+    def _descend(self, values: Values) -> Said:
         now: Said = values, self._growth(values) or list(self.asked.values())
         while True:
             for moves in (self._moves, self._moves_of_all):
@@ -120,7 +144,7 @@ class _Search:
                     now = best
                     break
             else:
-                return now[1]
+                return now
 
     def _moves(self, values: Values, grown: list[SpaceGrowth]) -> Iterator[Values]:
         for lead, value, new in self._leads(values, grown):

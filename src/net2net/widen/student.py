@@ -21,7 +21,7 @@ from net2net.plan.widths import (
 from net2net.stages import stage
 from net2net.trace.trace import Inputs
 from net2net.widen.attempt import Attempt, Match, Wider
-from net2net.widen.loadable import check_configured, check_loads, sayable
+from net2net.widen.loadable import check_loads, configured, sayable
 from net2net.widen.request import Request
 
 
@@ -42,8 +42,7 @@ def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
 
 def find_student(attempt: Attempt) -> Wider:
     """Move widths that have no student, or none that loads, to the nearest that have one."""
-    if attempt.request.loadable:
-        check_configured(attempt)
+    builders = configured(attempt) if attempt.request.loadable else []
     with stage("found the student's widths, and matched its units with the teacher's"):
         counts = partial(counted, attempt.spaces, attempt.teacher)
 
@@ -62,8 +61,8 @@ def find_student(attempt: Attempt) -> Wider:
     wider = attempt.settled(grown, matched)
     if attempt.request.loadable and not wider.loads:
         with stage("found the nearest widths that the configuration can say"):
-            grown = sayable(attempt, grown)
-        wider = check_loads(attempt.settled(grown, attempt.match(grown)))
+            grown, numbers = sayable(attempt, builders, grown)
+        wider = check_loads(attempt.settled(grown, attempt.match(grown), numbers))
     return wider
 
 
