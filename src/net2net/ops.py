@@ -31,7 +31,7 @@ class Reduction(StrEnum):
     EXTREME = "max"
     """One of them, as told by their values: a maximum; or whether any is such."""
     VARIANCE = "var"
-    """Or a deviation, its root."""
+    """Or a deviation, its root; maybe the mean as well, as the second of two."""
     NORM = "norm"
     OTHER = "other"
 
@@ -228,7 +228,7 @@ _map("div divide true_divide", zero=FIRST, scaled=FIRST, multiplies=True)
 _map("masked_fill", joins=True)
 _map("floor_divide fmod remainder copysign xlogy", zero=FIRST)
 _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal gt eq ne not_equal"
-     " logaddexp logical_and logical_or logical_xor polar pow bitwise_and bitwise_or"
+     " heaviside logaddexp logical_and logical_or logical_xor polar pow bitwise_and bitwise_or"
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip
 
 # -- the elements of one operand, at other places -------------------------------------------------
@@ -264,10 +264,8 @@ _row("sum", zero=FIRST, constant=True, scaled=FIRST, linear=True, reduces=Reduct
 _row("mean", zero=FIRST, constant=True, scaled=FIRST, linear=True, reduces=Reduction.MEAN)
 _row("prod", zero=FIRST, constant=True, reduces=Reduction.OTHER)
 _row("nansum median", zero=FIRST, reduces=Reduction.OTHER)
-_row(
-    "argmax argmin std_mean var_mean logsumexp mode kthvalue count_nonzero", reduces=Reduction.OTHER
-)
-_row("var std", zero=FIRST, reduces=Reduction.VARIANCE)
+_row("argmax argmin logsumexp mode kthvalue count_nonzero", reduces=Reduction.OTHER)
+_row("var std var_mean std_mean", zero=FIRST, reduces=Reduction.VARIANCE)
 _row("norm linalg_norm linalg_vector_norm", zero=FIRST, reduces=Reduction.NORM)
 _row("max min", zero=ALL, constant=True)
 _row("softmax cross", constant=True)

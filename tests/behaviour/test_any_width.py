@@ -23,6 +23,8 @@ OTHERS = "timm", "torchvision", "mixer"
 """No models of transformers."""
 TOKENS = 64
 """Generated."""
+ANEW = "gemma", "gemma2", "gemma3_text", "t5"
+"""Their classes make numbers of the stream's width that are no sizes; every width is said."""
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +133,7 @@ def test_any_width_if_it_need_not_be_exact(name, taken):
 def test_heads_that_constants_tell_apart_stay():
     """BLOOM's heads have slopes of their own (ALiBi), which the code makes for one head each."""
     teacher, net = teacher_of("bloom"), MULTIPLES["bloom"]
-    with pytest.raises(net2net.NotGrowableError, match="query_key_value"):
+    with pytest.raises(net2net.NotGrowableError, match=r"query_key_value.*baddbmm.*a constant"):
         net2net.widen(teacher, {"*.self_attention.query_key_value": 1.5}, net.inputs())
 
 
@@ -166,6 +168,7 @@ def test_loads_from_its_config_or_says_that_it_cannot(name, which, tmp_path):
     student.save_pretrained(tmp_path)
     said = [note for note in growth.report.notes if "config" in note]
     assert loads(student, tmp_path, NETS[name]) is not bool(said), said
+    assert not (said and name in ANEW)
 
 
 def loads(student, folder, net):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,21 @@ def test_an_integer_is_the_width_of_the_whole_layer(width: int) -> None:
 def test_the_width_as_it_is_is_no_growth() -> None:
     growth = widen(gated(), {"stem": 3}, noise(4, 3))
     assert not growth.report.rows and not growth.report.stayed
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [(np.int64(4), 4), (torch.tensor(4), 4), (np.float32(1.5), 4)]
+)
+def test_numbers_of_numpy_and_torch_are_numbers(given: Any, wanted: int) -> None:
+    assert widen(gated(), {"stem": given}, noise(4, 3)).model.stem.out_features == wanted
+
+
+@pytest.mark.parametrize("given", [True, np.True_, "4", None, torch.tensor([1.0, 2.0])])
+def test_what_is_no_number_is_refused(given: Any) -> None:
+    teacher = gated()
+    for widths in (given, {"stem": given}):
+        with refused(WidthError, "Give a factor", teacher=teacher):
+            net2net.widen(teacher, widths, noise(4, 3))
 
 
 def test_less_than_the_whole_layer_is_refused() -> None:

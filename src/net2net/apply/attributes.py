@@ -147,7 +147,7 @@ def _may_be(module: nn.Module, attribute: str, value: Any) -> bool:
     if now is None and attribute.startswith("config."):
         fields = vars(get_attribute(module, holder) or object)
         return name in fields and _are_sizes(value)
-    return _are_sizes(now, value)
+    return _are_sizes(now, value) or (isinstance(now, float) and isinstance(value, float))
 
 
 def _are_sizes(*values: Any) -> bool:

@@ -15,12 +15,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
 from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
+from net2net.apply.config_numbers import Anew, Remade, Valued
 from net2net.errors import InputError
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import META, copied, named_tensors
@@ -42,23 +44,30 @@ _GUESSES = 8
 
 
 def config_edits(
-    model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace
-) -> tuple[list[SetAttribute], tuple[str, ...]]:
-    """What to set in the configurations of a student besides what is set in it, and notes on those
-    for which nothing fits.
+    model: nn.Module, wider: Callable[[], nn.Module], inputs: Inputs, done: Trace,
+    renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None] = lambda anew: None,
+    known: Mapping[str, Mapping[str, int]] | None = None,
+) -> tuple[list[SetAttribute], Anew, tuple[str, ...]]:  # fmt: skip
+    """What to set in the configurations of a student besides what is set in it, numbers that it
+    has to get with them, and notes on those for which nothing fits.
 
     Args:
         wider: makes the student at its new sizes, on ``meta`` or with values.
         done: what it did.
+        renumbered: makes the student with other numbers, and says what it did; None if that does
+            not compute the same.
+        known: for modules by path numbers that fit, where they need not be searched for.
     """
-    configured = list(_configured(model))
+    configured, anew = list(_configured(model)), Anew()
     if not configured:
-        return [], ()
+        return [], anew, ()
     found: list[SetAttribute] = []
     notes = []
     student = wider()
     for path, teacher in configured:
-        fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
+        fitting = (known or {}).get(path)
+        if fitting is None:
+            fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:  # its class does not build it from its configuration as it is
             changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
             if changed and (inner := _other_model(path, teacher)) is not None:
@@ -68,9 +77,9 @@ def config_edits(
                     "model has (adapters, exchanged layers), so it cannot be told whether it fits"
                 )
             continue
-        if _same_model(student, path, fitting, inputs, done) and _same_numbers(
-            teacher, student.get_submodule(path), fitting
-        ):
+        fits = _as_built(teacher, path, fitting, (student, done, anew), inputs, renumbered)
+        if fits is not None:
+            student, done, anew = fits
             found += [
                 SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
             ]
@@ -80,7 +89,79 @@ def config_edits(
                 f"no change of the config {where}builds the student: "
                 "a saved student loads by its state dict only"
             )
-    return found, tuple(notes)
+    return found, anew, tuple(notes)
+
+
+def _as_built(
+    teacher: nn.Module, path: str, values: Mapping[str, int], now: tuple[nn.Module, Trace, Anew],
+    inputs: Inputs, renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None],
+) -> tuple[nn.Module, Trace, Anew] | None:  # fmt: skip
+    """The student that the class builds from these values: the one that is there, or that with the
+    numbers that the class makes anew; None if it is neither."""
+    student, done, anew = now
+    part: Any = student.get_submodule(path)
+    dtype = next((p.dtype for p in teacher.parameters() if p.is_floating_point()), None)
+    before = _build(type(teacher), teacher.config, {}, dtype)
+    built = _build(type(part), part.config, values, dtype)
+    if before is None or built is None or _sizes(built, set()) != _sizes(part, set()):
+        return None
+    remade = Remade.of(before, built)
+    if _same_model(student, done, path, built, inputs) and remade.held(path, part, anew):
+        return now
+    more = remade.anew(path, teacher, part)
+    if more is None or more == Anew() or (other := renumbered(anew | more)) is None:
+        return None
+    student, done = other
+    return (student, done, anew | more) if _same_model(*other, path, built, inputs) else None
+
+
+class Builder:
+    """What the class of a module builds from its configuration with other numbers in it.
+
+    Attributes:
+        path: the module.
+        before: its sizes as they are; None if its class does not build it from its configuration.
+    """
+
+    def __init__(self, path: str, part: Any, done: Trace) -> None:
+        self.path, self.config = path, part.config
+        read = {(module, name) for module, name in _read(done, path) if name[:7] != "config."}
+        sizes = _sizes(part, read) or {}
+        self._search = _Search(type(part), part.config, sizes, read)
+        self.before = sizes if self.sizes({}) == sizes else None
+
+    @cached_property
+    def said(self) -> dict[tuple[str, ...], set[str]]:
+        """Numbers to change, alone or two at once → the sizes that these touch."""
+        return self._search._numbers(_fields(self.config, _is_number), self.before or {})
+
+    @cached_property
+    def _opened(self) -> tuple[dict[str, int], dict[tuple[str, ...], set[str]]]:
+        said, unsaid = (_fields(self.config, wanted) for wanted in (_is_number, _is_open))
+        return self._search._implied(unsaid, said, self.before or {})
+
+    @property
+    def implied(self) -> dict[str, int]:
+        """Fields that say nothing yet → the numbers that they stand for."""
+        return self._opened[0]
+
+    @property
+    def unsaid(self) -> dict[tuple[str, ...], set[str]]:
+        """As ``said``, of these fields."""
+        return self._opened[1]
+
+    def sizes(self, values: Mapping[str, int]) -> Sizes | None:
+        """Of what the class builds from these; None if it builds nothing, or other tensors."""
+        return self._search.sizes(values)
+
+    def number(self, name: str) -> int:
+        """What the configuration says, or implies."""
+        return int(self.implied.get(name) or get_attribute(self.config, name))
+
+
+def builders(model: nn.Module, done: Trace) -> list[Builder]:
+    """Of the outermost modules that have a configuration; ``done``: what the model did."""
+    return [Builder(path, part, done) for path, part in _configured(model)]
 
 
 def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -187,8 +268,10 @@ class _Search:
             # between them), numbers that are equal have to stay equal.
             equal = [other for other in names if get_attribute(self.config, other) == value]
             for together in [(name,), *((name, other) for other in equal if other != name)]:
-                probe = self.sizes(dict.fromkeys(together, 2 * value))
-                if probe is not None:
+                probes_of = (
+                    self.sizes(dict.fromkeys(together, x)) for x in (2 * value, value // 2)
+                )
+                if (probe := next((x for x in probes_of if x is not None), None)) is not None:
                     probes[together] = {key for key in now if probe[key] != now[key]}
                     break
         return probes
@@ -320,20 +403,27 @@ def _is_open(value: Any) -> bool:
     return value is None or (type(value) is int and value == 1)
 
 
-def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:
-    """A model on ``meta`` from a configuration with other values, if it can be built so."""
+def _build(
+    kind: type[nn.Module], config: Any, values: Mapping[str, int], dtype: torch.dtype | None = None
+) -> nn.Module | None:
+    """A model on ``meta`` from a configuration with other values, if it can be built so.
+    ``dtype``: what it is built in, if not torch's default."""
+    default = torch.get_default_dtype()
     try:
         holder: Any = nn.Module()
         holder.config = copy.deepcopy(config)
         changes = [SetAttribute("", f"config.{name}", value) for name, value in values.items()]
         set_attributes(holder, changes)
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
-        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:
+        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Valued():
             warnings.simplefilter("ignore")
+            torch.set_default_dtype(dtype or default)
             return kind(holder.config)
     except Exception as error:  # its own checks, or a constructor that wants something else
         log.debug("%s is not built from its config: %s", kind.__name__, error)
         return None
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
@@ -352,15 +442,9 @@ def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
     return sizes
 
 
-def _same_model(
-    whole: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
-) -> bool:
-    """Whether the class builds, from the changed configuration, what does the same operations."""
-    student = whole.get_submodule(path)
-    built = _build(type(student), student.config, values)
-    if built is None or _sizes(built, set()) != _sizes(student, set()):
-        return False
-    theirs = dict(student.named_modules())
+def _same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: Inputs) -> bool:
+    """Whether what the class builds does the same operations."""
+    theirs = dict(whole.get_submodule(path).named_modules())
     for name, part in built.named_modules():
         if name not in theirs:  # a module without tensors was exchanged
             return False
@@ -376,31 +460,6 @@ def _same_model(
     return [_facts(op.name, op.args) for op in again.ops] == [
         _facts(op.name, op.args) for op in done.ops
     ]
-
-
-def _same_numbers(teacher: Any, student: Any, values: Mapping[str, int]) -> bool:
-    """Whether the student has the fractions (scales) that its class makes of the changed
-    configuration, where it made others of the teacher's: buffers may be made of them, which no
-    operation shows."""
-    before, after, held = (
-        _fractions(model)
-        for model in (
-            _build(type(teacher), teacher.config, {}),
-            _build(type(student), student.config, values),
-            student,
-        )
-    )
-    return all(held.get(name) == x for name, x in after.items() if x != before.get(name))
-
-
-def _fractions(model: nn.Module | None) -> dict[str, float]:
-    """Attributes of the modules that are no whole numbers."""
-    return {
-        f"{path}.{name}": value
-        for path, part in (model or nn.Module()).named_modules()
-        for name, value in vars(part).items()
-        if isinstance(value, float)
-    }
 
 
 def _facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:

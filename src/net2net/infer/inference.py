@@ -23,7 +23,7 @@ from net2net.infer.values import Value
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
 
-_CUT = "the code cuts it in proportion with units that stay as they are"
+HELD = "the code cuts it in proportion with units that stay as they are: "
 
 
 @dataclass(frozen=True)
@@ -236,15 +236,24 @@ class Inference:
             for block in self.position_splits
         ]
         while True:
-            held: dict[int, str] = {}
-            for cut in cuts:
-                why = next((why for key in cut if (why := groups[key].fixed)), None)
-                if why is not None:
-                    why = why if why.startswith(_CUT) else f"{_CUT}: {why}"
-                    held |= dict.fromkeys([k for k in cut if not groups[k].fixed], why)
+            whys = [
+                next(
+                    (groups[key].fixed for key in groups if key in cut and groups[key].fixed), None
+                )
+                for cut in cuts
+            ]
+            held = {
+                key: why.removeprefix(HELD)
+                for cut, why in zip(cuts, whys, strict=True)
+                for key in cut
+                if why and not groups[key].fixed
+            }
             if not held:
                 return groups
-            groups = {k: replace(g, fixed=held.get(k, g.fixed)) for k, g in groups.items()}
+            groups = {
+                key: replace(group, fixed=HELD + held[key]) if key in held else group
+                for key, group in groups.items()
+            }
 
     @cached_property
     def position_splits(self) -> list[UnitIds]:

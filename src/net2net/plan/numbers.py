@@ -7,7 +7,7 @@ differ.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose, isnan
 
 from net2net.infer.needed import needed
@@ -47,8 +47,13 @@ def changes(teacher: Trace, student: Trace) -> Iterator[Change]:
     student does another."""
     matter: set[int] | None = None
     for place, (old, new) in enumerate(zip(teacher.ops, student.ops, strict=False)):
-        if old.name == new.name and old.numbers == new.numbers:
+        ratios = student.ratios.get(place, {})
+        if old.name == new.name and old.numbers == new.numbers and not ratios:
             continue
+        old, new = (
+            replace(one, numbers={**one.numbers, **numbers})
+            for one, numbers in ((old, dict.fromkeys(ratios, 1.0)), (new, ratios))
+        )
         one = Change(place, old, new)
         matter = needed(teacher) if matter is None else matter
         if old.name != new.name or (place in matter and one.differ):

@@ -10,6 +10,7 @@ from torch import nn
 from net2net.apply.fingerprint import Fingerprint, fingerprint
 from net2net.infer.units import Axis, Norm
 from net2net.recipe.axis_map import AxisMap
+from net2net.recipe.fill import Constant
 from net2net.recipe.recipe import FollowedNorm, New, Recipe, recipe
 from net2net.trace.meta_copy import named_tensors
 
@@ -29,6 +30,7 @@ def widening(
     noise: float,
     pair: float = 0.0,
     initial: Mapping[str, New] | None = None,
+    buffers: Mapping[str, float] | None = None,
 ) -> tuple[Fingerprint, dict[str, Recipe]]:
     """The student's tensors, and the recipe of each.
 
@@ -37,6 +39,7 @@ def widening(
         noise: relative deviation of the noise on copies.
         pair: the same of what copies' readers get with opposite signs.
         initial: what new positions of tensors hold, where it is not measured on the teacher.
+        buffers: of one number each that get another.
     """
     grown, known = by_tensor(maps), fingerprint(model)
     tensors, recipes = dict(known.tensors), dict[str, Recipe]()
@@ -50,6 +53,8 @@ def widening(
         )
         sizes = dict(enumerate(tensor.shape)) | {axis.dim: axis.size for axis in axes}
         tensors[name] = replace(known.tensors[name], shape=tuple(sizes.values()))
+    for name, value in (buffers or {}).items():
+        recipes[name] = Recipe(name, fill=Constant(value))
     for norm in norms:
         if norm.direction in grown:
             follows = FollowedNorm(norm.direction, norm.dim)

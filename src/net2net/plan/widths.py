@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import index
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -74,14 +77,14 @@ def resolve(
         NotGrowableError: the matched modules make no space that can grow.
         WidthError: a width is smaller than now, or not admissible, or two widths contradict.
     """
-    multiples = _multiples(spaces, inference, model, multiple_of)
+    every = multiples(spaces, inference, model, multiple_of)
     if isinstance(widths, Mapping):
-        return _chosen(spaces, inference, model, widths, multiples)
-    if isinstance(widths, bool) or not isinstance(widths, (int, float)):
-        raise WidthError(
-            f"widths is a {type(widths).__name__}. Give a factor, or a dict of module globs to "
-            "factors (float) or new widths (int)."
-        )
+        return _chosen(spaces, inference, model, widths, every)
+    widths = _number(
+        widths,
+        "widths is a {}. Give a factor, or a dict of module globs to factors (float) or new widths "
+        "(int).",
+    )
     if not spaces.growable:
         reasons: dict[str, str | None] = {}
         for space in spaces:
@@ -90,11 +93,11 @@ def resolve(
             f"no space of this model can grow: {reasons}. Print net2net.spaces(model, inputs)."
         )
     factor = float(min(widths, LARGEST + 1))  # the largest integers are no floats
-    grown = [_by_factor(space, factor, ALL, multiples) for space in spaces.growable]
+    grown = [_by_factor(space, factor, ALL, every) for space in spaces.growable]
     return [one for one in grown if one.new != one.space.size or one.note]
 
 
-def _multiples(
+def multiples(
     spaces: Spaces, inference: Inference, model: nn.Module, multiple_of: MultipleOf
 ) -> dict[str, int]:
     """For spaces by name, what their sizes are to be multiples of."""
@@ -170,11 +173,9 @@ def _grow(
     multiples: Mapping[str, int],
 ) -> SpaceGrowth:  # fmt: skip
     """``named``: the width of ``path``, which makes the space or counts it."""
-    if isinstance(width, bool) or not isinstance(width, (int, float)):
-        raise WidthError(
-            f"the width of '{glob}' is a {type(width).__name__}. "
-            "Give a factor (float) or a new width (int)."
-        )
+    width = _number(
+        width, f"the width of '{glob}' is a {{}}. Give a factor (float) or a new width (int)."
+    )
     if isinstance(width, float):
         return _by_factor(space, width, glob, multiples)
     now, growing = named.size, named.size - named.staying
@@ -197,6 +198,20 @@ def _grow(
     note = f"'{path}' is {width} wide with the {named.staying} that stay" if partly else ""
     _check_largest(space, new)
     return SpaceGrowth(space, new, glob, note, wanted=new, named=named)
+
+
+def _number(given: Any, message: str) -> float | int:
+    """A factor, or an integer, be it one that numpy or torch computed.
+
+    Raises:
+        WidthError: it is neither; ``{}`` stands for its type.
+    """
+    if isinstance(given, float | np.floating):
+        return float(given)
+    if not isinstance(given, bool | np.bool_):
+        with suppress(TypeError):
+            return index(given)
+    raise WidthError(message.format(type(given).__name__))
 
 
 def _by_factor(

@@ -127,6 +127,27 @@ class Trace:
     """Where the code branches on values or sizes of what it was given."""
     left_out: list[str] = field(default_factory=list)
     """Arguments of the model's ``forward`` that were left None."""
+    multiples: dict[str, float] = field(default_factory=dict)
+    """Of a student: buffers of one number → its number over the teacher's, if that is another."""
+
+    @cached_property
+    def ratios(self) -> dict[int, dict[str, float]]:
+        """For operations (by position) that get such a buffer: the argument → that ratio."""
+        holds = {
+            t: self.multiples[name] for t, name in self.names.items() if name in self.multiples
+        }
+        found: dict[int, dict[str, float]] = {}
+        for position, op in enumerate(self.ops) if holds else ():
+            given = {
+                name: holds[item.id]
+                for name, item in op.args.items()
+                if isinstance(item, Ref) and item.id in holds
+            }
+            if given and traits(op.kind).passes:
+                holds |= {ref.id: ratio for ref in op.outputs for ratio in given.values()}
+            elif given:
+                found[position] = given
+        return found
 
     def looked_into(self, tensor: int) -> list[int]:
         """What a view looks into, and what that looks into, and so on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
+from net2net.apply.config_numbers import Anew
 from net2net.apply.configs import config_edits
 from net2net.apply.kept_numbers import kept_numbers
 from net2net.errors import GraphMismatchError, InputError, Net2NetError
@@ -36,7 +37,7 @@ from net2net.plan.widths import (
 from net2net.recipe.axis_map import AxisMap
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
-from net2net.trace.trace import Inputs, trace
+from net2net.trace.trace import Inputs, Trace, trace
 from net2net.widen.request import Request
 
 BY_NAME = " Or name the spaces in widths: that makes the student a graph module."
@@ -55,7 +56,9 @@ class Wider:
         edits: the integers to set, also in configurations.
         outputs: the model's outputs that grew.
         notes: on configurations.
+        loads: its class builds it from its configuration.
         taken: what new units are where they are not those of the method: the axes, and why.
+        buffers: of one number each that get another, which the class makes of the configuration.
         attempt: how it was built.
     """
 
@@ -67,7 +70,9 @@ class Wider:
     edits: list[SetAttribute]
     outputs: OutputMaps
     notes: tuple[str, ...]
+    loads: bool
     taken: tuple[tuple[frozenset[Axis], str], ...]
+    buffers: Mapping[str, float]
     attempt: Attempt
 
     def at(self, grown: list[SpaceGrowth]) -> Wider:
@@ -81,7 +86,7 @@ class Wider:
         outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
         return replace(
             self, grown=grown, student=student, maps=maps, edits=found.edits, outputs=outputs,
-            taken=found.taken,
+            taken=found.taken, buffers=found.anew.values,
         )  # fmt: skip
 
     def on_meta(self) -> nn.Module:
@@ -108,13 +113,15 @@ class Wider:
 @dataclass(frozen=True, eq=False)
 class Match:
     """What is known of a student, the maps of its axes, and the integers to set. ``change``: a
-    number of the code that its widths change, and that nothing makes up for."""
+    number of the code that its widths change, and that nothing makes up for. ``anew``: numbers that
+    it has of its configuration."""
 
     student: Inference
     maps: dict[Axis, AxisMap]
     edits: list[SetAttribute]
     change: Change | None
     taken: tuple[tuple[frozenset[Axis], str], ...]
+    anew: Anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,20 +158,40 @@ class Attempt:
                 cause = error.__cause__.__cause__ or error.__cause__
                 raise not_runnable(self.asked, found, cause) from error
 
-    def settled(self, grown: list[SpaceGrowth], matched: Match) -> Wider:
-        """The student that was found possible, with its outputs and its configuration."""
-        student, maps, edits = matched.student, matched.maps, matched.edits
+    def settled(
+        self, grown: list[SpaceGrowth], matched: Match,
+        numbers: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> Wider:  # fmt: skip
+        """The student that was found possible, with its outputs and its configuration. ``numbers``:
+        of configurations, by path, if they are known."""
         base, teacher = self.base, self.teacher
-        outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
+        tried: dict[int, Match] = {}
+
+        def renumbered(anew: Anew) -> tuple[nn.Module, Trace] | None:
+            try:
+                found = self.match(grown, anew)
+            except Net2NetError:
+                return None
+            tried[len(tried)] = found
+            if found.change is not None:
+                return None
+            return self.build(grown, found.edits), found.student.traces[0]
+
         with stage("set the configuration"):
-            settings, notes = config_edits(
-                base, partial(self.build, grown, edits), self.inputs, student.traces[0]
-            )
+            settings, anew, notes = config_edits(
+                base, partial(self.build, grown, matched.edits), self.inputs,
+                matched.student.traces[0], renumbered, numbers,
+            )  # fmt: skip
+        matched = next((one for one in tried.values() if one.anew == anew), matched)
+        student, maps, edits = matched.student, matched.maps, matched.edits
+        outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
+        loads = not notes
         notes += kept_numbers(base, new_shapes(teacher, grown))
         edits = edits + settings
         return Wider(
-            teacher, self.spaces, grown, student, maps, edits, outputs, notes, matched.taken, self
-        )
+            teacher, self.spaces, grown, student, maps, edits, outputs, notes, loads,
+            matched.taken, anew.values, self,
+        )  # fmt: skip
 
     def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
         """The student: on ``meta``, or with values where its code branches on them."""
@@ -175,14 +202,14 @@ class Attempt:
         set_attributes(made, edits)
         return made
 
-    def match(self, grown: list[SpaceGrowth]) -> Match:
-        """The student of these widths.
+    def match(self, grown: list[SpaceGrowth], anew: Anew = Anew()) -> Match:  # noqa: B008
+        """The student of these widths. ``anew``: numbers that it has of its configuration.
 
         Raises:
             GraphMismatchError: there is no student at these widths.
         """
-        edits = self._integers(grown)
-        student = self._infer(self.build(grown, edits), told(grown))
+        edits = [*self.integers(grown), *anew.edits]
+        student = self._infer(self.build(grown, edits), told(grown), anew)
         request = self.request
         found = match(
             self.teacher, student, method=request.way, balanced=request.balanced,
@@ -194,9 +221,9 @@ class Attempt:
             self.teacher, student, rescaled(self.teacher, student, found.maps),
             found.numbers,
         )  # fmt: skip
-        return Match(student, maps, edits, change, found.taken)
+        return Match(student, maps, edits, change, found.taken, anew)
 
-    def _integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
+    def integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
         """The integers to set."""
         integers = new_integers(self.spaces, self.teacher, grown)
         return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
@@ -219,7 +246,7 @@ class Attempt:
 
     def _other_way(self, grown: list[SpaceGrowth]) -> str | None:
         """The first operation that the code does in another's place at these widths."""
-        made = self.build(grown, self._integers(grown))
+        made = self.build(grown, self.integers(grown))
         for one in self.teacher.traces:
             try:
                 other = trace(made, one.inputs, training=one.training)
@@ -259,13 +286,15 @@ class Attempt:
         grown = left_out(grown, blamed)
         return grown, self.match(grown)
 
-    def _infer(self, wider: nn.Module, widths: str) -> Inference:
+    def _infer(self, wider: nn.Module, widths: str, anew: Anew) -> Inference:
         advice = (
             "Leave the spaces that meet there as they are, or read the size from a tensor's shape "
             f"in forward.{BY_NAME}"
         )
         try:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
+            for one in found:
+                one.multiples = anew.ratios
             student = infer(
                 found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
                 inside=self.teacher.inside,

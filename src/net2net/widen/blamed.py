@@ -9,6 +9,7 @@ from net2net.plan.blame import left_out, to_blame
 from net2net.plan.widths import SpaceGrowth, told
 from net2net.verify import Parity
 from net2net.widen.attempt import Wider
+from net2net.widen.loadable import check_loads
 from net2net.widen.request import Request
 
 
@@ -47,7 +48,8 @@ def without_blamed(
             "anyway.",
             last.parity,
         ) from last
-    return wider.settled(left_out(wider.grown, blamed))
+    fewer = wider.settled(left_out(wider.grown, blamed))
+    return check_loads(fewer) if request.loadable else fewer
 
 
 def _told(error: Net2NetError) -> str:

@@ -29,6 +29,7 @@ def estimate(
     on_unknown: str = "raise",
     outputs: str = "keep",
     also: Sequence[Inputs] = (),
+    loadable: bool = False,
 ) -> Report:
     """What ``widen`` would make: parameters, bytes, FLOPs and widths, without making it.
 
@@ -36,7 +37,8 @@ def estimate(
 
     Args:
         model: the teacher; never changed.
-        widths, inputs, multiple_of, method, exact, on_unknown, outputs, also: as for ``widen``.
+        widths, inputs, multiple_of, method, exact, on_unknown, outputs, also, loadable: as for
+            ``widen``.
 
     Returns:
         A report without a measured difference. ``Row.admissible``: the nearest sizes that could be
@@ -48,7 +50,7 @@ def estimate(
     check_model(model)
     request = Request(
         widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also,
-        multiple_of=multiple_of, exact=exact,
+        multiple_of=multiple_of, exact=exact, loadable=loadable,
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)

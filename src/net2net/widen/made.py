@@ -120,7 +120,7 @@ def plan_of(
         drawn = initial(wider.on_meta(), new) if request.way.incoming == "initial" else {}
         known, recipes = widening(
             source, wider.maps, wider.teacher.units.norms, request.all_noise, request.way.pair,
-            drawn,
+            drawn, wider.buffers,
         )  # fmt: skip
         if request.way.perturbs:
             way = request.way

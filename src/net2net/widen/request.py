@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from net2net.analysis import check_also, check_choice
@@ -31,6 +32,7 @@ class Request:
     multiple_of: MultipleOf = 1
     calibrate: Sequence[Inputs] | None = None
     exact: bool = True
+    loadable: bool = False
 
     @property
     def keeps(self) -> bool:
@@ -51,7 +53,9 @@ class Request:
         if not isinstance(self.widths, Mapping):
             return f"every space × {self.widths:g}"
         return ", ".join(
-            f"{glob} × {width:g}" if isinstance(width, float) else f"{glob} {width} wide"
+            f"{glob} × {width:g}"
+            if isinstance(width, float | np.floating)
+            else f"{glob} {width} wide"
             for glob, width in self.widths.items()
         )
 

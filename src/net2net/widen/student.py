@@ -21,6 +21,7 @@ from net2net.plan.widths import (
 from net2net.stages import stage
 from net2net.trace.trace import Inputs
 from net2net.widen.attempt import Attempt, Match, Wider
+from net2net.widen.loadable import check_loads, configured, sayable
 from net2net.widen.request import Request
 
 
@@ -40,7 +41,8 @@ def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
 
 
 def find_student(attempt: Attempt) -> Wider:
-    """Move widths that have no student to the nearest that have one."""
+    """Move widths that have no student, or none that loads, to the nearest that have one."""
+    builders = configured(attempt) if attempt.request.loadable else []
     with stage("found the student's widths, and matched its units with the teacher's"):
         counts = partial(counted, attempt.spaces, attempt.teacher)
 
@@ -56,7 +58,12 @@ def find_student(attempt: Attempt) -> Wider:
                 raise
             grown, matched = nearest(fewer)
         grown, matched = attempt.without_changes(grown, matched)
-    return attempt.settled(grown, matched)
+    wider = attempt.settled(grown, matched)
+    if attempt.request.loadable and not wider.loads:
+        with stage("found the nearest widths that the configuration can say"):
+            grown, numbers = sayable(attempt, builders, grown)
+        wider = check_loads(attempt.settled(grown, attempt.match(grown), numbers))
+    return wider
 
 
 def _check_known(

@@ -41,6 +41,7 @@ def widen(
     on_unknown: str = "raise",
     outputs: str = "keep",
     also: Sequence[Inputs] = (),
+    loadable: bool = False,
 ) -> Growth:
     """Net2WiderNet (paper, section 2.3, equation 2): a wider network that computes the same.
 
@@ -86,6 +87,9 @@ def widen(
             ``Growth.outputs`` then says which of the teacher's values each position repeats.
         also: further inputs, for code that branches on its input (the report says where): all that
             any of them reaches grows, and the student is verified on each.
+        loadable: only widths that the model's configuration can say, so that a saved student is
+            loaded by its class (``save_pretrained``, ``from_pretrained``): factors go to the
+            nearest, other integers are an error.
 
     Raises:
         UnsupportedModelError, InputError: the model cannot be traced.
@@ -97,7 +101,7 @@ def widen(
     check_model(model)
     request = Request(
         widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also,
-        multiple_of, None if calibrate is None else listed(calibrate), exact,
+        multiple_of, None if calibrate is None else listed(calibrate), exact, loadable,
     )  # fmt: skip
     check_request(request, outputs)
     wider, export, notes = prepared(model, inputs, request)
@@ -139,8 +143,8 @@ def _in_a_graph(
 ) -> tuple[Wider, Export, tuple[str, ...]]:
     """The student that a graph of the model makes possible."""
     # Most of it grows without the spaces that meet there: that is the user's choice. And a
-    # graph has none of the attributes, and takes one branch.
-    named = isinstance(request.widths, Mapping) and not request.also
+    # graph has none of the attributes, takes one branch, and is built from no configuration.
+    named = isinstance(request.widths, Mapping) and not request.also and not request.loadable
     if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
         raise error
     graph, export, notes = graph_instead(model, inputs, error)

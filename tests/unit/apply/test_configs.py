@@ -141,24 +141,45 @@ def test_a_config_that_cannot_say_it_stays_and_the_report_says_so() -> None:
     assert "config" in note and "state dict" in note
 
 
-def test_a_number_that_a_width_makes_and_no_operation_shows() -> None:
-    class Scaled(Configured):
-        """The student keeps its teacher's number; the class would make another."""
+class Scaled(Configured):
+    """Numbers that no operation shows, of a width: in a buffer that no state dict has, and in an
+    attribute that is no size."""
 
-        def __init__(self, config: Config) -> None:
-            super().__init__(config)
-            self.scale = config.width**0.5
-            self.register_buffer("factor", torch.tensor(self.scale), persistent=False)
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.scale, self.area = config.width**0.5, config.width**2
+        self.register_buffer("factor", torch.tensor(self.scale), persistent=False)
 
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x * self.factor)
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.factor) / self.area**0.25
 
+
+@pytest.mark.parametrize("widths", [2.0, 1.5, {"layers.1": 15}])
+def test_numbers_that_the_class_makes_anew_are_made_up_for(widths: Any) -> None:
     teacher, x = randomise(Scaled(configured().config)), noise(4, 6)
+    growth = widen(teacher, widths, x)
+    assert not growth.report.notes
+    built = randomise(Scaled(Config.from_dict(growth.model.config.to_dict())))
+    built.load_state_dict(growth.model.state_dict())
+    torch.testing.assert_close(built.factor, growth.model.factor, rtol=1e-6, atol=0)
+    built.factor = growth.model.factor  # made in float32 there
+    assert (built.scale, built.area) == (growth.model.scale, growth.model.area)
+    assert_exact(teacher, built, x)
+    again = Plan.from_json(growth.plan.to_json()).apply(teacher)
+    assert again.factor.equal(growth.model.factor) and again.scale == growth.model.scale
+
+
+def test_a_number_that_the_class_makes_anew_and_nothing_makes_up_for() -> None:
+    class Shifted(Scaled):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + self.factor)
+
+    teacher, x = randomise(Shifted(configured().config)), noise(4, 6)
     growth = widen(teacher, 2.0, x)
     (note,) = growth.report.notes
     assert "no change of the config builds the student" in note
     assert growth.model.config.width == teacher.config.width
-    assert not widen(teacher, {"layers.1": 15}, x).report.notes
+    assert growth.model.factor.equal(teacher.factor)
 
 
 def test_a_class_that_takes_something_else_is_left_alone() -> None:

@@ -224,6 +224,11 @@ FAMILIES: dict[str, tuple[Code, Callable[[], dict[str, Any]]]] = {
             "products of all": lambda m, h: (h @ h.mT).softmax(-1) @ h,
             "einsum": lambda m, h: h * torch.einsum("btn,btn,n->bt", h, h, m.a)[..., None],
             "var_mean": lambda m, h: (h - torch.var_mean(h, -1, keepdim=True)[1]) * m.a,
+            "by both": lambda m, h: (h - torch.var_mean(h, -1, keepdim=True)[1]) * (
+                torch.std_mean(h, -1, keepdim=True, correction=0)[0] + 1e-6).reciprocal() * m.a,
+            "scaled by exp": lambda m, h: F.rms_norm(h, h.shape[-1:]) * m.a.exp(),
+            "scaled by 1 + 2 w": lambda m, h: F.rms_norm(h, h.shape[-1:]) * (1 + 2 * m.a),
+            "heaviside": lambda m, h: torch.heaviside(h, m.a) * h,
             "standardised": lambda m, h: (h - h.mean(-1, keepdim=True)) / (
                 h.std(-1, keepdim=True) + 1e-6) * m.a,
             "standardised, 0": lambda m, h: (h - h.mean(-1, keepdim=True)) * (

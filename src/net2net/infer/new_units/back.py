@@ -108,7 +108,7 @@ class Back:
         for other in others if subtracts(op) else ():
             while other.traits.passes and other.inputs:
                 other = other.inputs[0]
-            if other.traits.reduces is Reduction.MEAN and node in other.inputs:
+            if self.group.is_mean(other) and node in other.inputs:
                 return True
         return False
 

@@ -8,7 +8,7 @@ from typing import Any
 from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.new_units.holds import Enlarged, NotPossible
 from net2net.infer.units import NO_UNIT
-from net2net.ops import Zero, traits
+from net2net.ops import Reduction, Zero, traits
 from net2net.trace.graph import Graph, Node, nodes
 from net2net.trace.trace import Op, Trace
 
@@ -161,6 +161,13 @@ class GroupInTrace:
                     return True
         return False
 
+    def is_mean(self, node: Node) -> bool:
+        """Whether it is the mean that a reduction takes; ``var_mean`` takes two numbers."""
+        op, kind = node.producer, node.traits.reduces
+        made = [ref.id for ref in op.outputs] if op else []
+        both = kind is Reduction.VARIANCE and len(made) > 1
+        return kind is Reduction.MEAN or (both and node.tensor == made[-1])
+
     def number(self, op: Op) -> float:
         """The student's number over the teacher's, of those that an operation multiplies by.
 
@@ -182,6 +189,9 @@ class GroupInTrace:
                     f"({old}, then {new})"
                 )
             ratio *= new / old
+            self.made_up.add((self.nth, place))
+        for one in self.student.ratios.get(place, {}).values():
+            ratio *= one
             self.made_up.add((self.nth, place))
         return ratio
 

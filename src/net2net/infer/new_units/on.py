@@ -298,14 +298,15 @@ class On:
         if state.holds is MEAN:
             group.check_mean(op, node)
         ratio, factor = group.growing.ratio, state.factor
+        outputs = group.graph.outputs(op)
         if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
-            for out in group.graph.outputs(op):
-                self.means[out] = node
+            self.means |= dict.fromkeys(outputs, node)
         elif kind is Reduction.MEAN and state.holds is ZERO:
             factor /= ratio
         elif kind is Reduction.VARIANCE and (state.holds, state.by) == (MEAN, ()):
             factor = factor**2 / self.back.variances(op)
-            factor = math.sqrt(factor) if op.kind == "std" else factor
+            factor = math.sqrt(factor) if op.kind.startswith("std") else factor
+            self.means |= {out: node for out in outputs if group.is_mean(out)}
         elif not (
             kind in {Reduction.SUM, Reduction.NORM}
             and state.holds is ZERO
@@ -313,12 +314,15 @@ class On:
             and (kind is Reduction.SUM or order(op) > 0)
         ):
             raise NotPossible(f"{group.where(op)} reduces them")
-        self._told(op, factor)
+        self._told(op, factor, state.factor)
 
-    def _told(self, op: Op, factor: float) -> None:
-        """Note what outputs without units of the group are multiplied by."""
-        for out in self.group.graph.outputs(op):
-            self.factors[out] = factor
+    def _told(self, op: Op, each: float, mean: float = 1.0) -> None:
+        """Note what outputs without units of the group are multiplied by. ``mean``: the mean beside
+        a variance."""
+        outputs = self.group.graph.outputs(op)
+        for out in outputs:
+            beside = len(outputs) > 1 and out in self.means
+            factor = self.factors[out] = mean if beside else each
             told = not same(factor, 1.0) or out in self.means
             for user in out.users if told else ():
                 heapq.heappush(self.queue, self.group.graph.position(user))

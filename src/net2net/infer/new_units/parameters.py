@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -62,7 +63,12 @@ class Parameters:
         if any(_sources(one) & _sources(other) for one, other in pairwise(own)):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of one and itself")
         linear = known.passes or (known.contracts and known.zero is Zero.ANY)
-        if known.sums:
+        if wanted.offset and not (known.passes or known.sums):
+            raise NotPossible(f"{node.kind} in '{made.path}' makes the weight, and adds twice")
+        if node.kind == "exp" and wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor > 0:
+            wanted = replace(wanted, factor=1.0, offset=math.log(wanted.factor))
+            linear = True
+        elif known.sums:
             wanted = self._less(made, node, own, wanted)
             linear = True
         elif multiplies(made):
