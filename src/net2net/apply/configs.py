@@ -21,6 +21,8 @@ import torch
 from torch import nn
 
 from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
+from net2net.apply.shallow import shallow
+from net2net.apply.unfilled import Unfilled
 from net2net.errors import InputError
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import META, copied, named_tensors
@@ -68,8 +70,9 @@ def config_edits(
                     "model has (adapters, exchanged layers), so it cannot be told whether it fits"
                 )
             continue
-        if _same_model(student, path, fitting, inputs, done) and _same_numbers(
-            teacher, student.get_submodule(path), fitting
+        built = _build(type(teacher), student.get_submodule(path).config, fitting)
+        if _same_model(student, path, built, inputs, done) and _same_numbers(
+            teacher, student.get_submodule(path), built
         ):
             found += [
                 SetAttribute(path, f"config.{name}", value) for name, value in fitting.items()
@@ -136,6 +139,17 @@ def _fitting(teacher: Any, student: Any, read: set[tuple[str, str]]) -> dict[str
         [name for name in _fields(config, wanted_field) if name not in known]
         for wanted_field in (_is_number, _is_open)
     )
+    now = search.sizes({})
+    if now is None or now == wanted:
+        return {}
+    few, sizes, counts = shallow(
+        config, now, said, lambda one: _sizes(_build(kind, one, {}), attributes)
+    )
+    if counts:
+        inner = _Search(kind, few, {key: wanted[key] for key in sizes}, attributes)
+        values = inner.run([name for name in said if name not in counts], unsaid)
+        if inner.sizes(values) != inner.wanted or search.sizes(values) == wanted:
+            return values
     return search.run(said, unsaid)
 
 
@@ -328,7 +342,9 @@ def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.
         changes = [SetAttribute("", f"config.{name}", value) for name, value in values.items()]
         set_attributes(holder, changes)
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
-        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META:
+        with (
+            ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Unfilled(),
+        ):  # fmt: skip
             warnings.simplefilter("ignore")
             return kind(holder.config)
     except Exception as error:  # its own checks, or a constructor that wants something else
@@ -353,11 +369,10 @@ def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
 
 
 def _same_model(
-    whole: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
+    whole: Any, path: str, built: nn.Module | None, inputs: Inputs, done: Trace
 ) -> bool:
-    """Whether the class builds, from the changed configuration, what does the same operations."""
+    """Whether what was built from the changed configuration does the same operations."""
     student = whole.get_submodule(path)
-    built = _build(type(student), student.config, values)
     if built is None or _sizes(built, set()) != _sizes(student, set()):
         return False
     theirs = dict(student.named_modules())
@@ -378,19 +393,14 @@ def _same_model(
     ]
 
 
-def _same_numbers(teacher: Any, student: Any, values: Mapping[str, int]) -> bool:
+def _same_numbers(teacher: Any, student: Any, built: nn.Module | None) -> bool:
     """Whether the student has the fractions (scales) that its class makes of the changed
     configuration, where it made others of the teacher's: buffers may be made of them, which no
     operation shows."""
-    before, after, held = (
-        _fractions(model)
-        for model in (
-            _build(type(teacher), teacher.config, {}),
-            _build(type(student), student.config, values),
-            student,
-        )
-    )
-    return all(held.get(name) == x for name, x in after.items() if x != before.get(name))
+    after, held = _fractions(built), _fractions(student)
+    other = {name for name, x in after.items() if held.get(name) != x}
+    before = _fractions(_build(type(teacher), teacher.config, {})) if other else {}
+    return all(after[name] == before.get(name) for name in other)
 
 
 def _fractions(model: nn.Module | None) -> dict[str, float]:
