@@ -60,7 +60,8 @@ def config_edits(
     notes = []
     student = wider()
     for path, teacher in configured:
-        fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
+        with ALONE:  # once, and not for every model that is built
+            fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:  # its class does not build it from its configuration as it is
             changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
             if changed and (inner := _other_model(path, teacher)) is not None:
