@@ -23,6 +23,7 @@ docs: .venv/test.stamp
 bench: .venv/test.stamp
 	.venv/bin/python benchmarks/resnet50.py
 	.venv/bin/python benchmarks/inference.py
+	.venv/bin/python benchmarks/growth.py
 
 .venv/venv.stamp: constraints.txt
 	$(PYTHON) -m venv .venv

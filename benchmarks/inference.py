@@ -32,7 +32,6 @@ from net2net.trace.trace import Inputs, split_inputs, trace
 from net2net_lab.zoo.environment import prepare
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- inference.json -->", "<!-- end -->"
 
 PUBLISHED = {"ResNet-50": (0.24, 0.32), "ViT-B/16": (0.41, 0.47)}
 """Seconds that Torch-Pruning is reported to take for its dependency graph, on other machines."""
@@ -131,11 +130,29 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Measured on: {machine}."])
 
 
-def versions() -> dict[str, str]:
+def machine() -> dict[str, Any]:
+    """What was measured on, and of what."""
     names = ["torch", "torchvision", "transformers", "net2net"]
     if find_spec("torch_pruning"):
         names.append("torch-pruning")
-    return {name: version(name) for name in names}
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=HERE, capture_output=True, text=True).stdout.strip()
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+        "commit": commit,
+    }
+
+
+def drawn(results: str, found: str) -> None:
+    """Put the table of these results into README.md."""
+    readme = HERE / "README.md"
+    begin, end = f"<!-- {results} -->", "<!-- end -->"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
 
 
 @click.command()
@@ -145,26 +162,14 @@ def main(repeat: int) -> None:
     prepare()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, cwd=HERE, capture_output=True, text=True).stdout.strip()
     report = {
         "models": {name: measure(*build(), repeat) for name, build in MODELS.items()},
         "published": PUBLISHED,
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            **versions(),
-            "commit": commit,
-        },
+        "machine": machine(),
     }
     out = HERE / "results" / "inference.json"
     out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    readme = HERE / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    drawn = f"{before}{BEGIN}\n{table(report)}\n{END}{after}"
-    readme.write_text(drawn, encoding="utf-8")
+    drawn("inference.json", table(report))
     click.echo(table(report))
 
 

@@ -23,6 +23,8 @@ from torch import nn
 
 from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
 from net2net.apply.config_numbers import Anew, Remade, Valued
+from net2net.apply.shallow import shallow
+from net2net.apply.unfilled import Unfilled
 from net2net.errors import InputError
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import META, copied, named_tensors
@@ -67,7 +69,8 @@ def config_edits(
     for path, teacher in configured:
         fitting = (known or {}).get(path)
         if fitting is None:
-            fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
+            with ALONE:  # once, and not for every model that is built
+                fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:  # its class does not build it from its configuration as it is
             changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
             if changed and (inner := _other_model(path, teacher)) is not None:
@@ -217,6 +220,17 @@ def _fitting(teacher: Any, student: Any, read: set[tuple[str, str]]) -> dict[str
         [name for name in _fields(config, wanted_field) if name not in known]
         for wanted_field in (_is_number, _is_open)
     )
+    now = search.sizes({})
+    if now is None or now == wanted:
+        return {}
+    few, sizes, counts = shallow(
+        config, now, said, lambda one: _sizes(_build(kind, one, {}), attributes)
+    )
+    if counts:
+        inner = _Search(kind, few, {key: wanted[key] for key in sizes}, attributes)
+        values = inner.run([name for name in said if name not in counts], unsaid)
+        if inner.sizes(values) != inner.wanted or search.sizes(values) == wanted:
+            return values
     return search.run(said, unsaid)
 
 
@@ -415,7 +429,10 @@ def _build(
         changes = [SetAttribute("", f"config.{name}", value) for name, value in values.items()]
         set_attributes(holder, changes)
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
-        with ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Valued():
+        with (
+            ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Valued(),
+            Unfilled(),
+        ):  # fmt: skip
             warnings.simplefilter("ignore")
             torch.set_default_dtype(dtype or default)
             return kind(holder.config)

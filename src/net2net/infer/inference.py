@@ -18,7 +18,7 @@ from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.relations import Count
-from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, joined, runs
+from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, runs
 from net2net.infer.values import Value
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
@@ -129,7 +129,7 @@ class Inference:
         np.minimum.at(first, of[passing], origin[passing])
         np.minimum.at(made, of[passing], passing)
         key = self._signatures(same, self._appearances(same))[classes]
-        order = np.lexsort((made, first, key, self.component[classes]))
+        order = np.lexsort((made, first, _ranks(key), self.component[classes]))
         begin, size = runs(self.component[classes][order])
         rank = np.empty(len(classes), dtype=np.int64)
         rank[order] = np.arange(len(classes)) - np.repeat(begin, size)
@@ -351,13 +351,11 @@ class Inference:
         for one, number in self.numbers.items():
             names[number] = _hash(str(one))
         owners, axis, count = appearances
-        passed, times = (joined([one[i] for one in self.units.through]) for i in (0, 1))
         steps = mixed(np.arange(len(self.units.through), dtype=np.uint64))
-        step = np.repeat(steps, [len(units) for units, _ in self.units.through])
         keys = np.zeros(len(owner), dtype=np.uint64)
-        with np.errstate(over="ignore"):
-            np.add.at(keys, owners, mixed(names[axis] ^ mixed(count.astype(np.uint64))))
-            np.add.at(keys, owner[passed], step * times.astype(np.uint64))
+        np.add.at(keys, owners, mixed(names[axis] ^ mixed(count.astype(np.uint64))))
+        for step, (units, times) in zip(steps, self.units.through, strict=True):
+            np.add.at(keys, owner[units], step * times.astype(np.uint64))
         return keys
 
     def _reasons(self, said: Sequence[tuple[UnitIds, str]]) -> UnitIds:
@@ -416,6 +414,13 @@ def _first(said: Sequence[tuple[UnitIds, str]], numbers: UnitIds) -> str | None:
     """The reason of the first component that has one."""
     known = numbers[numbers != NO_UNIT]
     return said[known[0]][1] if len(known) else None
+
+
+def _ranks(keys: NDArray[np.uint64]) -> UnitIds | NDArray[np.uint16]:
+    """Numbers in the order of the keys, which are few: as small ones they are sorted faster."""
+    few = np.unique(keys)
+    ranks = np.searchsorted(few, keys)
+    return ranks.astype(np.uint16) if len(few) <= 1 << 16 else ranks
 
 
 def _hash(text: str) -> int:

@@ -120,8 +120,11 @@ class Units:
         """Parameter axes that make each unit by several rows, one for every gate of a cell."""
         self._same: list[tuple[UnitIds, UnitIds]] = []
         self._bundled: list[tuple[UnitIds, UnitIds]] = []
-        self._derived: list[tuple[UnitIds, UnitIds]] = []
+        self.steps: list[tuple[UnitIds, UnitIds]] = []
+        """Every renaming, in order of execution: what was renamed, and its new names."""
         self._origin = np.empty(0, dtype=np.int64)
+        self._origins = 0
+        """How many of them are known."""
         self._seen: set[tuple[int, int]] = set()
         self._alive: list[UnitIds] = []
         self.fixed: list[tuple[UnitIds, str]] = []
@@ -203,35 +206,44 @@ class Units:
             values = values[pairs // len(theirs)]
         if values.size == 0:
             return ids
-        known = values != NO_UNIT
+        none = int(np.searchsorted(values, NO_UNIT, side="right"))  # they come first
         _, fresh = self.new("", 0, len(values))
         origin = self.origins()
-        origin[fresh[known]] = origin[values[known]]
-        self._derived.append((values[known], fresh[known]))
-        return np.where(known, fresh, NO_UNIT)[places].reshape(ids.shape)
+        origin[fresh[none:]] = origin[values[none:]]
+        self.steps.append((values[none:], fresh[none:]))
+        if none:
+            fresh = np.where(values == NO_UNIT, NO_UNIT, fresh)
+        one_by_one = len(values) == ids.size and in_order(places)  # then memory is shared
+        return (fresh if one_by_one else fresh[places]).reshape(ids.shape)
 
     def through_op(self, ids: UnitIds) -> UnitIds:
         """New numbers for the units of an operation's output, noting how often each is
         there."""
+        if ids.size == 0:
+            self.through.append((ids.reshape(-1), ids.reshape(-1)))
+            return ids
         result = self.derived(ids)
-        known = result[result != NO_UNIT]
-        start = self.starts[-2]
-        count = np.bincount(known - start)
-        units = np.flatnonzero(count)
-        self.through.append((units + start, count[units]))
+        _, units = self.steps[-1]
+        made = self.starts[-1] - self.starts[-2]
+        if result.size == made:
+            count = np.broadcast_to(np.int64(1), units.shape)
+        else:
+            times = np.bincount(result[result != NO_UNIT] - self.starts[-2], minlength=made)
+            count = times[made - len(units) :]
+        self.through.append((units, count))
         return result
-
-    def steps(self) -> tuple[UnitIds, UnitIds, UnitIds]:
-        """Every renaming: its number, what was renamed, and its new name."""
-        number = np.repeat(np.arange(len(self._derived)), [len(old) for old, _ in self._derived])
-        old, new = (joined([edge[i] for edge in self._derived]) for i in (0, 1))
-        return number, old, new
 
     def origins(self) -> UnitIds:
         """For every unit the one that it was made from first, by any number of operations."""
-        have, want = len(self._origin), self.starts[-1]
-        if want > have:  # room to spare, so that growing it piece by piece stays linear
-            self._origin = np.concatenate([self._origin, np.arange(have, 2 * want)])
+        have, want = self._origins, self.starts[-1]
+        if want > len(
+            self._origin
+        ):  # room to spare, so that growing it piece by piece stays linear
+            room = np.empty(2 * want, dtype=np.int64)
+            room[:have] = self._origin[:have]
+            self._origin = room
+        self._origin[have:want] = np.arange(have, want)
+        self._origins = want
         return self._origin[:want]
 
     def bundle(self, block: UnitIds, dims: tuple[int, ...]) -> None:
@@ -317,7 +329,7 @@ class Units:
 
     def components(self) -> UnitIds:
         """The component of every unit, as the smallest unit in it."""
-        return _classes(self._same + self._bundled, self.origins().copy())
+        return _classes(self._same + self._bundled, self.origins())
 
     def sames(self) -> UnitIds:
         """The class of units that are the same, for every unit, as the smallest unit in it."""
@@ -344,6 +356,11 @@ def runs(ranked: UnitIds) -> tuple[UnitIds, UnitIds]:
     return first, np.diff(first, append=len(ranked))
 
 
+def in_order(ids: UnitIds) -> bool:
+    """Whether each number is above the one before it."""
+    return bool((ids[1:] > ids[:-1]).all())
+
+
 def distinct(ids: UnitIds) -> tuple[UnitIds, UnitIds]:
     """The different numbers, in order, and for each position the number of its own.
 
@@ -352,7 +369,7 @@ def distinct(ids: UnitIds) -> tuple[UnitIds, UnitIds]:
     flat = ids.reshape(-1)
     if flat.size == 0:
         return flat, flat
-    if (flat[1:] > flat[:-1]).all():  # as on most axes
+    if in_order(flat):  # as on most axes
         return flat, np.arange(flat.size)
     low = flat.min()
     above = flat - low
@@ -369,9 +386,25 @@ def _classes(edges: list[tuple[UnitIds, UnitIds]], parent: UnitIds) -> UnitIds:
     """The smallest unit that each is tied to, by these edges and to its ``parent``, the smallest of
     those that it is tied to so far.
 
-    Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units.
+    Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units. What
+    no edge joins is left out of them.
     """
-    a, b = (joined([edge[i] for edge in edges]) for i in (0, 1))
+    a, b = (parent[joined([edge[i] for edge in edges])] for i in (0, 1))
+    apart = a != b
+    joins = np.zeros(len(parent), dtype=bool)
+    joins[a[apart]] = joins[b[apart]] = True
+    roots = np.flatnonzero(joins)
+    place = np.empty(len(parent), dtype=np.int64)
+    place[roots] = np.arange(len(roots))
+    merged = _merged(place[a[apart]], place[b[apart]], len(roots))
+    place[:] = np.arange(len(parent))
+    place[roots] = roots[merged]
+    return place[parent]
+
+
+def _merged(a: UnitIds, b: UnitIds, count: int) -> UnitIds:
+    """The smallest that each of so many is tied to, by edges from ``a`` to ``b``."""
+    parent = np.arange(count)
     while True:
         root_a, root_b = parent[a], parent[b]
         apart = root_a != root_b

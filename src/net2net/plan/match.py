@@ -7,6 +7,7 @@ was traced at its new sizes, so both graphs say where their units lie.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference, mixed
-from net2net.infer.units import Axis, Role, UnitIds, occurrence
+from net2net.infer.units import Axis, Role, UnitIds, joined, occurrence
 from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
 from net2net.plan.choose import Chosen, Closest, Growing, choose
@@ -174,19 +175,18 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
     Raises:
         GraphMismatchError: some step is not.
     """
-    have, have_of = _passages(teacher, np.arange(len(teacher.component)))
-    want, owner = _passages(student, source)
+    every = np.arange(len(teacher.component))
     same_kind = np.zeros(len(source), dtype=bool)
     for key in teacher.groups.keys() & student.groups.keys():
         same_kind[student.groups[key].components] = True
     # Components whose steps add up to the same hash meet alike: the rest is looked at one by one.
-    total_have = _totals(have, have_of, len(teacher.component))
-    total_want = _totals(want, owner, len(source))
+    total_have, total_want = _totals(teacher, every), _totals(student, source)
     same_kind &= (source >= 0) & (total_want != total_have[np.maximum(source, 0)])
-    doubtful = np.flatnonzero(same_kind[owner])
-    if not len(doubtful):
+    if not same_kind.any():
         return
-    lost = owner[doubtful[~np.isin(want[doubtful], have)]]
+    have = np.concatenate([found for found, _ in _passages(teacher, every)])
+    doubtful = ((found, whose, same_kind[whose]) for found, whose in _passages(student, source))
+    lost = joined([whose[some][~np.isin(found[some], have)] for found, whose, some in doubtful])
     if len(lost):
         group = list(student.groups.values())[student.group_of[lost[0]]]
         raise GraphMismatchError(
@@ -196,8 +196,11 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
         )
 
 
-def _passages(inference: Inference, source: UnitIds) -> tuple[NDArray[np.uint64], UnitIds]:
-    """``[steps]`` twice: for every step of every unit a hash, and the unit's own component.
+def _passages(
+    inference: Inference, source: UnitIds
+) -> Iterator[tuple[NDArray[np.uint64], UnitIds]]:
+    """``[units]`` twice, for one operation after the other: for every unit's step a hash, and the
+    unit's own component.
 
     A step is a unit going through an operation, from one number to the next (``Units.steps``). The
     hash is of the operation's number, the teacher's component, and the slots before and after: what
@@ -210,21 +213,22 @@ def _passages(inference: Inference, source: UnitIds) -> tuple[NDArray[np.uint64]
     Args:
         source: ``[units]``, for every component the teacher's.
     """
-    number, old, new = inference.units.steps()
-    owner = inference.component[old]
-    columns = (number, source[owner], inference.slot[old], inference.slot[new])
-    result = np.zeros(len(old), dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for column in columns:
-            result = (result + column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-    return mixed(result), owner
+    for number, (old, new) in enumerate(inference.units.steps):
+        owner = inference.component[old]
+        result = np.full(len(old), number * int(_FACTOR) % 2**64, dtype=np.uint64)
+        for column in (source[owner], inference.slot[old], inference.slot[new]):
+            result = (result + column.astype(np.uint64)) * _FACTOR
+        yield mixed(result), owner
 
 
-def _totals(hashes: NDArray[np.uint64], owner: UnitIds, count: int) -> NDArray[np.uint64]:
-    """The sum of the hashes of every owner."""
-    result = np.zeros(count, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        np.add.at(result, owner, hashes)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _totals(inference: Inference, source: UnitIds) -> NDArray[np.uint64]:
+    """``[units]``: the sum of the hashes of all steps of every component."""
+    result = np.zeros(len(inference.component), dtype=np.uint64)
+    for found, owner in _passages(inference, source):
+        np.add.at(result, owner, found)
     return result
 
 

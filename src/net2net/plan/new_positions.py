@@ -86,18 +86,24 @@ def _twins(axis: Axis, student: Inference, group: Group, fresh: NDArray[np.bool_
     """For positions of new units the first of each pair's, at the same place in it."""
     number = student.numbers[axis]
     order, place = _ordered(student, number, group, fresh)
-    first = int(order.min(initial=group.size))
-    ours = {
-        (int(o), *map(int, p)): int(at)
-        for o, p, at in zip(order, place, np.flatnonzero(fresh), strict=True)
-    }
-    return np.array(
-        [
-            ours[int(o) - (int(o) - first) % 2, *map(int, p)]
-            for o, p in zip(order, place, strict=True)
-        ],
-        dtype=np.int64,
+    first = order.min(initial=group.size)
+    theirs = order - (order - first) % 2
+    twins: UnitIds = np.flatnonzero(fresh)[_where(order, place, theirs, place)]
+    return twins
+
+
+def _where(units: UnitIds, places: UnitIds, wanted: UnitIds, at: UnitIds) -> UnitIds:
+    """``[n]``: which of these units (``[m]``, at ``places``, ``[m, 2]``) is the wanted one
+    (``[n]``) at the wanted place (``[n, 2]``)."""
+    strides = np.maximum(places.max(axis=0, initial=0), at.max(axis=0, initial=0)) + 1
+    have, want = (
+        (one * strides[0] + place[:, 0]) * strides[1] + place[:, 1]
+        for one, place in ((units, places), (wanted, at))
     )
+    order = np.argsort(have)
+    found: UnitIds = order[np.searchsorted(have[order], want)]
+    assert np.array_equal(have[found], want)
+    return found
 
 
 def _ordered(
@@ -118,13 +124,7 @@ def _columns(
     order, place = _ordered(student, student.numbers[axis], group, fresh)
     number = teacher.numbers[axis]
     old, old_place = teacher.ids(number), _places(teacher.ids(number), teacher.slots(number))
-    have = {
-        (int(u), *map(int, p)): at for at, (u, p) in enumerate(zip(old, old_place, strict=True))
-    }
-    wanted = columns[order]
-    return np.array(
-        [have[int(u), *map(int, p)] for u, p in zip(wanted, place, strict=True)], dtype=np.int64
-    )
+    return _where(old, old_place, columns[order], place)
 
 
 def _combined(

@@ -20,11 +20,14 @@ def rebind(model: nn.Module, memo: dict[int, Any], given: Collection[int] = ()) 
         twin = memo.get(id(part))
         if isinstance(twin, nn.Module) and id(part) not in given:
             for name, item in list(vars(twin).items()):
-                if isinstance(item, _HOLDERS):
+                if isinstance(item, _HOLDERS) and item and name not in _WITHOUT_FUNCTIONS:
                     vars(twin)[name] = rebinder.rebound(item)
 
 
 _HOLDERS = (FunctionType, MethodType, partial, list, tuple, dict)
+
+_WITHOUT_FUNCTIONS = {"_parameters", "_buffers", "_modules"}
+"""What a deep copy does right: most of what there is."""
 
 
 class _Rebinder:
