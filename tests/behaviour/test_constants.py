@@ -39,7 +39,31 @@ class Buffers(nn.Module):
         return self.head(self.body(x - self.pixel_mean) * self.gain)
 
 
+@net("one_of_equals", lambda: noise(2, 5, 6), {"stem": 8})
+class OneOfEquals(nn.Module):
+    """One position of what is the same everywhere stands for all: a mask with the batch and the
+    time of the units, made of zeros like these."""
+
+    def __init__(self, n: Width) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Linear(6, n(8)), nn.LayerNorm(n(8)), nn.Linear(n(8), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        types = torch.zeros_like(h, dtype=torch.int)[..., 0]
+        seen = torch.where(types == 0, 2.0, 0.5)
+        first, *_ = torch.ones_like(h).unbind(-1)
+        return self.head(self.norm(h)) * (seen * first).unsqueeze(-1)
+
+
 test_whole, test_alone = CASES.tests()
+
+
+@pytest.mark.parametrize("method", ["fresh", "silent"])
+def test_one_of_equals_beside_new_units(method: str) -> None:
+    case = CASES["one_of_equals"]
+    growth = widen(case.model(), 1.5, case.inputs(), method=method)
+    assert [(row.name, row.new) for row in growth.report.rows] == [("stem", 12)]
 
 
 class Hidden(nn.Module):
