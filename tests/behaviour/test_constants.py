@@ -18,6 +18,7 @@ from tests.helpers import (
     noise,
     randomise,
     refused,
+    shapes,
     widen,
 )
 
@@ -175,6 +176,34 @@ class Gathered(nn.Module):
 
 def test_zeros_that_are_filled_with_what_is_hidden() -> None:
     assert widen(randomise(Gathered()), 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
+class Folded(nn.Module):
+    """Heads that are folded into the batch, and written into zeros of that shape."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads, self.out = width // 4, nn.Linear(width, 2)
+        self.query, self.key = nn.Linear(6, width), nn.Linear(6, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        query, key = (
+            layer(x).view(batch, time, self.heads, -1).transpose(1, 2)
+            for layer in (self.query, self.key)
+        )
+        scores = (query @ key.mT).reshape(-1, time, time)
+        moved = scores.new_zeros(batch * self.heads, time, time + 1)
+        moved[:, :, 1:] = scores
+        moved[:, 1:, 0] = scores[:, :-1, 0]
+        weights = moved.view(batch, self.heads, time, time + 1)[..., :time].softmax(-1)
+        return self.out((weights @ query).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_zeros_that_are_filled_with_heads_and_batch_on_one_axis(method: str) -> None:
+    growth = widen(randomise(Folded(16)), 1.5, noise(2, 5, 6), method=method)
+    assert shapes(growth.model) == shapes(Folded(24))
 
 
 def test_a_mean_over_units_and_over_positions_that_are_none() -> None:
