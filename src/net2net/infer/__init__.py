@@ -4,7 +4,8 @@
 ``relations.py``, of tensors of units (``values.py``, ``units.py``). What they tie becomes the
 groups of interchangeable units in ``inference.py`` with two cases of their own: weights that are
 tied (``tied.py``), and heads of more features (``head_size.py``); ``shares.py`` says which weights
-can can be divided, ``filled.py`` what becomes of tensors that code fills piece by piece. ``size_uses.py`` finds integers that are sizes of groups, ``branches.py`` what the
-code decides by its inputs; ``spaces.py`` is the table for people. ``new_units/`` tells
+can be divided, ``filled.py`` what becomes of tensors that code fills piece by piece.
+``size_uses.py`` finds integers that are sizes of groups, ``branches.py`` what the code decides by
+its inputs; ``spaces.py`` is the table for people. ``new_units/`` tells
 what units that copy nothing may hold, ``needed.py`` which operations matter.
 """
