@@ -206,6 +206,15 @@ def test_zeros_that_are_filled_with_heads_and_batch_on_one_axis(method: str) -> 
     assert shapes(growth.model) == shapes(Folded(24))
 
 
+def test_noise_for_each_unit() -> None:
+    """Of more units each would get other numbers."""
+    teacher = between(lambda h: h + 0.1 * torch.randn_like(h))
+    with refused(NotGrowableError, "randn_like draws a number for each", teacher=teacher):
+        net2net.widen(teacher, 2.0, noise(4, 3))
+    per_row = between(lambda h: h * torch.rand_like(h.amax(1, keepdim=True)))
+    assert widen(per_row, 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
 def test_a_mean_over_units_and_over_positions_that_are_none() -> None:
     """Copies of features would weigh more than the inputs beside them."""
 

@@ -242,6 +242,7 @@ class Walk:
                 for argument, item in op.args.items()
                 if isinstance(item, Ref) and item.id in self.trace.names
             },
+            training=self.trace.training,
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]
