@@ -71,13 +71,22 @@ def _with_training(
 
 def _check_reached(found: Inference, hidden: bool) -> None:
     """What these inputs do not reach, others may: an expert that stayed narrow would fail there.
+    Not if no module around it branches: it is left over from what the class makes for others. A
+    single number is as it is at any width.
+
     ``hidden``: the code branches on hidden values."""
     decisions = input_decisions(found)
     if not hidden and not decisions:
         return
-    names = found.traces[0].names.values()
-    reached = {pattern(name) for name in names if name not in found.unused}
-    missed = [name for name in found.unused if pattern(name) in reached]
+    trace = found.traces[0]
+    around = [f"{one.path}." if one.path else "" for one in decisions] or [""]
+    reached = {pattern(name) for name in trace.names.values() if name not in found.unused}
+    shapes = {name: trace.shapes[tensor] for tensor, name in trace.names.items()}
+    missed = [
+        name
+        for name in found.unused
+        if pattern(name) in reached and shapes[name] and name.startswith(tuple(around))
+    ]
     if missed:
         raise InputError(
             f"the code branches on {'hidden values' if hidden else 'its input'}"

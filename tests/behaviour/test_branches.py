@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError
+from net2net.errors import NotGrowableError, WidthError
 from tests.helpers import (
     Cases,
     Width,
@@ -380,11 +380,11 @@ def test_layers_that_training_skips_by_chance(seed: int) -> None:
 class StackedExperts(nn.Module):
     """Experts whose weights are stacked, each applied to a run of tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int) -> None:
         super().__init__()
         self.stem, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
-        self.up = nn.Parameter(torch.randn(3, 12, 8))
-        self.down = nn.Parameter(torch.randn(3, 8, 12))
+        self.up = nn.Parameter(torch.randn(3, hidden, 8))
+        self.down = nn.Parameter(torch.randn(3, 8, hidden))
 
     def forward(self, x: Tensor) -> Tensor:
         ends = torch.tensor([2, 3, 5], dtype=torch.int32)
@@ -395,13 +395,24 @@ class StackedExperts(nn.Module):
 
 def test_stacked_experts() -> None:
     """In float32, for the product exists in no wider type."""
-    teacher, x = randomise(StackedExperts()).float(), noise(5, 6).float()
+    teacher, x = randomise(StackedExperts(12)).float(), noise(5, 6).float()
     growth = widen(teacher, 2.0, x, exact=False)
     assert growth.report.parity is not None and growth.report.parity.exact
     assert {row.name: (row.old, row.new) for row in growth.report.rows} == {
         "down": (8, 16), "up": (12, 24),
     }  # fmt: skip
     assert growth.model.up.shape == (3, 24, 16)  # as many experts
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_stacked_experts_grow_by_whole_16_bytes(method: str) -> None:
+    """Of any type: the product takes no others."""
+    teacher, x = randomise(StackedExperts(16)).float(), noise(5, 6).float()
+    report = net2net.widen(teacher, 1.37, x, method=method).report
+    assert [(row.name, row.old, row.new) for row in report.rows] == [("up", 16, 24)]
+    assert ["16 bytes" in row.note for row in report.stayed if row.name == "down"] == [True]
+    with refused(WidthError, "16 bytes", r"16 and 24", teacher=teacher):
+        net2net.widen(teacher, {"up": 20}, x)
 
 
 # -- distances, losses, search ---------------------------------------------------------------------

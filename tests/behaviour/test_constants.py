@@ -18,6 +18,7 @@ from tests.helpers import (
     noise,
     randomise,
     refused,
+    shapes,
     widen,
 )
 
@@ -39,7 +40,31 @@ class Buffers(nn.Module):
         return self.head(self.body(x - self.pixel_mean) * self.gain)
 
 
+@net("one_of_equals", lambda: noise(2, 5, 6), {"stem": 8})
+class OneOfEquals(nn.Module):
+    """One position of what is the same everywhere stands for all: a mask with the batch and the
+    time of the units, made of zeros like these."""
+
+    def __init__(self, n: Width) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Linear(6, n(8)), nn.LayerNorm(n(8)), nn.Linear(n(8), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        types = torch.zeros_like(h, dtype=torch.int)[..., 0]
+        seen = torch.where(types == 0, 2.0, 0.5)
+        first, *_ = torch.ones_like(h).unbind(-1)
+        return self.head(self.norm(h)) * (seen * first).unsqueeze(-1)
+
+
 test_whole, test_alone = CASES.tests()
+
+
+@pytest.mark.parametrize("method", ["fresh", "silent"])
+def test_one_of_equals_beside_new_units(method: str) -> None:
+    case = CASES["one_of_equals"]
+    growth = widen(case.model(), 1.5, case.inputs(), method=method)
+    assert [(row.name, row.new) for row in growth.report.rows] == [("stem", 12)]
 
 
 class Hidden(nn.Module):
@@ -151,6 +176,43 @@ class Gathered(nn.Module):
 
 def test_zeros_that_are_filled_with_what_is_hidden() -> None:
     assert widen(randomise(Gathered()), 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
+class Folded(nn.Module):
+    """Heads that are folded into the batch, and written into zeros of that shape."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads, self.out = width // 4, nn.Linear(width, 2)
+        self.query, self.key = nn.Linear(6, width), nn.Linear(6, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        query, key = (
+            layer(x).view(batch, time, self.heads, -1).transpose(1, 2)
+            for layer in (self.query, self.key)
+        )
+        scores = (query @ key.mT).reshape(-1, time, time)
+        moved = scores.new_zeros(batch * self.heads, time, time + 1)
+        moved[:, :, 1:] = scores
+        moved[:, 1:, 0] = scores[:, :-1, 0]
+        weights = moved.view(batch, self.heads, time, time + 1)[..., :time].softmax(-1)
+        return self.out((weights @ query).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_zeros_that_are_filled_with_heads_and_batch_on_one_axis(method: str) -> None:
+    growth = widen(randomise(Folded(16)), 1.5, noise(2, 5, 6), method=method)
+    assert shapes(growth.model) == shapes(Folded(24))
+
+
+def test_noise_for_each_unit() -> None:
+    """Of more units each would get other numbers."""
+    teacher = between(lambda h: h + 0.1 * torch.randn_like(h))
+    with refused(NotGrowableError, "randn_like draws a number for each", teacher=teacher):
+        net2net.widen(teacher, 2.0, noise(4, 3))
+    per_row = between(lambda h: h * torch.rand_like(h.amax(1, keepdim=True)))
+    assert widen(per_row, 2.0, noise(4, 3)).model.stem.out_features == 16
 
 
 def test_a_mean_over_units_and_over_positions_that_are_none() -> None:

@@ -229,6 +229,43 @@ def test_experts_that_a_known_branch_hides() -> None:
     assert_exact(model, growth.model, NEGATIVE)
 
 
+class LeftOver(nn.Module):
+    """Layers of which code uses the first, whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.layers[0](h)  # type: ignore[no-any-return]
+
+
+class Branch(nn.Module):
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return h if x[0, 0] > 0 else h * 2
+
+
+def test_layers_that_no_branch_around_them_leaves_out() -> None:
+    """Nothing reads them on any input: they stay, and that is said."""
+    teacher = net(lambda m, x, h: m.body(m.branch(x, h)), body=LeftOver(), branch=Branch())
+    growth = widen(teacher, 2.0, POSITIVE)
+    assert any("body.layers.1.weight" in note for note in growth.report.notes)
+
+
+class Number(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(value, dtype=torch.float64))
+
+
+def test_a_number_that_a_branch_leaves_out() -> None:
+    """It is the same at any width."""
+    numbers = nn.ModuleList([Number(0.5), Number(0.7)])
+    teacher = net(lambda m, x, h: h * m.numbers[int(x[0, 0] > 0)].value, numbers=numbers)
+    growth = widen(teacher, 2.0, NEGATIVE)
+    assert_exact(teacher, growth.model, POSITIVE)
+
+
 def test_an_estimate_has_what_any_input_reaches() -> None:
     teacher = branching()
     report = net2net.estimate(teacher, 2.0, NEGATIVE, also=[POSITIVE])

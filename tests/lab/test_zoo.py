@@ -25,7 +25,7 @@ from net2net_lab.zoo.randomise import randomise
 from net2net_lab.zoo.records import Key, Measurement, Record, append, read
 from net2net_lab.zoo.render import counts, render
 from net2net_lab.zoo.run import Limits, run_zoo
-from net2net_lab.zoo.subject import Entry, NotBuiltError, Readout, Subject
+from net2net_lab.zoo.subject import Entry, NotBuiltError, Readin, Readout, Subject
 
 NOW = {"net2net": "0", "torch": "0"}
 
@@ -244,6 +244,17 @@ def test_a_readout_reads_what_it_is_told() -> None:
     maps, logits = reads(torch.randn(2, 5, 4, 4))
     assert maps.shape == (2, 4, 4, 3)
     assert logits.shape == (2, 5)
+
+
+def test_a_readin_feeds_what_it_is_told() -> None:
+    class Body(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return x * mask
+
+    feeds = Readin(Body(), {"x": 5})
+    inputs = feeds.of({"x": torch.randn(2, 4, 5), "mask": torch.zeros(4, 1)})
+    assert inputs["x"].shape == (2, 4, 3)
+    assert torch.equal(feeds(**inputs), torch.zeros(2, 4, 5))
 
 
 # families

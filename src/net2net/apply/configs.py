@@ -431,7 +431,7 @@ def _build(
         type(config).from_dict(holder.config.to_dict())  # some check then what to build does not
         with (
             ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Valued(),
-            Unfilled(),
+            Unfilled(),  # type: ignore[no-untyped-call]
         ):  # fmt: skip
             warnings.simplefilter("ignore")
             torch.set_default_dtype(dtype or default)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Unfilled(TorchDispatchMode):
+class Unfilled(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What draws numbers into a tensor on ``meta`` is left out: for want of a kernel, torch
     decomposes it in Python, which takes longer than all else that a constructor does."""
 

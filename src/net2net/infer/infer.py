@@ -14,6 +14,7 @@ from typing import Any
 
 from net2net.errors import UnknownOperationError
 from net2net.infer import rules
+from net2net.infer.filled import filled, told
 from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.inside import NOTHING, Inside
@@ -138,25 +139,6 @@ def _share_before(
                 units.roles[scale] = {Role.CONSUMES}
 
 
-def _filled(trace: Trace) -> set[int]:
-    """Tensors that code writes to through a view, and writes hidden values: ``out = zeros(…);
-    out[:, t] = x``. What is made of inputs alone (masks) has no units."""
-    found = set()
-    hidden = set(trace.names)
-    for op in trace.ops:
-        known = traits(op.kind)
-        values = [] if known.factory else op.inputs[: 1 if known.passes else None]
-        if not hidden.intersection(ref.id for ref in values):
-            continue
-        hidden.update(ref.id for ref in op.outputs)
-        target = next(iter(op.args.values()), None)
-        if op.name.endswith("_") and isinstance(target, Ref):
-            bases = trace.looked_into(target.id)
-            hidden.update(bases)
-            found.update(bases[-1:])
-    return found
-
-
 def _parameter(units: Units, name: str, shape: tuple[int, ...]) -> Value:
     """A parameter or buffer: every axis has units of its own."""
     parts, parameter_axes = [], {}
@@ -180,7 +162,7 @@ class Walk:
         self.counts = counts
         self.reads = reads
         self.on_unknown = on_unknown
-        self.filled = _filled(trace)
+        self.filled = filled(trace)
         self.position = 0
         self.roles: dict[int, RolesAt] = {}
         self.products: list[tuple[Op, UnitIds]] = []
@@ -237,6 +219,9 @@ class Walk:
         if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
             for base in self.trace.looked_into(target.id):
                 written = self.value(Ref(base))
+                if known.elementwise and base in self.filled:
+                    for source in inputs[1:]:
+                        written = told(written, inputs[0], source, self.units.origins())
                 self.values[base] = replace(written, constant=False, constant_axes=frozenset())
 
     def _sized(self, op: Op, value: Value) -> Value:
@@ -279,6 +264,7 @@ class Walk:
                 for argument, item in op.args.items()
                 if isinstance(item, Ref) and item.id in self.trace.names
             },
+            training=self.trace.training,
         )  # fmt: skip
         result = function(site)
         results = list(result) if isinstance(result, (list, tuple)) else [result]

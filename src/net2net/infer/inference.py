@@ -271,6 +271,20 @@ class Inference:
         return not ((rows | stay).all() or (components == components[:1]).all())
 
     @cached_property
+    def runs(self) -> list[tuple[UnitIds, int, str]]:
+        """Of every axis of which code takes whole runs: how many positions each group (by number)
+        has on it, the length of a run, and why."""
+        return [
+            (
+                np.bincount(known[known != NO_UNIT], minlength=len(self.members)),
+                length,
+                reason,
+            )
+            for ids, length, reason in self.units.runs
+            for known in [self.group_of[self.component[ids]]]
+        ]
+
+    @cached_property
     def group_numbers(self) -> dict[int, int]:
         """Signature → the number of its group in ``groups``."""
         return {key: number for number, key in enumerate(self.members)}

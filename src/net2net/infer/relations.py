@@ -50,6 +50,8 @@ class OpSite:
     """Parameter axes that take the shares in this operation."""
     made: set[int] = field(default_factory=set)
     """Parameter axes that make its output units."""
+    training: bool = False
+    """The model was run in training mode."""
     head_products: list[UnitIds] = field(default_factory=list)
     """Blocks ``[heads, features]`` over whose features it sums a product of activations."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from math import gcd
+from math import gcd, lcm
 
 import numpy as np
 
@@ -40,13 +40,14 @@ class Space:
         size: positions along that module's output axis (channels, features).
         step: a grown size is a multiple of this (heads and groups grow whole; a space that is
             averaged over grows by whole multiples of itself).
-        units_step: what one unit more adds to it.
+        units_step: what one unit more adds to it, or the units of a whole run.
         axes: every parameter axis in it → how many of its positions belong to the space.
         modules: the modules that make its units.
         ties: what ties them, as ``operation in 'module'`` or ``'module.attribute'``, a size that
             the code gives several.
         reason: why it cannot grow, or None.
         equal_copies: why it grows by whole multiples only, or None.
+        runs: why it grows by whole runs of units, or None.
         split_by_position: the code cuts its axes by position, so only a trial shows which
             sizes it admits.
         split_between_bundles: the code splits its axes, though only between bundles (heads).
@@ -64,6 +65,7 @@ class Space:
     ties: tuple[str, ...]
     reason: str | None
     equal_copies: str | None
+    runs: str | None
     split_by_position: bool
     split_between_bundles: bool
     groups: tuple[Group, ...]
@@ -271,6 +273,21 @@ def _copies(groups: Sequence[Group], step: int, size: int) -> dict[Kind, int]:
     return {Kind.COPY: size if any(group.equal_copies for group in groups) else step}
 
 
+def _units_step(
+    inference: Inference, groups: Sequence[Group], size: int, parts: int
+) -> tuple[int, str | None]:
+    """What has to be added to a space of this size at a time, which is one of its equal parts or
+    several: as many as make whole runs, where code takes such; and why."""
+    own = [inference.group_numbers[group.key] for group in groups]
+    times, why = 1, None
+    for positions, length, reason in inference.runs:
+        count = int(positions[own].sum())
+        least = gcd(count, length) // gcd(count // parts, length)
+        if count and times % least:
+            times, why = lcm(times, least), reason
+    return size // parts * times, why
+
+
 def _size_name(origin: Origin, uses: list[SizeUse]) -> str:
     """How to call a size that the code gives several."""
     if not axis_of(origin):
@@ -317,14 +334,14 @@ def _space(
     lengths = {axis: len(inference.ids(inference.numbers[axis])) for axis in makers}
     if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"
-    parts = gcd(*units.values())
     gates = {
         axis: inference.units.gates[inference.numbers[axis]]
         for axis in makers
         if inference.numbers[axis] in inference.units.gates
     }
     size = axes[lead] // gates.get(lead, 1)
-    step = size // parts
+    units_step, runs = _units_step(inference, groups, size, gcd(*units.values()))
+    step = units_step
     copies = _copies(groups, step, size)
     if copies.get(Kind.COPY) != step:
         others = next((why for one in groups if (why := why_not(inference, one.key))), None)
@@ -337,12 +354,13 @@ def _space(
         name=module_of(lead.name, called),
         size=size,
         step=step,
-        units_step=size // parts,
+        units_step=units_step,
         axes=axes,
         modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
         ties=ties,
         reason=reason,
         equal_copies=equal_copies,
+        runs=runs,
         split_by_position=cut,
         split_between_bundles=split,
         groups=tuple(groups),

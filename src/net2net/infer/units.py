@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +134,8 @@ class Units:
         self.equal_copies: list[tuple[UnitIds, str]] = []
         self.no_copies: list[tuple[UnitIds, str]] = []
         self.split_blocks: list[UnitIds] = []
+        self.runs: list[tuple[UnitIds, int, str]] = []
+        """Units along an axis, of how many the code takes whole runs, and why."""
         self.fixed_sizes: set[tuple[int, int]] = set()
         """Neighbours on an axis that lies inside units, as what they were made from first."""
         self.ties: list[Tie] = []
@@ -326,6 +329,13 @@ class Units:
         self.split_blocks.append(block.reshape(len(block), -1))
         if (known := block[block != NO_UNIT]).size:
             self.ties.append(Tie(op, path, int(known[0])))
+
+    def take_runs(self, ids: UnitIds, length: int, reason: str) -> None:
+        """The code takes whole runs of these positions: so many, or what of that their number is a
+        multiple of."""
+        length = gcd(ids.size, length)
+        if length > 1 and not self.idle:
+            self.runs.append((ids[ids != NO_UNIT], length, reason))
 
     def components(self) -> UnitIds:
         """The component of every unit, as the smallest unit in it."""

@@ -238,7 +238,7 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) 
         >>> reshape(flat, (5, 3, 2), print).parts[0]
         Part(axes=(1,), ids=array([0, 1, 2]))
 
-    Where two independent parts merge into one axis, the units of the inner one are handed to
+    Where two independent parts merge into one axis, the units of the smaller one are handed to
     ``pin``: one axis cannot grow two ways.
 
         >>> two = Value((3, 2), (Part((0,), np.arange(3)), Part((1,), np.arange(10, 12))))
@@ -258,7 +258,7 @@ def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], No
     groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
     merged: set[int] = set()
     parts: list[Part] = []
-    for part in sorted(value.parts, key=lambda part: min(part.axes)):
+    for part in sorted(value.parts, key=lambda part: (-part.ids.size, min(part.axes))):
         if part.ids.size == 1:
             parts += _place_single(part, value.ndim, shape)
             continue

@@ -187,7 +187,7 @@ def _grow(
     step = space.step * growing // math.gcd(space.step * growing, space.size)
     if (width - now) % step:
         below = now + (width - now) // step * step
-        why = space.equal_copies or "its units are bundled"
+        why = space.equal_copies or space.runs or "its units are bundled"
         loose = " Or pass exact=False." if space.step > space.units_step else ""
         raise WidthError(
             f"'{path}' is {now} wide and grows in steps of {step} ({why}), so {width} "
@@ -228,6 +228,7 @@ def _by_factor(
     note = ""
     if new != round(space.size * factor) or (new == space.size and factor > 1):
         why = space.equal_copies or f"grows in steps of {space.step}"
+        why += f", for {space.runs}" if space.runs else ""
         if step != space.step:
             why = f"a multiple of {multiple} was asked for" + (
                 f", and it grows in steps of {space.step}" if space.step > 1 else ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from net2net.hf.examples import find_example
-from net2net_lab.zoo.subject import Entry, Readout, Subject, first_output
+from net2net_lab.zoo.subject import Entry, Readin, Readout, Subject, first_output
 from net2net_lab.zoo.transformers_configs import tiny
-from net2net_lab.zoo.transformers_overrides import INPUTS
+from net2net_lab.zoo.transformers_overrides import FED, INPUTS
 
 LIBRARIES = ("transformers",)
 
@@ -34,6 +34,9 @@ def build(name: str) -> Subject:
     model = AutoModel.from_config(config).eval()  # type: ignore[no-untyped-call]
     example = find_example(model, INPUTS.get(name))
     inputs, output = example.inputs, example.output
+    if fed := FED.get(name, ()):
+        model = Readin(model, {one: inputs[one].shape[-1] for one in fed})
+        inputs = model.of(inputs)
     key, tensor = next(
         ((key, output[key]) for key in FEATURES if isinstance(output, dict) and key in output),
         None,

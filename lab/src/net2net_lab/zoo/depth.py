@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from torch import nn
+from torch import Tensor, nn
 
 from net2net.deepen.deepen import deepen
 from net2net.errors import DepthError, UnknownModuleError
@@ -53,5 +53,6 @@ def _candidates(model: nn.Module, trace: Trace) -> Iterator[str]:
 
 def _identity_size(layer: nn.Module) -> int:
     """Elements of the weight of an identity layer after this one."""
-    weight = layer.get_parameter("weight")
+    weight = layer.weight  # which a parametrization may make
+    assert isinstance(weight, Tensor)
     return len(weight) ** 2 * prod(weight.shape[2:]) // getattr(layer, "groups", 1)

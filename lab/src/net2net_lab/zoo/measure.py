@@ -17,7 +17,7 @@ import net2net
 from net2net import analysis
 from net2net.apply.module import with_tensors
 from net2net.errors import InputError, Net2NetError, VerificationError
-from net2net.infer.spaces import Spaces
+from net2net.infer.spaces import Space, Spaces
 from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs, Trace, split_inputs, tensors_of
 from net2net.verify import verify
@@ -137,11 +137,12 @@ def _fixed(table: Spaces) -> list[str]:
 
 def _rounded(table: Spaces, factor: float) -> list[str]:
     """Spaces of which nothing larger is as near to the factor as what they are."""
-    return [
-        s.name
-        for s in table.growable
-        if math.floor(s.size / s.step * factor + 0.5) * s.step <= s.size
-    ]
+    return [s.name for s in table.growable if _nearest(s, factor) <= s.size]
+
+
+def _nearest(space: Space, factor: float) -> int:
+    """The admissible size that is nearest to what the factor asks for."""
+    return math.floor(space.size / space.step * factor + 0.5) * space.step
 
 
 def _check_function(
@@ -179,7 +180,8 @@ def _check_size(
         why = "; ".join(noted or stayed)
         raise _Failure("size", f"{len(stayed)} spaces could grow and did not: {why}")
     before, after = reached
-    if after < factor * before and not found.rounded:
+    least = min([factor, *(max(1.0, _nearest(s, factor) / s.size) for s in table.growable)])
+    if after < least * before:
         fixed = "; ".join(found.fixed) or "none is fixed"
         raise _Failure("size", f"parameters × {after / before:.2f} only. Fixed spaces: {fixed}")
 

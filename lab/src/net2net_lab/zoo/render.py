@@ -14,14 +14,16 @@ Drawn by `net2net-lab zoo` from what it measured: `widen(model, factor, inputs, 
 the factor 2 with `replicate` unless the heading says otherwise, on models with random weights,
 whose normalisation statistics, affine parameters and biases are randomised as well. A model is *ok*
 if all of this holds: every space grew that can, but for those of which no larger size is as near to
-what the factor asks for (counted in the table); unless there are such spaces, the student has at
-least as many times the teacher's parameters as the factor says, of those that the model reads on
-its inputs (of a part that they do not reach the graph says nothing; where there is one, the table
-says how many are read); the outputs differ by at most 1e-9 relatively in float64 (1e-5 in float32,
-where a kernel has no float64); every parameter has a finite gradient that has one in the teacher;
-the class is the same; the state dict loads. Models that end in features are measured with a linear
-read-out on them. Then `deepen` puts one layer into the teacher, after one of the first that admit
-it (and none larger than the model), and the outputs are compared again.
+what the factor asks for (counted in the table); the student has at least as many times the
+teacher's parameters as the factor says, or as the space grows by whose steps let it grow least, of
+those that the model reads on its inputs (of a part that they do not reach the graph says nothing;
+where there is one, the table says how many are read); the outputs differ by at most 1e-9 relatively
+in float64 (1e-5 in float32, where a kernel has no float64); every parameter has a finite gradient
+that has one in the teacher; the class is the same; the state dict loads. Models that end in
+features are measured with a linear read-out on them, and the two models that are fed with features
+(a Q-Former, SpeechT5) with a linear layer before them. Then `deepen` puts one layer into the
+teacher, after one of the first that admit it (and none larger than the model), and the outputs are
+compared again.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.

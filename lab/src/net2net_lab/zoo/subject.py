@@ -80,6 +80,31 @@ class Readout(nn.Module):
         ]
 
 
+class Readin(nn.Module):
+    """A linear layer before some inputs of a body that are features already, so that the stream
+    that it is fed with may grow.
+
+    Args:
+        widths: of these inputs, by name.
+    """
+
+    def __init__(self, body: nn.Module, widths: Mapping[str, int], features: int = 3) -> None:
+        super().__init__()
+        self.body, self.features = body, features
+        self.feet = nn.ModuleDict(
+            {name: nn.Linear(features, width) for name, width in widths.items()}
+        )
+
+    def forward(self, **inputs: Any) -> Any:
+        fed = {name: foot(inputs[name]) for name, foot in self.feet.items()}
+        return self.body(**{**inputs, **fed})
+
+    def of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The body's inputs, with others in place of those that come out of the linear layers."""
+        made = {name: torch.randn(*inputs[name].shape[:-1], self.features) for name in self.feet}
+        return {**inputs, **made}
+
+
 def first_output(output: Any) -> tuple[Place, Tensor]:
     """Where the first floating-point tensor of an output is, and that tensor."""
     if not isinstance(output, (Tensor, Mapping, list, tuple)):

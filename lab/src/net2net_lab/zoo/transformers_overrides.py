@@ -115,6 +115,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "pos_att_type": ["c2p", "p2c"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
     },
     "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense", "sparse"]}},
+    "deepseek_v4": {"compress_rates": {
+        "compressed_sparse_attention": 2, "heavily_compressed_attention": 4,
+    }},
     "depth_pro": {
         "patch_size": 16, "fusion_hidden_size": 16, "intermediate_hook_ids": [1, 0],
         "intermediate_feature_dims": [16, 16], "scaled_images_feature_dims": [16, 16, 8],
@@ -243,6 +246,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
 """Of configurations; sub-configurations are nested."""
+
+FED = {
+    "blip_2_qformer": ("query_embeds",),
+    "speecht5": ("input_values", "decoder_input_values"),
+}
+"""Inputs that are the stream already, which other models of theirs make."""
 
 INPUTS: dict[str, dict[str, Callable[[], Any]]] = {
     **{

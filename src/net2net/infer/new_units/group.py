@@ -42,6 +42,10 @@ class GroupInTrace:
         value = self.values.get(node.tensor)
         return value is not None and bool(value.parameter_axes) and not value.depends_on_input
 
+    def alike(self, node: Node) -> bool:
+        """Whether code made all that it holds alike, whatever their number."""
+        return self.values[node.tensor].constant
+
     def axes(self, node: Node) -> list[int]:
         """The axes along which the group has units."""
         known = self.teacher

@@ -98,6 +98,10 @@ def cosine(site: OpSite) -> Value:
     return site.reduce(met, [site["dim"]], False, "mean")
 
 
+ROW = 8
+"""So many numbers of the smallest type are 16 bytes."""
+
+
 @rule("_grouped_mm")
 def grouped_product(site: OpSite) -> Value:
     """Each row meets the matrix of its group, of which all groups' have the same rows and columns.
@@ -109,6 +113,9 @@ def grouped_product(site: OpSite) -> Value:
         return Value(site.shape)
     if a.ndim == 3:
         return product(site, a, b)
+    for value, axis in ((a, 1), (b, 1), (b, 2)):
+        if (ids := value.ids(axis)) is not None:
+            site.units.take_runs(ids, ROW, f"{site.where} takes rows of whole 16 bytes")
     a, b = site.confine(a, [0], "groups it"), site.confine(b, [0], "takes groups by number")
     return site.contract([a, b], [["row", "sum"], ["group", "sum", "col"]], ["row", "col"])
 

@@ -49,8 +49,19 @@ def factory(site: OpSite) -> Value:
     return Value(site.shape, like.parts, constant=True)
 
 
-@rule(*"rand_like randn_like randint_like new_tensor".split())
+@rule("rand_like", "randn_like", "randint_like")
+def drawn(site: OpSite) -> Value:
+    """Noise of the shape of a tensor, which differs by unit: of more units each would get other
+    numbers. In training that is no other function."""
+    value = next(iter(operands(site)))
+    if not site.training:
+        for part in value.parts:
+            site.fix(part.ids, "draws a number for each")
+    return Value(site.shape, value.parts)
+
+
+@rule("new_tensor")
 def unrelated(site: OpSite) -> Value:
-    """Made to the shape of a tensor, not of its values: noise that differs by unit."""
+    """Made to the type of a tensor, not of its values."""
     value = next(iter(operands(site)))
     return Value(site.shape, value.parts)

@@ -57,10 +57,13 @@ def unbind(site: OpSite) -> list[Value]:
 
 
 def _fixed_size(site: OpSite, value: Value, axis: int, why: str) -> Value:
-    """Positions along the axis are known by number: it does not grow, whatever it is made of."""
+    """Positions along the axis are known by number: it does not grow, whatever it is made of.
+    Where all positions are the same, any stands for all."""
     part = value.part(axis)
     if part is None:
         return value
+    if value.constant or axis in value.constant_axes:
+        return replace(value, parts=tuple(p for p in value.parts if axis not in p.axes))
     if len(part.axes) > 1:
         site.units.fix_size(part.ids, part.axes.index(axis))
         if part.axes[-1] == axis and site.units.grows_head_size(part.ids):
