@@ -51,16 +51,16 @@ def config_edits(
         wider: makes the student at its new sizes, on ``meta`` or with values.
         done: what it did.
     """
-    configured = list(_configured(model))
-    if not configured:
+    outermost = list(configured(model))
+    if not outermost:
         return [], ()
     found: list[SetAttribute] = []
     notes = []
     student = wider()
-    for path, teacher in configured:
+    for path, teacher in outermost:
         fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:  # its class does not build it from its configuration as it is
-            changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
+            changed = sizes_of(teacher, set()) != sizes_of(student.get_submodule(path), set())
             if changed and (inner := _other_model(path, teacher)) is not None:
                 where = f" of '{inner}'" if inner else ""
                 notes.append(
@@ -68,7 +68,7 @@ def config_edits(
                     "model has (adapters, exchanged layers), so it cannot be told whether it fits"
                 )
             continue
-        if _same_model(student, path, fitting, inputs, done) and _same_numbers(
+        if same_model(student, path, fitting, inputs, done) and _same_numbers(
             teacher, student.get_submodule(path), fitting
         ):
             found += [
@@ -83,7 +83,7 @@ def config_edits(
     return found, tuple(notes)
 
 
-def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The outermost modules that have a configuration."""
     inside: tuple[str, ...] = ()
     for path, part in model.named_modules():
@@ -101,7 +101,7 @@ def _other_model(path: str, part: nn.Module) -> str | None:
         if (
             hasattr(config, "from_dict")
             and every == {id(tensor) for _, tensor in named_tensors(child)}
-            and _build(type(child), config, {}) is not None
+            and build(type(child), config, {}) is not None
         ):
             return ".".join(filter(None, (path, inner)))
     return None
@@ -124,16 +124,16 @@ def _fitting(teacher: Any, student: Any, read: set[tuple[str, str]]) -> dict[str
     as they are found; None if it is not built at the teacher's as things are."""
     kind, config = type(teacher), student.config
     attributes = {(module, name) for module, name in read if not name.startswith("config.")}
-    before = _sizes(_build(kind, teacher.config, {}), attributes)
-    if before is None or before != _sizes(teacher, attributes):
+    before = sizes_of(build(kind, teacher.config, {}), attributes)
+    if before is None or before != sizes_of(teacher, attributes):
         return None
-    wanted = _sizes(student, attributes)
+    wanted = sizes_of(student, attributes)
     assert wanted is not None
     # What code reads from the configuration itself is known already.
     known = {name.removeprefix("config.") for _, name in read if name.startswith("config.")}
     search = _Search(kind, config, wanted, attributes)
     said, unsaid = (
-        [name for name in _fields(config, wanted_field) if name not in known]
+        [name for name in fields(config, wanted_field) if name not in known]
         for wanted_field in (_is_number, _is_open)
     )
     return search.run(said, unsaid)
@@ -153,7 +153,7 @@ class _Search:
         """The sizes that the class is built with; None if it is not, or has other tensors."""
         key = frozenset(values.items())
         if key not in self._tried:
-            sizes = _sizes(_build(self.kind, self.config, values), self.read)
+            sizes = sizes_of(build(self.kind, self.config, values), self.read)
             same = sizes is not None and sizes.keys() == self.wanted.keys()
             self._tried[key] = sizes if same else None
         return self._tried[key]
@@ -296,7 +296,7 @@ def _candidates(value: int, now: Sizes, wanted: Sizes, keys: set[str]) -> list[i
     return [new for new, _ in counts.most_common(4)]
 
 
-def _fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> list[str]:
+def fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> list[str]:
     """Such fields of a configuration, of those inside it, and of its lists."""
     names = []
     for key, value in vars(config).items():
@@ -307,7 +307,7 @@ def _fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> lis
         elif type(value) in (list, tuple):
             names += [f"{prefix}{key}.{i}" for i, x in enumerate(value) if wanted(x)]
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
-            names += _fields(value, wanted, f"{prefix}{key}.")
+            names += fields(value, wanted, f"{prefix}{key}.")
     return names
 
 
@@ -320,7 +320,7 @@ def _is_open(value: Any) -> bool:
     return value is None or (type(value) is int and value == 1)
 
 
-def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:
+def build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.Module | None:
     """A model on ``meta`` from a configuration with other values, if it can be built so."""
     try:
         holder: Any = nn.Module()
@@ -336,7 +336,8 @@ def _build(kind: type[nn.Module], config: Any, values: Mapping[str, int]) -> nn.
         return None
 
 
-def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
+def sizes_of(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
+    """The sizes of a model's tensors, and these of its attributes; None if there is no model."""
     if model is None:
         return None
     sizes = {
@@ -352,13 +353,13 @@ def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
     return sizes
 
 
-def _same_model(
+def same_model(
     whole: Any, path: str, values: Mapping[str, int], inputs: Inputs, done: Trace
 ) -> bool:
     """Whether the class builds, from the changed configuration, what does the same operations."""
     student = whole.get_submodule(path)
-    built = _build(type(student), student.config, values)
-    if built is None or _sizes(built, set()) != _sizes(student, set()):
+    built = build(type(student), student.config, values)
+    if built is None or sizes_of(built, set()) != sizes_of(student, set()):
         return False
     theirs = dict(student.named_modules())
     for name, part in built.named_modules():
@@ -373,8 +374,8 @@ def _same_model(
         again = trace(other, inputs)
     except InputError:
         return False
-    return [_facts(op.name, op.args) for op in again.ops] == [
-        _facts(op.name, op.args) for op in done.ops
+    return [facts(op.name, op.args) for op in again.ops] == [
+        facts(op.name, op.args) for op in done.ops
     ]
 
 
@@ -385,8 +386,8 @@ def _same_numbers(teacher: Any, student: Any, values: Mapping[str, int]) -> bool
     before, after, held = (
         _fractions(model)
         for model in (
-            _build(type(teacher), teacher.config, {}),
-            _build(type(student), student.config, values),
+            build(type(teacher), teacher.config, {}),
+            build(type(student), student.config, values),
             student,
         )
     )
@@ -403,7 +404,7 @@ def _fractions(model: nn.Module | None) -> dict[str, float]:
     }
 
 
-def _facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:
+def facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:
     """An operation with its numbers, whichever tensors they are."""
     return name, repr([_without_tensors(value) for value in args.values()])
 

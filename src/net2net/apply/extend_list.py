@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -41,6 +43,15 @@ class ExtendList:
             return name
         return f"{start}{self.moved[block]}{dot}{rest}"
 
+    def origin(self, name: str) -> str:
+        """What it was named before, or what that was named which it is like: of a name in the
+        student."""
+        start = f"{self.at}." if self.at else ""
+        block, dot, rest = name.removeprefix(start).partition(".")
+        if not name.startswith(start) or block not in (like := dict(self.blocks)):
+            return name
+        return f"{start}{like[block]}{dot}{rest}"
+
 
 def extend(student: nn.Module, edit: ExtendList) -> None:
     """Put blocks into a list of the student's, with tensors on ``meta``.
@@ -60,5 +71,26 @@ def extend(student: nn.Module, edit: ExtendList) -> None:
         delattr(part, name)
     for name, like in edit.blocks:
         block = old[like]
-        new = meta_copy(block) if name in edit.added and block is not None else block
-        part.add_module(name, new)
+        if name in edit.added and block is not None:
+            block = meta_copy(block, kept=_kept(block, student, old.values()))
+        part.add_module(name, block)
+
+
+def _kept(
+    block: nn.Module, student: nn.Module, blocks: Iterable[nn.Module | None]
+) -> dict[int, Any]:
+    """What a block holds and something else of the student does too (a configuration, a module of
+    positions): a copy of the block holds the same."""
+    inside = set(block.modules())
+    others = [part for one in (student, *blocks) if one is not None for part in one.modules()]
+    elsewhere = {id(x) for part in others if part not in inside for x in _held(part)}
+    return {id(x): x for part in inside for x in _held(part) if id(x) in elsewhere}
+
+
+def _held(part: nn.Module) -> Iterator[Any]:
+    """Modules, tensors and objects of its own that a module holds."""
+    for name, value in vars(part).items():
+        if name in {"_modules", "_parameters", "_buffers"}:
+            yield from (x for x in value.values() if x is not None)
+        elif not name.startswith("_") and hasattr(value, "__dict__"):
+            yield value
