@@ -15,7 +15,7 @@ from torch import nn
 
 from net2net.apply.progressions import numbers_of, places_of
 from net2net.trace.meta_copy import named_tensors
-from net2net.trace.trace import Trace
+from net2net.trace.trace import Op, Trace
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def kinds_of(model: nn.Module, path: str, traces: Sequence[Trace]) -> list[Kind]
     blocks = dict(model.get_submodule(path)._modules)
     parts = [block for block in blocks.values() if block is not None]
     done: dict[str, set[str]] = {name: set() for name in blocks}
-    for op in (op for trace in traces for op in trace.ops):
+    for op in (op for trace in traces for op in _on_hidden_values(trace)):
         if op.path.startswith(f"{path}."):
             done[op.path.removeprefix(f"{path}.").partition(".")[0]].add(op.name)
     return [
@@ -50,6 +50,16 @@ def kinds_of(model: nn.Module, path: str, traces: Sequence[Trace]) -> list[Kind]
         )
         for name, part, telling in zip(blocks, parts, _telling(parts), strict=True)
     ]
+
+
+def _on_hidden_values(trace: Trace) -> Iterator[Op]:
+    """Operations on what parameters made. Others (positions, masks) may be done once for all
+    blocks, by the first."""
+    made = set(trace.names)
+    for op in trace.ops:
+        if any(ref.id in made for ref in op.inputs):
+            made.update(ref.id for ref in op.outputs)
+            yield op
 
 
 Key = tuple[str, str]
