@@ -10,7 +10,7 @@ numbers that inner configurations repeat) is as in the model that it builds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, islice, product
+from itertools import combinations, islice
 from typing import Any
 
 from torch import nn
@@ -22,8 +22,8 @@ from net2net.apply.extend_list import ExtendList
 Values = dict[str, Any]
 """Fields of a configuration → their values."""
 
-_TRIALS = 20
-"""How many changes that build the student are looked at."""
+_BUILDS = 60
+"""How many changes are tried for one stack: each takes a model."""
 
 
 def depth_settings(
@@ -42,13 +42,17 @@ def depth_settings(
     if before is None or wanted is None or sizes_of(before, set()) != sizes_of(teacher, set()):
         return
     stacks = {edit.at: len(dict(teacher.get_submodule(edit.at)._modules)) for edit in edits}
-    options = [
-        list(_options(kind, config, edit, stacks[edit.at], wanted, before)) for edit in edits
-    ]
-    for chosen in islice(product(*options), _TRIALS):
-        values: Values = {}
-        for one in chosen:
-            values |= one
+
+    def chosen(rest: Sequence[ExtendList]) -> Iterator[Values]:
+        if not rest:
+            yield {}
+            return
+        edit, *others = rest
+        for one in _options(kind, config, edit, stacks[edit.at], wanted, before):
+            for more in chosen(others):
+                yield one | more
+
+    for values in chosen(edits):
         after = build(kind, config, values)
         if after is None or sizes_of(after, set()) != wanted:
             continue
@@ -109,14 +113,16 @@ def _options(
     some = [[], *([name] for name in numbers), *map(list, combinations(numbers, 2))]
     lists = list(_lists(config, edit, blocks))
     more = [{}, {k: v for one in lists for k, v in one.items()}, *lists]
-    for follow in more:
-        for names in some:
-            values = {**dict.fromkeys(names, len(edit.blocks)), **follow}
-            if not values or any(name.partition(".")[0] in follow for name in names):
-                continue
-            built = build(kind, config, values)
-            if built is not None and _own(sizes_of(built, set()) or {}, edit.at) == goal != now:
-                yield values
+    changes = (
+        {**dict.fromkeys(names, len(edit.blocks)), **follow}
+        for follow in more
+        for names in some
+        if (names or follow) and not any(name.rpartition(".")[0] in follow for name in names)
+    )
+    for values in islice(changes, _BUILDS):
+        built = build(kind, config, values)
+        if built is not None and _own(sizes_of(built, set()) or {}, edit.at) == goal != now:
+            yield values
 
 
 def _own(sizes: Mapping[str, int], at: str) -> dict[str, int]:
@@ -125,13 +131,11 @@ def _own(sizes: Mapping[str, int], at: str) -> dict[str, int]:
 
 def _lists(config: Any, edit: ExtendList, blocks: int) -> Iterator[Values]:
     """Lists that may be about the blocks, as they are of more."""
-    before = list(dict.fromkeys(old for _, old in edit.blocks))
-    sources = [before.index(old) for _, old in edit.blocks]
     for name in fields(config, lambda value: type(value) in (list, tuple) and bool(value)):
         items = get_attribute(config, name)
         if not all(isinstance(item, (int, float, str)) for item in items):
             continue
         if len(items) == blocks:
-            yield {name: [items[i] for i in sources]}
+            yield {name: [items[i] for i in edit.sources]}
         if all(type(i) is int and 0 <= i < blocks for i in items):
-            yield {name: [place for place, i in enumerate(sources) if i in items]}
+            yield {name: [place for place, i in enumerate(edit.sources) if i in items]}

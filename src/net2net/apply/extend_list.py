@@ -27,8 +27,17 @@ class ExtendList:
 
     @property
     def moved(self) -> dict[str, str]:
-        """Names of blocks before → after."""
-        return {old: new for new, old in reversed(self.blocks)}
+        """Names of blocks before → after, in order."""
+        found: dict[str, str] = {}
+        for new, old in self.blocks:
+            found.setdefault(old, new)
+        return found
+
+    @property
+    def sources(self) -> list[int]:
+        """For every block which one it was, or is like, by number."""
+        places = {old: place for place, old in enumerate(self.moved)}
+        return [places[old] for _, old in self.blocks]
 
     @property
     def added(self) -> dict[str, str]:

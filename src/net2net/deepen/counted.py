@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
@@ -70,10 +70,9 @@ class Counting:
             DepthError: it does not run, or runs them in no way that was tried.
         """
         where = [path for path, _ in configured(self.model) if self._inside(path)]
-        ways = [list(islice(self._of_config(path), _WAYS)) for path in where]
         best: Counted | None = None
-        for chosen in islice(product(*ways), _WAYS):
-            one = self._counted([setting for settings in chosen for setting in settings])
+        for settings in islice(self._of_configs(where), _WAYS):
+            one = self._counted(settings)
             if one is None:
                 continue
             if all(self._is_built(one, path) for path in where):
@@ -91,6 +90,14 @@ class Counting:
     def _inside(self, path: str) -> bool:
         """Whether a stack is in the module."""
         return any(not path or edit.at.startswith(f"{path}.") for edit in self.edits)
+
+    def _of_configs(self, paths: Sequence[str]) -> Iterator[list[SetAttribute]]:
+        if not paths:
+            yield []
+            return
+        for settings in self._of_config(paths[0]):
+            for more in self._of_configs(paths[1:]):
+                yield [*settings, *more]
 
     def _of_config(self, path: str) -> Iterator[list[SetAttribute]]:
         edits = [

@@ -187,7 +187,7 @@ def _measured(
     in_stacks = made.places is not None
     parity = check(
         model, made.student, inputs[0], must_match=must_match and not in_stacks, also=inputs[1:],
-        places=made.places,
+        outputs=made.outputs, places=made.places,
     )  # fmt: skip
     if must_match and not parity.exact:
         raise DepthError(

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from net2net.apply.progressions import numbers_of, places_of
-from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Op, Trace
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Of one block: ``form``, its class and tensors; ``way``, what it does with them."""
+    """Of one block: ``form``, its class and parameters; ``way``, what it does with them."""
 
     form: Hashable
     way: Hashable
@@ -45,8 +44,8 @@ def kinds_of(model: nn.Module, path: str, traces: Sequence[Trace]) -> list[Kind]
             done[op.path.removeprefix(f"{path}.").partition(".")[0]].add(op.name)
     return [
         Kind(
-            (type(part), tuple((n, tuple(t.shape)) for n, t in named_tensors(part))),
-            (frozenset(done[name]), telling),
+            (type(part), tuple((n, tuple(p.shape)) for n, p in part.named_parameters())),
+            (frozenset(done[name]), tuple(n for n, _ in part.named_buffers()), telling),
         )
         for name, part, telling in zip(blocks, parts, _telling(parts), strict=True)
     ]

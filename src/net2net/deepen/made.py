@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
+from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
 from net2net.report import Row
 from net2net.trace.trace import Trace
@@ -27,6 +28,7 @@ class Made:
         trace: what it does on the first inputs.
         places: where the teacher returns something → where the student does, or None: at the same
             places, and nothing else.
+        outputs: axes of what it returns that have a position for every block.
     """
 
     student: nn.Module
@@ -36,3 +38,4 @@ class Made:
     stayed: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     places: Mapping[str, str] | None = None
+    outputs: OutputMaps = field(default_factory=dict)

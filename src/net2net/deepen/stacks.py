@@ -12,7 +12,7 @@ from net2net.deepen.counted import Counted, Counting
 from net2net.deepen.how import WHOLE, How
 from net2net.deepen.longer import longer
 from net2net.deepen.made import Made
-from net2net.deepen.returned import places
+from net2net.deepen.returned import axes, places
 from net2net.errors import DepthError
 from net2net.finish import check_memory
 from net2net.identity.blocks import LAYERS
@@ -21,7 +21,7 @@ from net2net.infer.inference import Inference
 from net2net.plan.globs import matching
 from net2net.plan.lengthening import lengthening
 from net2net.plan.plan import Plan
-from net2net.recipe.fill import Eye, Fill
+from net2net.recipe.fill import Fill
 from net2net.report import Row
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Inputs
@@ -46,11 +46,9 @@ def stacks_of(model: nn.Module, found: Inference, glob: str) -> list[str]:
 
 
 def _adds(graph: Graph, path: str, stack: nn.Module) -> bool:
-    """Whether some block adds a branch to what it is given."""
-    found = (TracedBlock(graph, f"{path}.{name}").fills() for name in stack._modules)
-    return any(
-        fills and not any(isinstance(fill, Eye) for fill in fills.values()) for fills in found
-    )
+    """Whether some block adds branches to what it is given."""
+    blocks = [TracedBlock(graph, f"{path}.{name}") for name in stack._modules]
+    return any(block.fills() and block.adds for block in blocks)
 
 
 def with_stacks(
@@ -76,18 +74,21 @@ def with_stacks(
         "deepen", how.copy, seed, fingerprint(model), known, recipes, (*edits, *counted.settings)
     )
     check_memory(plan, model, DepthError)
+    before, after = teacher.traces[0], counted.traces[0]
+    same = places(before, after, edits)
     return Made(
         plan.apply(model),
         plan,
         tuple(map(_row, edits)),
-        counted.traces[0],
+        after,
         tuple(
             Row(path, size, size, f"a factor of {asked[path]:g} adds no whole block or period")
             for path, edit in found.items()
             if edit is None and asked[path] and (size := len(model.get_submodule(path)._modules))
         ),
         (*notes, *counted.notes),
-        places(teacher.traces[0], counted.traces[0], edits),
+        same,
+        axes(before, after, same, edits),
     )
 
 

@@ -40,6 +40,8 @@ class TracedBlock:
         self.lenient = lenient
         self.blocker = ""
         """Where on the way from input to output something stands that cannot be undone."""
+        self.adds = False
+        """Whether, as far as is known, the output is a sum of the input and branches."""
         self._call = next((c for c in graph.trace.calls if c.path == path), Call(path))
         self.input = self.output = None
         if self._call.inputs and self._call.outputs:
@@ -85,6 +87,7 @@ class TracedBlock:
             silent = self._zero(branch)
             same = self._same(stream) if silent is not None else None
             if silent is not None and same is not None:
+                self.adds = True
                 options.append({**same, **silent})
         return min(options, key=_has_eye, default=None)
 
@@ -92,7 +95,7 @@ class TracedBlock:
         """What makes this tensor zero."""
         if (parameter := self._parameter(node)) is not None:
             return {parameter.name: Constant(0.0)} if self._own(parameter.name) else None
-        if not self._inside(node):
+        if not self._inside(node) and not self._written(node):
             return None
         if node.kind.startswith("_weight_norm"):
             return self._zero(node.args["g"])
@@ -161,6 +164,10 @@ class TracedBlock:
     def _inside(self, node: Node) -> bool:
         """Whether the block computed it."""
         return node.producer is not None and node.position >= self._call.begin
+
+    def _written(self, node: Node) -> bool:
+        """Whether it is a parameter that code overwrites, wherever it does (``weight.div_(2)``)."""
+        return node.producer is not None and node.tensor in node.graph.trace.names
 
     def _parameter(self, node: Node) -> Node | None:
         """The parameter that a tensor is, as it lies or transposed: all of it."""
