@@ -67,14 +67,16 @@ def progressions(model: nn.Module, edit: ExtendList) -> dict[str, list[SetAttrib
 
 
 def _rising(blocks: Sequence[Numbers]) -> dict[tuple[str, str], tuple[float, float]]:
-    """Fractions that rise or fall by equal steps: those of the first block and the last."""
+    """Fractions that rise or fall by equal steps: those of the first block and the last. Where the
+    first has none (nothing is dropped there), it has 0."""
     found = {}
-    for key in blocks[0]:
-        values = [one[key] for one in blocks if type(one.get(key)) is float]
-        first, last = values[:1], values[-1:]
-        if len(values) < len(blocks) or first == last:
+    for key in blocks[-1]:
+        values = [blocks[0].get(key, 0.0), *(one.get(key) for one in blocks[1:])]
+        numbers = [value for value in values if type(value) is float]
+        first, last = numbers[:1], numbers[-1:]
+        if len(numbers) < len(blocks) or first == last:
             continue
         step = (last[0] - first[0]) / (len(blocks) - 1)
-        if all(abs(value - first[0] - i * step) < 1e-6 for i, value in enumerate(values)):
+        if all(abs(value - first[0] - i * step) < 1e-6 for i, value in enumerate(numbers)):
             found[key] = (first[0], last[0])
     return found

@@ -56,7 +56,11 @@ class Counting:
         self.bare = meta_copy(model)
         for edit in edits:
             extend(self.bare, edit)
-        self.new = [f"{edit.at}.{name}" for edit in edits for name in edit.added]
+        ran = {call.path for one in teacher.traces for call in one.calls}
+        self.must_run = {
+            f"{edit.at}.{new}" for edit in edits for new, old in edit.blocks
+            if new in edit.added or f"{edit.at}.{old}" in ran
+        }  # fmt: skip
         self.error: InputError | None = None
         self.places: dict[str, list[SetAttribute]] = {}
         for edit in edits:
@@ -136,7 +140,7 @@ class Counting:
             self.error = error
             return None
         run = {call.path for one in traces for call in one.calls}
-        if not run.issuperset(self.new):
+        if not run >= self.must_run:
             return None
         return Counted(student, list(once.values()), traces)
 
