@@ -4,7 +4,8 @@
 with the student's tensors. ``state_dict.py``: names and tensors in, names and tensors out.
 ``fingerprint.py``: what a plan knows of the tensors of both. The edits
 (``edits.py``): integers that modules and configurations keep (``attributes.py``, ``configs.py``;
-what is told of numbers that stay: ``kept_numbers.py``), a graph of the code
+those that count blocks: ``progressions.py``, ``depth_configs.py``; what is told of numbers that
+stay: ``kept_numbers.py``), a graph of the code
 (``exported_graph.py``), longer lists of blocks (``extend_list.py``), inserted layers
 (``identity/insertion.py``).
 """

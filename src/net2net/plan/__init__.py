@@ -7,7 +7,8 @@ of teacher and student (``value_proxy.py``: a student with values, where code br
 ``choose.py`` says which new units a group gets, ``new_positions.py`` what those that copy nothing
 are on an axis.
 ``rescale.py``: heads of more features; ``numbers.py``: numbers that code makes of sizes, and
-``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py`` and
-``deepening.py`` make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes
+``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py``,
+``deepening.py`` and ``lengthening.py`` (of stacks, where new blocks stand as ``orders.py`` says)
+make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes
 it, ``format_1.py`` reads what version 0.1 wrote.
 """
