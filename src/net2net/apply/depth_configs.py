@@ -10,7 +10,7 @@ numbers that inner configurations repeat) is as in the model that it builds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, islice
+from itertools import combinations, islice, product
 from typing import Any
 
 from torch import nn
@@ -110,13 +110,13 @@ def _options(
     now = _own(sizes_of(before, set()) or {}, edit.at)
     goal = _own(wanted, edit.at)
     numbers = fields(config, lambda value: type(value) is int and value == blocks)
-    some = [[], *([name] for name in numbers), *map(list, combinations(numbers, 2))]
+    single = [[], *([name] for name in numbers)]
     lists = list(_lists(config, edit, blocks))
     more = [{}, {k: v for one in lists for k, v in one.items()}, *lists]
     changes = (
         {**dict.fromkeys(names, len(edit.blocks)), **follow}
-        for follow in more
-        for names in some
+        for some, follows in ((single, more), (combinations(numbers, 2), more[:2]))
+        for follow, names in product(follows, some)
         if (names or follow) and not any(name.rpartition(".")[0] in follow for name in names)
     )
     for values in islice(changes, _BUILDS):

@@ -42,7 +42,8 @@ class ExtendList:
     @property
     def added(self) -> dict[str, str]:
         """Names of new blocks → of the blocks before that they are like."""
-        return {new: old for new, old in self.blocks if self.moved[old] != new}
+        moved = self.moved
+        return {new: old for new, old in self.blocks if moved[old] != new}
 
     def renamed(self, name: str) -> str:
         """The name in the student of what was named so before."""
