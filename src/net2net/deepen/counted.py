@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from net2net.analysis import traced
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.configs import configured, facts, fields, same_model
 from net2net.apply.depth_configs import depth_settings
@@ -145,8 +144,6 @@ class Counting:
         return Counted(student, list(once.values()), traces)
 
     def _traces(self, student: nn.Module) -> list[Trace]:
-        if not self.teacher.traced_with_values:
-            return traced(student, *self.inputs)[1]
         whole = self._with_values(student)
         return [trace(copied(whole), one) for one in self.inputs]
 

@@ -66,6 +66,8 @@ class TracedBlock:
         alike = known.passes and len(node.producer.outputs) == 1
         if (alike or known.idempotent) and node.inputs:  # a rectifier after one does nothing
             return self._same(node.inputs[0])
+        if node.kind == "mul" and (scaled := self._scaled(node)) is not None:
+            return scaled
         fills = None
         if known.weight is not None:
             fills = self._identity_layer(node, known.weight)
@@ -90,6 +92,15 @@ class TracedBlock:
                 self.adds = True
                 options.append({**same, **silent})
         return min(options, key=_has_eye, default=None)
+
+    def _scaled(self, node: Node) -> Fills | None:
+        """What makes a product the block's input: a factor of its own that becomes one."""
+        for scale, data in zip(node.inputs, node.inputs[::-1], strict=True):
+            parameter = self._parameter(scale)
+            if parameter is not None and self._own(parameter.name):
+                same = self._same(data)
+                return None if same is None else {**same, parameter.name: Constant(1.0)}
+        return None
 
     def _zero(self, node: Node) -> Fills | None:
         """What makes this tensor zero."""

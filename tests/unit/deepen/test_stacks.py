@@ -178,6 +178,10 @@ BRANCHES = {
         lambda m, x: x + m.after(m.a(x)),
         {"after.weight", "after.bias"},
     ),
+    "a scale of the stream": (
+        lambda m, x: (x + m.a(m.norm(x))) * m.scale,
+        {"a.2.weight", "a.2.bias", "scale"},
+    ),
     "a norm by hand, of 1 + γ": (lambda m, x: x + rms(m.a(x)) * (1 + m.scale), {"scale"}),
 }
 
@@ -189,8 +193,9 @@ def test_branches(name: str) -> None:
     growth = deepen(teacher, {"blocks": 1}, X)
     filled = {name for name, one in growth.plan.recipes.items() if one.fill is not None}
     assert filled == {f"blocks.1.{name}" for name in zeroed}
-    value = -1.0 if "1 + γ" in name else 0.0
-    assert all((tensors(growth.model)[name] == value).all() for name in filled)
+    new = tensors(growth.model)
+    values = {"a norm by hand, of 1 + γ": -1.0, "a scale of the stream": 1.0}
+    assert all((new[one] == values.get(name, 0) * ("scale" in one)).all() for one in filled)
     assert_learns(growth.model, "blocks.1.")
 
 
@@ -372,10 +377,19 @@ def test_refused(depths: Any, options: dict[str, Any], words: str) -> None:
 
 
 def test_blocks_that_change_the_shape_and_code_that_counts_otherwise() -> None:
-    narrowing = nn.ModuleList([Written(lambda m, x: m.a(x), a=nn.Linear(6, 3))])
-    teacher = randomise(Written(lambda m, x: m.b[0](x), b=narrowing))
-    with refused(DepthError, "not all blocks|does not run", "transfer", teacher=teacher):
-        net2net.deepen(teacher, {"b": 1}, X)
+    def one(model: Any, x: Tensor) -> Tensor:
+        return model.b[0](x)
+
+    def every(model: Any, x: Tensor) -> Tensor:
+        for block in model.b:
+            x = block(x)
+        return x
+
+    for code, words in ((one, "not all blocks"), (every, "does not run")):
+        narrowing = nn.ModuleList([Written(lambda m, x: m.a(x), a=nn.Linear(6, 3))])
+        teacher = randomise(Written(code, b=narrowing))
+        with refused(DepthError, words, "transfer", teacher=teacher):
+            net2net.deepen(teacher, {"b": 1}, X)
     empty = net(nn.ModuleList([]))
     with refused(DepthError, "holds no blocks", teacher=empty):
         net2net.deepen(empty, {"blocks": 1}, X)
