@@ -272,7 +272,7 @@ def deepen(
 ) -> Growth:
     """``net2net.deepen``, with everything checked that must hold for any growth."""
     with untouched(teacher):
-        growth = net2net.deepen(teacher, depths, inputs, **options)
+        growth = net2net.deepen(teacher, depths, inputs, exact=exact, **options)
         assert_growth(growth, teacher)
         if exact:
             assert_exact(teacher, growth.model, inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -19,10 +19,13 @@ from net2net.verify import Parity, verify
 def check(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool,
     outputs: OutputMaps | None = None, also: Sequence[Inputs] = (),
+    places: Mapping[str, str] | None = None,
 ) -> Parity:  # fmt: skip
     """Measure parity, on every input; a student that should be exact and is not never gets out.
     Returns the worst."""
-    measured = [verify(teacher, student, one, outputs=outputs) for one in (inputs, *also)]
+    measured = [
+        verify(teacher, student, one, outputs=outputs, places=places) for one in (inputs, *also)
+    ]
     parity = max(measured, key=lambda one: one.max_rel)
     if must_match and not parity.exact:
         raise VerificationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +65,9 @@ class Parity:
 
 
 def verify(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, *, outputs: OutputMaps | None = None
-) -> Parity:
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, *, outputs: OutputMaps | None = None,
+    places: Mapping[str, str] | None = None,
+) -> Parity:  # fmt: skip
     """Compare two models on the same inputs, in evaluation mode.
 
     Copies of both run, so neither is changed. They run in float64 where memory allows and every
@@ -76,6 +77,8 @@ def verify(
     Args:
         inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
         outputs: ``Growth.outputs`` of a student whose own outputs grew.
+        places: where the teacher returns something → where the student returns the same, if it
+            returns more than that (caches of more layers).
 
     Raises:
         UnsupportedModelError: one of the models is none.
@@ -96,10 +99,10 @@ def verify(
         )
     if _fits(teacher, student):
         try:
-            return _measure(teacher, student, inputs, torch.float64, outputs or {})
+            return _measure(teacher, student, inputs, torch.float64, outputs or {}, places)
         except (InputError, MemoryError):
             pass  # no float64 kernel, or a type written into the code
-    return _measure(teacher, student, inputs, None, outputs or {})
+    return _measure(teacher, student, inputs, None, outputs or {}, places)
 
 
 def _fits(teacher: nn.Module, student: nn.Module) -> bool:
@@ -116,7 +119,7 @@ def _fits(teacher: nn.Module, student: nn.Module) -> bool:
 
 def _measure(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, dtype: torch.dtype | None,
-    outputs: OutputMaps,
+    outputs: OutputMaps, places: Mapping[str, str] | None,
 ) -> Parity:  # fmt: skip
     before = _run(teacher, inputs, dtype)
     try:
@@ -126,6 +129,9 @@ def _measure(
             f"the student does not run on these inputs, though the teacher does: {error.__cause__}."
             " Give it sizes at which its code runs."
         ) from error.__cause__
+    if places is not None:
+        theirs = dict(after)
+        after = [(a, theirs[b]) for a, _ in before if (b := places.get(a, a)) in theirs]
     if [place for place, _ in before] != [place for place, _ in after]:
         raise VerificationError(
             f"the teacher returns {len(before)} tensors and the student {len(after)}, "

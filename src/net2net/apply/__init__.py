@@ -4,8 +4,9 @@
 with the student's tensors. ``state_dict.py``: names and tensors in, names and tensors out.
 ``fingerprint.py``: what a plan knows of the tensors of both. The edits
 (``edits.py``): integers that modules and configurations keep (``attributes.py``, ``configs.py``,
-tried on few blocks by ``shallow.py``, built without weights by ``unfilled.py``; numbers that
-classes make of the latter: ``config_numbers.py``; what is told of numbers that stay:
-``kept_numbers.py``), a graph of the code (``exported_graph.py``), longer lists of blocks
-(``extend_list.py``), inserted layers (``identity/insertion.py``).
+tried on few blocks by ``shallow.py``, built without weights by ``unfilled.py``; those that count
+blocks: ``progressions.py``, ``depth_configs.py``; numbers that classes make of a configuration:
+``config_numbers.py``; what is told of numbers that stay: ``kept_numbers.py``), a graph of the code
+(``exported_graph.py``), longer lists of blocks (``extend_list.py``), inserted layers
+(``identity/insertion.py``).
 """

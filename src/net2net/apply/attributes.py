@@ -141,13 +141,16 @@ def set_attributes(model: nn.Module, changes: Sequence[SetAttribute]) -> None:
 
 
 def _may_be(module: nn.Module, attribute: str, value: Any) -> bool:
-    """Whether there is a size of this name, or a field of a configuration that says nothing yet."""
+    """Whether there is a number of this name, a list with an item for each block, or a field of a
+    configuration that says nothing yet."""
     now = get_attribute(module, attribute)
     holder, _, name = attribute.rpartition(".")
     if now is None and attribute.startswith("config."):
         fields = vars(get_attribute(module, holder) or object)
         return name in fields and _are_sizes(value)
-    return _are_sizes(now, value) or (isinstance(now, float) and isinstance(value, float))
+    if isinstance(now, (list, tuple)) and isinstance(value, (list, tuple)):
+        return _are_sizes(now, value) or all(item in now for item in value)
+    return _are_sizes(now, value) or type(now) is type(value) is float
 
 
 def _are_sizes(*values: Any) -> bool:
@@ -174,5 +177,8 @@ def _set(holder: Any, names: Sequence[str], value: Any) -> Any:
         return type(holder)(changed)
     if rest:
         value = _set(getattr(holder, name), rest, value)
-    setattr(holder, name, tuple(value) if isinstance(value, list) and not rest else value)
+    elif isinstance(value, list):
+        now = getattr(holder, name)
+        value = list(value) if isinstance(now, list) else tuple(value)
+    setattr(holder, name, value)
     return holder

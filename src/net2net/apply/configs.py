@@ -60,19 +60,19 @@ def config_edits(
             not compute the same.
         known: for modules by path numbers that fit, where they need not be searched for.
     """
-    configured, anew = list(_configured(model)), Anew()
-    if not configured:
+    outermost, anew = list(configured(model)), Anew()
+    if not outermost:
         return [], anew, ()
     found: list[SetAttribute] = []
     notes = []
     student = wider()
-    for path, teacher in configured:
+    for path, teacher in outermost:
         fitting = (known or {}).get(path)
         if fitting is None:
             with ALONE:  # once, and not for every model that is built
                 fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
         if fitting is None:  # its class does not build it from its configuration as it is
-            changed = _sizes(teacher, set()) != _sizes(student.get_submodule(path), set())
+            changed = sizes_of(teacher, set()) != sizes_of(student.get_submodule(path), set())
             if changed and (inner := _other_model(path, teacher)) is not None:
                 where = f" of '{inner}'" if inner else ""
                 notes.append(
@@ -104,18 +104,18 @@ def _as_built(
     student, done, anew = now
     part: Any = student.get_submodule(path)
     dtype = next((p.dtype for p in teacher.parameters() if p.is_floating_point()), None)
-    before = _build(type(teacher), teacher.config, {}, dtype)
-    built = _build(type(part), part.config, values, dtype)
-    if before is None or built is None or _sizes(built, set()) != _sizes(part, set()):
+    before = build(type(teacher), teacher.config, {}, dtype)
+    built = rebuilt(part, values, dtype)
+    if before is None or built is None:
         return None
     remade = Remade.of(before, built)
-    if _same_model(student, done, path, built, inputs) and remade.held(path, part, anew):
+    if same_model(student, done, path, built, inputs) and remade.held(path, part, anew):
         return now
     more = remade.anew(path, teacher, part)
     if more is None or more == Anew() or (other := renumbered(anew | more)) is None:
         return None
     student, done = other
-    return (student, done, anew | more) if _same_model(*other, path, built, inputs) else None
+    return (student, done, anew | more) if same_model(*other, path, built, inputs) else None
 
 
 class Builder:
@@ -129,18 +129,18 @@ class Builder:
     def __init__(self, path: str, part: Any, done: Trace) -> None:
         self.path, self.config = path, part.config
         read = {(module, name) for module, name in _read(done, path) if name[:7] != "config."}
-        sizes = _sizes(part, read) or {}
+        sizes = sizes_of(part, read) or {}
         self._search = _Search(type(part), part.config, sizes, read)
         self.before = sizes if self.sizes({}) == sizes else None
 
     @cached_property
     def said(self) -> dict[tuple[str, ...], set[str]]:
         """Numbers to change, alone or two at once → the sizes that these touch."""
-        return self._search._numbers(_fields(self.config, _is_number), self.before or {})
+        return self._search._numbers(fields(self.config, _is_number), self.before or {})
 
     @cached_property
     def _opened(self) -> tuple[dict[str, int], dict[tuple[str, ...], set[str]]]:
-        said, unsaid = (_fields(self.config, wanted) for wanted in (_is_number, _is_open))
+        said, unsaid = (fields(self.config, wanted) for wanted in (_is_number, _is_open))
         return self._search._implied(unsaid, said, self.before or {})
 
     @property
@@ -164,10 +164,10 @@ class Builder:
 
 def builders(model: nn.Module, done: Trace) -> list[Builder]:
     """Of the outermost modules that have a configuration; ``done``: what the model did."""
-    return [Builder(path, part, done) for path, part in _configured(model)]
+    return [Builder(path, part, done) for path, part in configured(model)]
 
 
-def _configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def configured(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The outermost modules that have a configuration."""
     inside: tuple[str, ...] = ()
     for path, part in model.named_modules():
@@ -185,7 +185,7 @@ def _other_model(path: str, part: nn.Module) -> str | None:
         if (
             hasattr(config, "from_dict")
             and every == {id(tensor) for _, tensor in named_tensors(child)}
-            and _build(type(child), config, {}) is not None
+            and build(type(child), config, {}) is not None
         ):
             return ".".join(filter(None, (path, inner)))
     return None
@@ -208,23 +208,23 @@ def _fitting(teacher: Any, student: Any, read: set[tuple[str, str]]) -> dict[str
     as they are found; None if it is not built at the teacher's as things are."""
     kind, config = type(teacher), student.config
     attributes = {(module, name) for module, name in read if not name.startswith("config.")}
-    before = _sizes(_build(kind, teacher.config, {}), attributes)
-    if before is None or before != _sizes(teacher, attributes):
+    before = sizes_of(build(kind, teacher.config, {}), attributes)
+    if before is None or before != sizes_of(teacher, attributes):
         return None
-    wanted = _sizes(student, attributes)
+    wanted = sizes_of(student, attributes)
     assert wanted is not None
     # What code reads from the configuration itself is known already.
     known = {name.removeprefix("config.") for _, name in read if name.startswith("config.")}
     search = _Search(kind, config, wanted, attributes)
     said, unsaid = (
-        [name for name in _fields(config, wanted_field) if name not in known]
+        [name for name in fields(config, wanted_field) if name not in known]
         for wanted_field in (_is_number, _is_open)
     )
     now = search.sizes({})
     if now is None or now == wanted:
         return {}
     few, sizes, counts = shallow(
-        config, now, said, lambda one: _sizes(_build(kind, one, {}), attributes)
+        config, now, said, lambda one: sizes_of(build(kind, one, {}), attributes)
     )
     if counts:
         inner = _Search(kind, few, {key: wanted[key] for key in sizes}, attributes)
@@ -248,7 +248,7 @@ class _Search:
         """The sizes that the class is built with; None if it is not, or has other tensors."""
         key = frozenset(values.items())
         if key not in self._tried:
-            sizes = _sizes(_build(self.kind, self.config, values), self.read)
+            sizes = sizes_of(build(self.kind, self.config, values), self.read)
             same = sizes is not None and sizes.keys() == self.wanted.keys()
             self._tried[key] = sizes if same else None
         return self._tried[key]
@@ -393,7 +393,7 @@ def _candidates(value: int, now: Sizes, wanted: Sizes, keys: set[str]) -> list[i
     return [new for new, _ in counts.most_common(4)]
 
 
-def _fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> list[str]:
+def fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> list[str]:
     """Such fields of a configuration, of those inside it, and of its lists."""
     names = []
     for key, value in vars(config).items():
@@ -404,7 +404,7 @@ def _fields(config: Any, wanted: Callable[[Any], bool], prefix: str = "") -> lis
         elif type(value) in (list, tuple):
             names += [f"{prefix}{key}.{i}" for i, x in enumerate(value) if wanted(x)]
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
-            names += _fields(value, wanted, f"{prefix}{key}.")
+            names += fields(value, wanted, f"{prefix}{key}.")
     return names
 
 
@@ -417,7 +417,7 @@ def _is_open(value: Any) -> bool:
     return value is None or (type(value) is int and value == 1)
 
 
-def _build(
+def build(
     kind: type[nn.Module], config: Any, values: Mapping[str, int], dtype: torch.dtype | None = None
 ) -> nn.Module | None:
     """A model on ``meta`` from a configuration with other values, if it can be built so.
@@ -443,7 +443,17 @@ def _build(
         torch.set_default_dtype(default)
 
 
-def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
+def rebuilt(
+    part: Any, values: Mapping[str, int], dtype: torch.dtype | None = None
+) -> nn.Module | None:
+    """What the class of a module builds from its configuration with other values, if that has
+    tensors of the same sizes."""
+    built = build(type(part), part.config, values, dtype)
+    return built if sizes_of(built, set()) == sizes_of(part, set()) else None
+
+
+def sizes_of(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
+    """The sizes of a model's tensors, and these of its attributes; None if there is no model."""
     if model is None:
         return None
     sizes = {
@@ -459,7 +469,7 @@ def _sizes(model: nn.Module | None, read: set[tuple[str, str]]) -> Sizes | None:
     return sizes
 
 
-def _same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: Inputs) -> bool:
+def same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: Inputs) -> bool:
     """Whether what the class builds does the same operations."""
     theirs = dict(whole.get_submodule(path).named_modules())
     for name, part in built.named_modules():
@@ -474,12 +484,12 @@ def _same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: In
         again = trace(other, inputs)
     except InputError:
         return False
-    return [_facts(op.name, op.args) for op in again.ops] == [
-        _facts(op.name, op.args) for op in done.ops
+    return [facts(op.name, op.args) for op in again.ops] == [
+        facts(op.name, op.args) for op in done.ops
     ]
 
 
-def _facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:
+def facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:
     """An operation with its numbers, whichever tensors they are."""
     return name, repr([_without_tensors(value) for value in args.values()])
 

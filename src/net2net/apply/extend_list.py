@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -25,13 +27,23 @@ class ExtendList:
 
     @property
     def moved(self) -> dict[str, str]:
-        """Names of blocks before → after."""
-        return {old: new for new, old in reversed(self.blocks)}
+        """Names of blocks before → after, in order."""
+        found: dict[str, str] = {}
+        for new, old in self.blocks:
+            found.setdefault(old, new)
+        return found
+
+    @property
+    def sources(self) -> list[int]:
+        """For every block which one it was, or is like, by number."""
+        places = {old: place for place, old in enumerate(self.moved)}
+        return [places[old] for _, old in self.blocks]
 
     @property
     def added(self) -> dict[str, str]:
         """Names of new blocks → of the blocks before that they are like."""
-        return {new: old for new, old in self.blocks if self.moved[old] != new}
+        moved = self.moved
+        return {new: old for new, old in self.blocks if moved[old] != new}
 
     def renamed(self, name: str) -> str:
         """The name in the student of what was named so before."""
@@ -40,6 +52,15 @@ class ExtendList:
         if not name.startswith(start) or block not in self.moved:
             return name
         return f"{start}{self.moved[block]}{dot}{rest}"
+
+    def origin(self, name: str) -> str:
+        """What it was named before, or what that was named which it is like: of a name in the
+        student."""
+        start = f"{self.at}." if self.at else ""
+        block, dot, rest = name.removeprefix(start).partition(".")
+        if not name.startswith(start) or block not in (like := dict(self.blocks)):
+            return name
+        return f"{start}{like[block]}{dot}{rest}"
 
 
 def extend(student: nn.Module, edit: ExtendList) -> None:
@@ -60,5 +81,26 @@ def extend(student: nn.Module, edit: ExtendList) -> None:
         delattr(part, name)
     for name, like in edit.blocks:
         block = old[like]
-        new = meta_copy(block) if name in edit.added and block is not None else block
-        part.add_module(name, new)
+        if name in edit.added and block is not None:
+            block = meta_copy(block, kept=_kept(block, student, old.values()))
+        part.add_module(name, block)
+
+
+def _kept(
+    block: nn.Module, student: nn.Module, blocks: Iterable[nn.Module | None]
+) -> dict[int, Any]:
+    """What a block holds and something else of the student does too (a configuration, a module of
+    positions): a copy of the block holds the same."""
+    inside = set(block.modules())
+    others = [part for one in (student, *blocks) if one is not None for part in one.modules()]
+    elsewhere = {id(x) for part in others if part not in inside for x in _held(part)}
+    return {id(x): x for part in inside for x in _held(part) if id(x) in elsewhere}
+
+
+def _held(part: nn.Module) -> Iterator[Any]:
+    """Modules, tensors and objects of its own that a module holds."""
+    for name, value in vars(part).items():
+        if name in {"_modules", "_parameters", "_buffers"}:
+            yield from (x for x in value.values() if x is not None)
+        elif not name.startswith("_") and hasattr(value, "__dict__"):
+            yield value

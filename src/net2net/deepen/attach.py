@@ -7,11 +7,12 @@ activations have to leave as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from net2net.deepen.made import BlockBuilder
 from net2net.errors import DepthError
 from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec, block_spec
 from net2net.identity.insertion import Insertion, new_block
@@ -21,9 +22,6 @@ from net2net.trace.trace import Call, Trace
 
 WORKING = (*LAYERS, *NORMS)
 ELEMENTWISE = tuple(ACTIVATIONS.values())
-
-BlockBuilder = Callable[[int], nn.Module]
-"""From a number of channels (or features) to a block that keeps it."""
 
 
 def attached(

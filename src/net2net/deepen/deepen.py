@@ -6,42 +6,34 @@ matter how the model calls its activation. On top of a module that ends in no la
 concatenation, a sum), a block of the caller's own stands: see ``attach``. What is followed is
 replaced by a ``Sequential`` of itself and the new ones: the names of ``trunk.3`` in the state dict
 then start with ``trunk.3.0``, those of the first new one with ``trunk.3.1``, and no others change.
+
+A stack of residual blocks gets more of them, which copy their neighbours and add nothing yet: see
+``stacks``.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
-from net2net.analysis import analyse, check_also, traced
-from net2net.apply.fingerprint import fingerprint
-from net2net.deepen.after_block import after_block, check_block
-from net2net.deepen.after_layer import after_layer
-from net2net.deepen.attach import BlockBuilder, attached
-from net2net.deepen.places import calls_of, outermost, targets
-from net2net.errors import DepthError, InputError
-from net2net.finish import check, check_memory, count_parameters
+from net2net.analysis import analyse, check_also
+from net2net.deepen.how import How, Order
+from net2net.deepen.layers import DEEPEST, with_layers
+from net2net.deepen.made import Depths, Made
+from net2net.deepen.stacks import stacks_of, with_stacks
+from net2net.errors import DepthError
+from net2net.finish import check, count_parameters
 from net2net.growth import Growth, references
-from net2net.identity.blocks import LAYERS
-from net2net.identity.calibrate import calibrated
-from net2net.identity.insertion import Insertion
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
-from net2net.plan.deepening import deepening
-from net2net.plan.plan import Plan
-from net2net.report import Report, Row
+from net2net.report import Report
 from net2net.stages import stage
 from net2net.trace.flops import flops
 from net2net.trace.refused import check_model
-from net2net.trace.trace import Inputs, Trace
-
-DEEPEST = 10_000
-"""New layers in one place beyond which nobody goes: what asks for more is a slip."""
-
-Depths = Mapping[str, int | tuple[int, BlockBuilder]]
+from net2net.trace.trace import Inputs
+from net2net.verify import Parity
 
 
 def deepen(
@@ -49,6 +41,9 @@ def deepen(
     depths: Depths,
     inputs: Inputs,
     *,
+    order: Order = "spread",
+    copy: str = "neighbour",
+    exact: bool = True,
     seed: int = 0,
     calibrate: Iterable[Inputs] | None = None,
     verify: bool = True,
@@ -66,9 +61,23 @@ def deepen(
             that keep it, batch norms and activations in a ``Sequential``): these follow any
             module, whatever it ends in; of nested matches the outermost. Its weights are set to
             identities, and its activations have to keep what the module puts out, as ReLU does
-            what comes from a ReLU.
+            what comes from a ReLU. A glob of a stack (a ``ModuleList``, or a ``Sequential`` of
+            residual blocks) → how many blocks to add (an int), or how many times as many it has (a
+            float, ``1.5``): each copies a neighbour, and the last projection (or the gate, or the
+            norm) of every branch that joins the stream is zero, so that the block returns what it
+            is given and learns at once. Blocks that alternate are added in whole periods. What
+            the code counts them by is set, in modules and configurations.
+        order: of new blocks in a stack, each behind the one it copies: ``"spread"``; ``"top"``,
+            behind the last, ``"bottom"``, behind the first, ``"middle"``; or the numbers of the
+            blocks behind which they stand, a list.
+        copy: what new blocks in a stack hold: ``"neighbour"``, its weights; ``"own"``, weights
+            drawn anew like them; or, with ``exact=False``, whole blocks of a stack that is
+            repeated, ``"stack"`` (as G_stack does), or of its first and last, ``"overlap"`` (depth
+            up-scaling).
+        exact: refuse a stack whose blocks cannot return what they are given. ``False`` does the
+            closest thing, and reports how far off that is.
         inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
-        seed: of random numbers that the model draws while calibrating.
+        seed: of random numbers that the model draws while calibrating, and of what is drawn.
         calibrate: batches, each like ``inputs``, on which mean and variance for a new batch norm
             are measured (the model runs in training mode, on a copy). Without them, the norm is
             an identity in evaluation mode only.
@@ -87,109 +96,103 @@ def deepen(
     check_also(also)
     if type(seed) is not int:
         raise DepthError(f"seed is {seed!r}. Give an integer.")
+    how = How(order, copy, exact)
+    how.check()
+    _check_depths(depths)
     with stage("traced and inferred the teacher"):
         teacher = analyse(model, inputs, on_unknown="fix", also=also)
-    found, notes = _insertions(model, teacher, depths)
-    for one in found:
-        if one.block:
-            check_block(model, one, [inputs, *also])
-    if calibrate is not None:
-        with stage("calibrated"):
-            found = calibrated(model, found, calibrate, seed)
-        notes += _called_again(teacher, found)
-    plan = _plan(model, found)
-    check_memory(plan, model, DepthError)
-    student = plan.apply(model)
-    after = _trace_student(student, [inputs, *also], found)
+    stacks = _stacks(model, teacher, depths)
+    every = [inputs, *also]
+    if stacks:
+        with stage("made the stacks longer"):
+            made = with_stacks(model, teacher, stacks, how, every, seed)
+    else:
+        made = with_layers(model, teacher, depths, every, calibrate, seed)
     parity = None
     if verify:
         with stage("verified"):
-            parity = check(model, student, inputs, must_match=True, also=also)
+            parity = _measured(model, made, every, must_match=exact)
     report = Report(
         action=f"deepened {type(model).__name__}",
-        asked=", ".join(f"{glob} + {_count(asked)}" for glob, asked in depths.items()),
-        rows=tuple(
-            Row(one.at, 1, 1 + one.count, "new blocks" if one.new else "identity layers")
-            for one in found
-        ),
-        stayed=(),
-        parameters=(count_parameters(model), count_parameters(student)),
-        bytes=plan.summary().bytes,
-        flops=(flops(teacher.traces[0]), flops(after)),
+        asked=", ".join(f"{glob} {_asked(asked)}" for glob, asked in depths.items()),
+        rows=made.rows,
+        stayed=made.stayed,
+        parameters=(count_parameters(model), count_parameters(made.student)),
+        bytes=made.plan.summary().bytes,
+        flops=(flops(teacher.traces[0]), flops(made.trace)),
         parity=parity,
-        notes=(*notes, *branch_notes(teacher)),
+        notes=(*made.notes, *branch_notes(teacher)),
     )
-    return Growth(student, plan, report, _parameters=references(model))
+    return Growth(made.student, made.plan, report, _parameters=references(model))
 
 
-def _count(asked: int | tuple[int, BlockBuilder]) -> int:
-    return asked[0] if isinstance(asked, tuple) else asked
-
-
-def _insertions(
-    model: nn.Module, teacher: Inference, depths: Depths
-) -> tuple[list[Insertion], list[str]]:
-    """What to insert, from the inside outwards (what is inside a module that was wrapped has
-    another path), and what to say of it.
-
-    Raises:
-        DepthError: no identity can stand there, or what is asked for makes no sense.
-    """
-    insertions: dict[str, Insertion] = {}
-    notes: list[str] = []
+def _check_depths(depths: Any) -> None:
     if not isinstance(depths, Mapping):
         raise DepthError(
             f"depths is a {type(depths).__name__}. "
             "Give a dict from module globs to how many identity layers to insert."
         )
+
+
+def _asked(asked: object) -> str:
+    if isinstance(asked, tuple) and len(asked) == 2:
+        asked = asked[0]
+    return f"× {asked:g}" if isinstance(asked, float) else f"+ {asked}"
+
+
+def _stacks(model: nn.Module, teacher: Inference, depths: Depths) -> dict[str, int | float]:
+    """The stacks among what is to be deepened, and how many blocks each gets.
+
+    Raises:
+        DepthError: there are layers as well, or what is asked for makes no sense.
+    """
+    found: dict[str, int | float] = {}
+    others = []
     for glob, asked in depths.items():
-        count, block = asked if isinstance(asked, tuple) and len(asked) == 2 else (asked, None)
-        if type(count) is not int or not 0 <= count <= DEEPEST:
-            raise DepthError(
-                f"the depth of '{glob}' is {asked!r:.40}. Give a number of layers, from 0 to "
-                f"{DEEPEST:,}, or a pair of such a number and a function that builds a new block."
-            )
-        for path in targets(model, glob) if block is None else outermost(model, glob):
-            if block is None:
-                here = isinstance(model.get_submodule(path), LAYERS)
-                one, note = (after_layer if here else after_block)(model, teacher, path, count)
-            else:
-                one, note = attached(teacher, calls_of(model, teacher, path), count, block), []
-            if one.at in insertions:
-                raise DepthError(
-                    f"'{glob}' asks for layers after '{one.at}' that another glob asks for too. "
-                    "Name each place once."
-                )
-            if count:
-                insertions[one.at] = one
-                notes += note
-    return sorted(insertions.values(), key=lambda one: -one.at.count(".")), notes
-
-
-def _plan(model: nn.Module, found: list[Insertion]) -> Plan:
-    known, recipes = deepening(model, found)
-    edits = tuple(replace(one, mean=(), variance=()) for one in found)  # they are in the recipes
-    return Plan("deepen", "identity", 0, fingerprint(model), known, recipes, edits)
-
-
-def _trace_student(student: nn.Module, inputs: Sequence[Inputs], found: list[Insertion]) -> Trace:
-    """What it does on the first of the inputs; it has to run on all."""
-    try:
-        return traced(student, *inputs)[1][0]
-    except InputError as error:
+        paths = [] if isinstance(asked, tuple) else stacks_of(model, teacher, glob)
+        if not paths:
+            others.append(glob)
+        for path in paths:
+            found[path] = _checked(glob, asked)
+    if found and others:
         raise DepthError(
-            f"the deeper student does not run ({error.__cause__}): the model's code reaches into "
-            f"the layer that was wrapped ({', '.join(repr(one.at) for one in found)}). "
-            "Choose another place."
-        ) from error
+            f"'{next(iter(found))}' is a stack of blocks, and '{others[0]}' is none. Deepen one "
+            "after the other: the plans compose by plan.then."
+        )
+    return found
 
 
-def _called_again(found: Inference, insertions: Iterable[Insertion]) -> list[str]:
-    """Batch norms that no measured mean and variance make identities in training mode."""
-    calls = Counter(call.path for call in found.traces[0].calls)
-    return [
-        f"'{one.at}' is called {calls[one.at]} times, each with a mean and variance of its own, so "
-        "its new norm is an identity in evaluation mode only, calibrated or not"
-        for one in insertions
-        if one.norms and calls[one.at] > 1
-    ]
+def _checked(glob: str, asked: Any) -> int | float:
+    """Raises:
+    DepthError: it is no number of blocks, and no factor.
+    """
+    whole = type(asked) is int and 0 <= asked <= DEEPEST
+    if not whole and not (type(asked) is float and 1 <= asked <= DEEPEST):
+        raise DepthError(
+            f"the depth of '{glob}' is {asked!r:.40}. Give a number of blocks to add (an int, up "
+            f"to {DEEPEST:,}), or how many times as many there will be (a float from 1.0 on)."
+        )
+    number: int | float = asked
+    return number
+
+
+def _measured(
+    model: nn.Module, made: Made, inputs: Sequence[Inputs], *, must_match: bool
+) -> Parity:
+    """The worst parity of all inputs.
+
+    Raises:
+        DepthError, VerificationError: the student is not exact, and has to be.
+    """
+    in_stacks = made.places is not None
+    parity = check(
+        model, made.student, inputs[0], must_match=must_match and not in_stacks, also=inputs[1:],
+        outputs=made.outputs, places=made.places,
+    )  # fmt: skip
+    if must_match and not parity.exact:
+        raise DepthError(
+            f"the deeper student does not compute the teacher's function: {parity}. Its code may "
+            "count the blocks, or a block may end in a rectifier that others do not. Widen the "
+            "model instead, or pass exact=False."
+        )
+    return parity

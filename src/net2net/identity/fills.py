@@ -19,6 +19,19 @@ Fills = dict[str, Fill]
 """Names of tensors → what they are overwritten with."""
 
 
+def identity_of(graph: Graph, path: str) -> tuple[Fills, str]:
+    """What makes a block return its input; and where nothing does, what comes close and why it is
+    not that."""
+    block = TracedBlock(graph, path)
+    fills = block.fills()
+    if fills is not None:
+        return fills, ""
+    why = "one of its branches does not end in weights of its own"
+    if block.blocker:
+        why = f"{block.blocker} stands between its input and its output"
+    return TracedBlock(graph, path, lenient=True).fills() or {}, why
+
+
 class TracedBlock:
     """One block of a traced model."""
 
@@ -27,6 +40,8 @@ class TracedBlock:
         self.lenient = lenient
         self.blocker = ""
         """Where on the way from input to output something stands that cannot be undone."""
+        self.adds = False
+        """Whether, as far as is known, the output is a sum of the input and branches."""
         self._call = next((c for c in graph.trace.calls if c.path == path), Call(path))
         self.input = self.output = None
         if self._call.inputs and self._call.outputs:
@@ -51,6 +66,8 @@ class TracedBlock:
         alike = known.passes and len(node.producer.outputs) == 1
         if (alike or known.idempotent) and node.inputs:  # a rectifier after one does nothing
             return self._same(node.inputs[0])
+        if node.kind == "mul" and (scaled := self._scaled(node)) is not None:
+            return scaled
         fills = None
         if known.weight is not None:
             fills = self._identity_layer(node, known.weight)
@@ -72,14 +89,24 @@ class TracedBlock:
             silent = self._zero(branch)
             same = self._same(stream) if silent is not None else None
             if silent is not None and same is not None:
+                self.adds = True
                 options.append({**same, **silent})
         return min(options, key=_has_eye, default=None)
+
+    def _scaled(self, node: Node) -> Fills | None:
+        """What makes a product the block's input: a factor of its own that becomes one."""
+        for scale, data in zip(node.inputs, node.inputs[::-1], strict=True):
+            parameter = self._parameter(scale)
+            if parameter is not None and self._own(parameter.name):
+                same = self._same(data)
+                return None if same is None else {**same, parameter.name: Constant(1.0)}
+        return None
 
     def _zero(self, node: Node) -> Fills | None:
         """What makes this tensor zero."""
         if (parameter := self._parameter(node)) is not None:
             return {parameter.name: Constant(0.0)} if self._own(parameter.name) else None
-        if not self._inside(node):
+        if not self._inside(node) and not self._written(node):
             return None
         if node.kind.startswith("_weight_norm"):
             return self._zero(node.args["g"])
@@ -87,14 +114,35 @@ class TracedBlock:
             own = [x.name for x in nodes([node.args.get("weight"), node.args.get("bias")])]
             if own:
                 return dict.fromkeys(own, Constant(0.0)) if all(map(self._own, own)) else None
+        if node.traits.factory:
+            return {} if _makes_zeros(node) else None
+        if node.traits.joins:
+            return self._zero_joined(node)
         match node.traits.zero:
             case Zero.FIRST:
                 return self._zero(node.inputs[0])
-            case Zero.ALL if not isinstance(node.args.get("other"), (int, float)):
-                return self._all(node.inputs)  # but for a number, which nothing silences
+            case Zero.ALL if isinstance(node.args.get("other"), (int, float)):
+                return self._opposite(node)
+            case Zero.ALL:
+                return self._all(node.inputs)
             case Zero.ANY:
                 return self._zero_product(node)
         return None
+
+    def _opposite(self, node: Node) -> Fills | None:
+        """What makes a parameter the opposite of the number that is added to it: 1 + γ."""
+        parameter = self._parameter(node.inputs[0])
+        if node.kind != "add" or parameter is None or not self._own(parameter.name):
+            return None
+        number = float(node.args["other"]) * float(node.args.get("alpha", 1))
+        return {parameter.name: Constant(-number)}
+
+    def _zero_joined(self, node: Node) -> Fills | None:
+        """All that is put together has to be zero; what says where need not."""
+        found = [node.args.get(name) for name in _JOINED]
+        if any(isinstance(x, (int, float)) and x for x in found):
+            return None
+        return self._all(nodes(found))
 
     def _zero_product(self, node: Node) -> Fills | None:
         """What is added has to be zero, and one factor: sooner a weight than what it multiplies,
@@ -103,11 +151,17 @@ class TracedBlock:
         factors = [x for x in node.inputs if x is not added]
         if node.traits.contracts:
             factors.reverse()
-        factors.sort(key=lambda x: self._parameter(x) is None)
+        factors.sort(key=lambda x: (self._parameter(x) is None, not self._of_weights(x)))
         found = (self._zero(x) for x in factors)
         silent = next((fills for fills in found if fills is not None), None)
         rest = self._zero(added) if isinstance(added, Node) else {}
         return None if silent is None or rest is None else {**silent, **rest}
+
+    def _of_weights(self, node: Node) -> bool:
+        """Whether it is made of parameters and numbers alone (a gate, or 1 + γ)."""
+        if not self._inside(node):
+            return bool(node.name)
+        return bool(node.inputs) and all(map(self._of_weights, node.inputs))
 
     def _all(self, terms: list[Node]) -> Fills | None:
         found = [self._zero(x) for x in terms]
@@ -121,6 +175,10 @@ class TracedBlock:
     def _inside(self, node: Node) -> bool:
         """Whether the block computed it."""
         return node.producer is not None and node.position >= self._call.begin
+
+    def _written(self, node: Node) -> bool:
+        """Whether it is a parameter that code overwrites, wherever it does (``weight.div_(2)``)."""
+        return node.producer is not None and node.tensor in node.graph.trace.names
 
     def _parameter(self, node: Node) -> Node | None:
         """The parameter that a tensor is, as it lies or transposed: all of it."""
@@ -155,6 +213,15 @@ class TracedBlock:
         return (
             norm_fills(names, float(node.args["eps"])) if self._own(names["running_mean"]) else None
         )
+
+
+_JOINED = ("self", "tensors", "source", "src", "values", "value", "other")
+"""What operations that put tensors together call these."""
+
+
+def _makes_zeros(node: Node) -> bool:
+    fill = node.args.get("fill_value", 0)
+    return "ones" not in node.kind and "empty" not in node.kind and fill == 0
 
 
 def _has_eye(fills: Fills) -> bool:

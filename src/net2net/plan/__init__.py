@@ -8,7 +8,8 @@ student with values, where code branches on them); ``choose.py`` says which new 
 ``new_positions.py`` what those that copy nothing are on an axis, ``initial.py`` how layers
 initialise themselves.
 ``rescale.py``: heads of more features; ``numbers.py``: numbers that code makes of sizes, and
-``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py`` and
-``deepening.py`` make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes
+``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py``,
+``deepening.py`` and ``lengthening.py`` (of stacks, where new blocks stand as ``orders.py`` says)
+make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes
 it, ``format_1.py`` reads what version 0.1 wrote.
 """

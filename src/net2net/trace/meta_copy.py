@@ -22,11 +22,18 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def meta_copy(model: nn.Module, shapes: Mapping[str, Sequence[int]] | None = None) -> nn.Module:
-    """A copy of the same class whose tensors are on ``meta``, with other shapes where given."""
+def meta_copy(
+    model: nn.Module,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    kept: Mapping[int, Any] | None = None,
+) -> nn.Module:
+    """A copy of the same class whose tensors are on ``meta``, with other shapes where given.
+    ``kept``: by their ids, the objects that it shares with the model."""
     shapes = shapes or {}
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = dict(kept or {})
     for name, tensor in named_tensors(model):
+        if id(tensor) in memo:
+            continue
         shape = shapes.get(name, tensor.shape)
         if name not in shapes and _is_index(tensor):
             memo[id(tensor)] = tensor.detach().to("cpu", copy=True)

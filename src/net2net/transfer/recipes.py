@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import TransferError
-from net2net.identity.fills import Fills, TracedBlock
+from net2net.identity.fills import Fills, identity_of
 from net2net.infer.units import Axis
 from net2net.plan.widening import by_tensor
 from net2net.recipe.axis_map import AxisMap
@@ -143,21 +143,16 @@ class _Recipes:
             )
 
     def _identity(self, path: str) -> Fills:
-        block = TracedBlock(self.whole, path)
-        fills = block.fills()
-        if fills is not None:
-            return fills
-        why = "one of its branches does not end in weights of its own"
-        if block.blocker:
-            why = f"{block.blocker} stands between its input and its output"
-        if self.exact:
+        fills, why = identity_of(self.whole, path)
+        if why and self.exact:
             raise TransferError(
                 f"the added block '{path}' cannot be an identity: {why} "
                 "(a post-norm block, or an activation that is not idempotent). "
                 "Keep the teacher's depth there, or pass exact=False."
             )
-        self.notes.append(f"added block '{path}' is no exact identity: {why}")
-        return TracedBlock(self.whole, path, lenient=True).fills() or {}
+        if why:
+            self.notes.append(f"added block '{path}' is no exact identity: {why}")
+        return fills
 
 
 def _of(one: AxisMap, names: Mapping[str, str]) -> AxisMap:

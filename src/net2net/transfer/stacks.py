@@ -14,6 +14,7 @@ from itertools import groupby
 from torch import nn
 
 from net2net.errors import TransferError
+from net2net.plan.orders import ORDERS
 from net2net.trace.meta_copy import named_tensors
 
 Depth = str | Mapping[str, str | None]
@@ -55,8 +56,8 @@ def align(
     """
     if (isinstance(depth, str) and depth not in ORDERS) or not isinstance(depth, (str, Mapping)):
         raise TransferError(
-            f'depth is {depth!r}. Give "spread", "top", or a dict from blocks of the student to '
-            "blocks of the teacher, or to None for added ones."
+            f"depth is {depth!r}. Give one of {', '.join(map(repr, ORDERS))}, or a dict from "
+            "blocks of the student to blocks of the teacher, or to None for added ones."
         )
     if not isinstance(depth, str):
         _check_blocks(depth, [path for path, _ in student.named_modules()])
@@ -191,17 +192,6 @@ def _ordered(new: list[Kind], old: list[Kind], depth: str) -> list[tuple[int, in
         pairs += [(i + place, j + k) for k, place in enumerate(ORDERS[depth](many, few))]
         i, j = i + many, j + few
     return pairs
-
-
-def _spread(many: int, few: int) -> list[int]:
-    return [-(-k * many // few) for k in range(few)]
-
-
-def _top(many: int, few: int) -> list[int]:
-    return list(range(few))
-
-
-ORDERS = {"spread": _spread, "top": _top}
 
 
 def _subsequence(new: list[Kind], old: list[Kind]) -> list[tuple[int, int]]:

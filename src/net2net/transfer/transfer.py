@@ -75,7 +75,8 @@ def transfer(
             for ``widen``.
         depth: which blocks of a stack (a ``ModuleList`` or ``Sequential`` at the same place in
             both) are the teacher's: ``"spread"``, each added block behind the one it copies;
-            ``"top"``, the teacher's first; or a dict from blocks of the student to blocks of the
+            ``"top"``, the teacher's first; ``"bottom"``, its first alone stays in front, and
+            ``"middle"``, half of them; or a dict from blocks of the student to blocks of the
             teacher, or to None for added ones.
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
             off that is (streams behind post-norms are padded as by ``widen(exact=False)``).

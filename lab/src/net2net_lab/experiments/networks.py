@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import net2net
-from net2net.deepen.deepen import Depths
+from net2net.deepen.made import Depths
 from net2net.errors import Net2NetError
 from net2net_lab.experiments import keras_mnist
 from net2net_lab.experiments.data.data import Data, DataError
