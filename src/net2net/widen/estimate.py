@@ -41,7 +41,8 @@ def estimate(
             ``widen``.
 
     Returns:
-        A report without a measured difference. ``Row.admissible``: the nearest sizes that could be
+        A report without a measured difference; with ``exact=False`` it tells of pads also where
+        ``widen`` measures copies to be closer. ``Row.admissible``: the nearest sizes that could be
         had instead.
 
     Raises:

@@ -121,8 +121,10 @@ class On:
     def _comes_close(self, op: Op) -> bool:
         """Whether what it makes may be taken for what is demanded of it."""
         group = self.group
-        data = [node for node in group.inputs(op) if not group.is_parameter(node)]
-        return group.growing.closest and all(self._state(x).holds is not ANYTHING for x in data)
+        return group.growing.closest and all(
+            group.is_parameter(node) or self._state(node).holds is not ANYTHING
+            for node in group.inputs(op)
+        )
 
     def _target(self, outputs: Sequence[Node]) -> State:
         """What outputs are made to hold by parameters that can make them hold anything."""
