@@ -165,14 +165,14 @@ class Attempt:
         """The student that was found possible, with its outputs and its configuration. ``numbers``:
         of configurations, by path, if they are known."""
         base, teacher = self.base, self.teacher
-        tried: dict[int, Match] = {}
+        tried: list[Match] = []
 
         def renumbered(anew: Anew) -> tuple[nn.Module, Trace] | None:
             try:
                 found = self.match(grown, anew)
             except Net2NetError:
                 return None
-            tried[len(tried)] = found
+            tried.append(found)
             if found.change is not None:
                 return None
             return self.build(grown, found.edits), found.student.traces[0]
@@ -182,7 +182,7 @@ class Attempt:
                 base, partial(self.build, grown, matched.edits), self.inputs,
                 matched.student.traces[0], renumbered, numbers,
             )  # fmt: skip
-        matched = next((one for one in tried.values() if one.anew == anew), matched)
+        matched = next((one for one in tried if one.anew == anew), matched)
         student, maps, edits = matched.student, matched.maps, matched.edits
         outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
         loads = not notes
