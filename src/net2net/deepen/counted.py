@@ -113,9 +113,12 @@ class Counting:
         )
 
     def _is_built(self, one: Counted, path: str) -> bool:
-        student = self._with_values(one.student)
-        built = rebuilt(student.get_submodule(path), {})
-        return built is not None and same_model(student, one.traces[0], path, built, self.inputs[0])
+        """Whether the class builds, from the configuration that was set, what does the same."""
+        part = one.student.get_submodule(path)
+        floats = (p.dtype for p in part.parameters() if p.is_floating_point())
+        built = rebuilt(part, {}, next(floats, None))
+        whole = self._with_values(one.student)
+        return built is not None and same_model(whole, one.traces[0], path, built, self.inputs[0])
 
     def _counted(self, settings: list[SetAttribute]) -> Counted | None:
         """The student with these, and with the places of its blocks, as far as those that were
