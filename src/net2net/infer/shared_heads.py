@@ -17,9 +17,10 @@ from net2net.infer.units import SharedHeads, UnitIds, Units
 from net2net.infer.values import Part, Value
 
 
-def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
+def served(site: OpSite, heads: UnitIds, times: int, *, by_query: bool) -> UnitIds | None:
     """The units of heads that are each repeated: of ``[heads, …]`` those of ``[heads, times, …]``,
-    where positions along ``times`` are the queries of a head; None: nothing there grows."""
+    where positions along ``times`` are the queries of a head; None: nothing there grows.
+    ``by_query``: units are the queries, since that was asked for, or all share one head."""
     units = site.units
     axes = units.axes_of(heads)
     shown = np.broadcast_to(heads[:, None], (len(heads), times, *heads.shape[1:]))
@@ -33,7 +34,7 @@ def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
     if times > 1:
         named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
         units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), times, known))
-    if not _by_query(units, heads, times):
+    if not by_query:
         return shown
     site.fix(heads, "shows each to several queries, whose number grows")
     own = units.inside_shared(site.op.path, times)
@@ -41,11 +42,6 @@ def served(site: OpSite, heads: UnitIds, times: int) -> UnitIds | None:
         site.counts.append(Count(site.op.path, "repeats", own, known))
     own = own.reshape(-1, *[1] * (heads.ndim - 1))
     return units.derived(np.broadcast_to(own, shown.shape), shown)
-
-
-def _by_query(units: Units, heads: UnitIds, times: int) -> bool:
-    """Whether queries of each head are units: if that was asked for, or many share but one."""
-    return len(heads) == 1 < times or not units.more_queries.isdisjoint(units.axes_of(heads))
 
 
 def _bundle_copies(units: Units, block: UnitIds, copies: UnitIds) -> None:
@@ -59,16 +55,18 @@ def repeated(site: OpSite, value: Value, axis: int, times: int) -> Value:
     """Every head along an axis is shown to so many queries, one after the other."""
     axis = value.dim(axis)
     part = value.part(axis)
+    index = np.repeat(np.arange(value.shape[axis]), times)
     if part is None or part.axes[0] != axis or len(part.axes) < 2:
-        return value.take(axis, np.repeat(np.arange(value.shape[axis]), times))
-    ids = served(site, part.ids, times)
-    others = replace(value, parts=tuple(one for one in value.parts if one is not part))
-    result = others.take(axis, np.repeat(np.arange(value.shape[axis]), times))
-    result = replace(result, constant_axes=result.constant_axes - {axis})
+        return value.take(axis, index)
+    by_query = len(part.ids) == 1 < times or _more_queries(site.units, part.ids)
+    ids = served(site, part.ids, times, by_query=by_query)
+    shown = _without(value, part).take(axis, index)
+    if ids is None or by_query:
+        shown = _not_alike(shown, axis)
     if ids is None:
-        return result
-    shown = Part(part.axes, ids.reshape(-1, *part.ids.shape[1:]))
-    return replace(result, parts=(*result.parts, shown))
+        return shown
+    heads = Part(part.axes, ids.reshape(-1, *part.ids.shape[1:]))
+    return replace(shown, parts=(*shown.parts, heads))
 
 
 def expanded(site: OpSite, value: Value, sizes: list[int]) -> Value:
@@ -82,13 +80,25 @@ def expanded(site: OpSite, value: Value, sizes: list[int]) -> Value:
         axis = part.axes[0] + 1
         if len(part.axes) < 2 or axis in part.axes or not sizes[axis] == 1 < value.shape[axis]:
             continue
-        ids = served(site, part.ids, value.shape[axis])
-        others = tuple(one for one in value.parts if one is not part)
+        counted = ("size", axis) in site.op.traced_ints  # else they may be positions in time
+        by_query = (len(part.ids) == 1 and counted) or _more_queries(site.units, part.ids)
+        ids = served(site, part.ids, value.shape[axis], by_query=by_query)
+        rest = _not_alike(_without(value, part), axis)
         if ids is None:
-            return replace(value, parts=others, constant_axes=value.constant_axes - {axis})
-        if _by_query(site.units, part.ids, value.shape[axis]):
-            axes = (part.axes[0], axis, *part.axes[1:])
-            return replace(
-                value, parts=(*others, Part(axes, ids)), constant_axes=value.constant_axes - {axis}
-            )
+            return rest
+        if by_query:
+            heads = Part((part.axes[0], axis, *part.axes[1:]), ids)
+            return replace(rest, parts=(*rest.parts, heads))
     return value
+
+
+def _more_queries(units: Units, heads: UnitIds) -> bool:
+    return not units.more_queries.isdisjoint(units.axes_of(heads))
+
+
+def _without(value: Value, part: Part) -> Value:
+    return replace(value, parts=tuple(one for one in value.parts if one is not part))
+
+
+def _not_alike(value: Value, axis: int) -> Value:
+    return replace(value, constant_axes=value.constant_axes - {axis})
