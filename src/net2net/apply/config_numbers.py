@@ -71,7 +71,7 @@ class Remade:
         """Of what it builds of both."""
         return Remade(
             _changed(_attributes(before), _attributes(after)),
-            _changed(_buffers(before), _buffers(after)),
+            _changed(numbers_in_buffers(before), numbers_in_buffers(after)),
         )
 
     def held(self, path: str, student: nn.Module, anew: Anew) -> bool:
@@ -90,7 +90,7 @@ class Remade:
 
     def anew(self, path: str, teacher: nn.Module, student: nn.Module) -> Anew | None:
         """What a student has to get to have all of them; None where the teacher has others."""
-        theirs, held, own = _attributes(teacher), _attributes(student), _buffers(teacher)
+        theirs, held, own = _attributes(teacher), _attributes(student), numbers_in_buffers(teacher)
         missing = {key: one for key, one in self.attributes.items() if held.get(key) != one[1]}
         if any(theirs.get(key) != old for key, (old, _) in missing.items()):
             return None
@@ -127,7 +127,7 @@ def _attributes(model: nn.Module) -> dict[tuple[str, str], int | float]:
     }
 
 
-def _buffers(model: nn.Module) -> dict[str, float]:
+def numbers_in_buffers(model: nn.Module) -> dict[str, float]:
     """Buffers of one number, with a value, that the state dict leaves out."""
     return {
         _joined(path, name): float(tensor)

@@ -3,13 +3,14 @@ inferred, and which of its tensors is which of the teacher's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from net2net.analysis import analyse
+from net2net.apply.config_numbers import numbers_in_buffers
 from net2net.errors import InputError, TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
@@ -34,6 +35,8 @@ class Pair:
         sources: the student's tensor → the name that both inferences use, and the teacher's tensor.
         unread: tensors of the student that nothing reads, and that are of another size than the
             teacher's of that name.
+        own: buffers of the student with another number than the teacher's, which its class makes
+            of its sizes.
     """
 
     teacher: Inference
@@ -42,6 +45,7 @@ class Pair:
     stacks: list[Stack]
     sources: dict[str, tuple[str, str]]
     unread: list[str]
+    own: set[str]
 
 
 def paired(
@@ -71,6 +75,10 @@ def paired(
         order = {name: place for place, name in enumerate(known.traces[0].names.values())}
         renamed = {tensor: names[name] for tensor, name in one.names.items() if name in names}
         one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
+    named = {of_student[name]: (other, of_teacher[other]) for name, other in names.items()}
+    ratios, own = _made_anew(teacher, student, named)
+    for one in traces:
+        one.multiples = ratios
     if exact:
         check_operations(known.traces, traces)
     found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
@@ -79,7 +87,7 @@ def paired(
         check_bundles(known, found)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
-    return Pair(known, found, whole, stacks, back, [of_student[name] for name in unread])
+    return Pair(known, found, whole, stacks, back, [of_student[name] for name in unread], own)
 
 
 def _without(
@@ -88,6 +96,24 @@ def _without(
     """A meta copy with the corresponding blocks alone, and its names → the model's."""
     meta = meta_copy(model)
     return meta, cut(meta, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
+
+
+def _made_anew(
+    teacher: nn.Module, student: nn.Module, named: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, float], set[str]]:
+    """Numbers in buffers that are others in the student: by the names of both inferences how much
+    larger, and the student's names.
+
+    Args:
+        named: the student's name → that in both inferences, and the teacher's.
+    """
+    ours, theirs = numbers_in_buffers(student), numbers_in_buffers(teacher)
+    found = {
+        name: (named[name][0], number / theirs[named[name][1]])
+        for name, number in ours.items()
+        if name in named and theirs.get(named[name][1], 0.0) not in {0.0, number}
+    }
+    return dict(found.values()), set(found)
 
 
 def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:

@@ -81,6 +81,8 @@ class _Recipes:
         known = dict(self.pair.sources.values())
         for name, (key, source) in self.pair.sources.items():
             tensor = self.new[name]
+            if name in self.pair.own:
+                continue
             index = not tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
             made = index and tensor.ndim > 0  # positions and masks of the student's own code
             if made and not tensor.is_meta:
