@@ -257,10 +257,10 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) 
 def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], None]) -> Value:
     groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
     merged: set[int] = set()
-    parts: list[Part] = []
+    made: dict[int, list[Part]] = {}
     for part in sorted(value.parts, key=lambda part: (-part.ids.size, min(part.axes))):
         if part.ids.size == 1:
-            parts += _place_single(part, value.ndim, shape)
+            made[min(part.axes)] = _place_single(part, value.ndim, shape)
             continue
         touched = [group for group in groups if set(group[0]) & set(part.axes)]
         merging = {left[0] for left, _ in touched if len(left) > 1}
@@ -268,7 +268,8 @@ def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], No
             pin(part.ids)
             continue
         merged |= merging
-        parts += simplify(_regroup(part, value.shape, touched, shape, ones))
+        made[min(part.axes)] = simplify(_regroup(part, value.shape, touched, shape, ones))
+    parts = [part for axis in sorted(made) for part in made[axis]]  # whatever their sizes
     parameter_axes: dict[int, frozenset[Along]] = {}
     constant_axes = {
         axis for left, right in groups if value.constant_axes.issuperset(left) for axis in right
