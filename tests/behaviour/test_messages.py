@@ -76,7 +76,7 @@ def test_a_block_is_as_wide_as_its_features() -> None:
         net2net.deepen(teacher, {"block": 1}, noise(2, 5, 3))
 
 
-def test_a_list_of_blocks_deepens_by_transfer() -> None:
+def test_a_list_of_blocks_deepens_by_blocks_of_its_own() -> None:
     def code(model: Any, x: Tensor) -> Tensor:
         for block in model.blocks:
             x = block(x)
@@ -84,8 +84,10 @@ def test_a_list_of_blocks_deepens_by_transfer() -> None:
 
     blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2))
     teacher = randomise(Written(code, blocks=blocks, head=nn.Linear(4, 2)))
-    with refused(DepthError, "'blocks' is a list of modules", "transfer", teacher=teacher):
-        net2net.deepen(teacher, {"blocks": 1}, noise(2, 4))
+    assert len(deepen(teacher, {"blocks": 1}, noise(2, 4)).model.blocks) == 3
+    block = (1, lambda width: nn.Linear(width, width))
+    with refused(DepthError, "'blocks' is a list of modules", "a number alone", teacher=teacher):
+        net2net.deepen(teacher, {"blocks": block}, noise(2, 4))
 
 
 @pytest.mark.parametrize("widths", [2.0, {"weight": 2.0}])

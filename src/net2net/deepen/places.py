@@ -47,7 +47,7 @@ def calls_of(model: nn.Module, found: Inference, path: str) -> list[tuple[Trace,
     if not calls and isinstance(model.get_submodule(path), nn.ModuleList):
         raise DepthError(
             f"'{path}' is a list of modules, which does not run itself, so nothing can follow it. "
-            "Name modules in it; or build a model with a longer list, and net2net.transfer into it."
+            "Name modules in it; or give a number alone, of blocks like those in it."
         )
     if not calls:
         raise DepthError(
