@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from torch import nn
 
@@ -36,11 +35,12 @@ def analyse(
     if not traced_with_values:
         found = _with_training(meta, inputs, found, on_unknown, grow_outputs)
     _check_reached(found, traced_with_values)
-    found = replace(found, traced_with_values=traced_with_values)
+    found.traced_with_values = traced_with_values
     if not (inside := asked_inside(found, model, widths or {})):
         return found
     again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inside=inside)
-    return replace(again, traced_with_values=traced_with_values)
+    again.traced_with_values = traced_with_values
+    return again
 
 
 def traced(model: nn.Module, *inputs: Inputs) -> tuple[nn.Module, list[Trace], bool]:

@@ -94,6 +94,7 @@ class Graph:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._nodes: dict[tuple[int, int], Node] = {}
+        self._inputs: dict[int, list[Node]] = {}
         self._born: dict[int, int] = {}
         """Tensor → position of the operation that made it."""
         self._writes: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -131,7 +132,10 @@ class Graph:
 
     def inputs(self, op: Op) -> list[Node]:
         """What an operation reads, in the order of its arguments."""
-        return nodes(self.bound(list(op.args.values()), self.position(op)))
+        position = self.position(op)
+        if position not in self._inputs:
+            self._inputs[position] = nodes(self.bound(list(op.args.values()), position))
+        return self._inputs[position]
 
     def outputs(self, op: Op) -> list[Node]:
         """What an operation produces."""

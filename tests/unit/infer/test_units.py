@@ -52,3 +52,17 @@ def test_tied_units_are_one_component_through_any_number_of_names() -> None:
     assert units.components()[b].tolist() == [2, 1, 0]
     assert units.sames()[b].tolist() == b.tolist()
     assert units.sames()[later].tolist() == a.tolist()
+
+
+def test_what_goes_through_an_operation_has_new_numbers_and_is_counted():
+    units = Units()
+    _, ids = units.new("a.weight", 0, 3)
+    lone = units.through_op(np.array([[2, NO_UNIT, 0], [0, 0, 2]]))
+    assert lone.tolist() == [[5, NO_UNIT, 4], [4, 4, 5]]
+    (old, new), (named, count) = units.steps[-1], units.through[-1]
+    assert (old.tolist(), new.tolist()) == ([0, 2], [4, 5])
+    assert (named.tolist(), count.tolist()) == ([4, 5], [3, 2])
+    assert units.through_op(ids).tolist() == [6, 7, 8]
+    assert units.through[-1][1].tolist() == [1, 1, 1]
+    assert units.through_op(np.array([1, 0, 2])).tolist() == [10, 9, 11]
+    assert units.origins().tolist() == [0, 1, 2, 3, 0, 2, 0, 1, 2, 0, 1, 2]
