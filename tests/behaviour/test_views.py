@@ -1,6 +1,5 @@
 """Graphs: views of hidden values, and axes that move."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +13,6 @@ from tests.helpers import (
     noise,
     randomise,
     refused,
-    shapes,
     widen,
 )
 
@@ -110,27 +108,6 @@ class Moved(nn.Module):
 
 
 test_whole, test_alone = CASES.tests()
-
-
-class Streams(nn.Module):
-    """Several residual streams, which are read as one axis and weighed one by one."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.stem, self.head = nn.Linear(3, width), nn.Linear(width, 2)
-        self.weigh = nn.ModuleList([nn.Linear(4 * width, 4) for _ in range(2)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        streams = self.stem(x).unsqueeze(1).expand(-1, 4, -1)
-        for layer in self.weigh:
-            streams = layer(streams.flatten(1)).sigmoid().unsqueeze(-1) * streams
-        return self.head(streams.sum(1))
-
-
-@pytest.mark.parametrize("method", ["replicate", "fresh"])
-def test_of_two_axes_that_merge_the_longer_grows(method: str) -> None:
-    growth = widen(randomise(Streams(8)), 1.5, noise(5, 3), method=method)
-    assert shapes(growth.model) == shapes(Streams(12))
 
 
 def test_an_activation_in_place_on_a_view() -> None:

@@ -238,7 +238,7 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) 
         >>> reshape(flat, (5, 3, 2), print).parts[0]
         Part(axes=(1,), ids=array([0, 1, 2]))
 
-    Where two independent parts merge into one axis, the units of the smaller one are handed to
+    Where two independent parts merge into one axis, the units of the inner one are handed to
     ``pin``: one axis cannot grow two ways.
 
         >>> two = Value((3, 2), (Part((0,), np.arange(3)), Part((1,), np.arange(10, 12))))
@@ -257,10 +257,10 @@ def reshape(value: Value, shape: Sequence[int], pin: Callable[[UnitIds], None]) 
 def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], None]) -> Value:
     groups, ones = factor_groups(value.shape, shape), kept_ones(value.shape, shape)
     merged: set[int] = set()
-    made: dict[int, list[Part]] = {}
-    for part in sorted(value.parts, key=lambda part: (-part.ids.size, min(part.axes))):
+    parts: list[Part] = []
+    for part in sorted(value.parts, key=lambda part: min(part.axes)):
         if part.ids.size == 1:
-            made[min(part.axes)] = _place_single(part, value.ndim, shape)
+            parts += _place_single(part, value.ndim, shape)
             continue
         touched = [group for group in groups if set(group[0]) & set(part.axes)]
         merging = {left[0] for left, _ in touched if len(left) > 1}
@@ -268,8 +268,7 @@ def _regrouped(value: Value, shape: tuple[int, ...], pin: Callable[[UnitIds], No
             pin(part.ids)
             continue
         merged |= merging
-        made[min(part.axes)] = simplify(_regroup(part, value.shape, touched, shape, ones))
-    parts = [part for axis in sorted(made) for part in made[axis]]  # whatever their sizes
+        parts += simplify(_regroup(part, value.shape, touched, shape, ones))
     parameter_axes: dict[int, frozenset[Along]] = {}
     constant_axes = {
         axis for left, right in groups if value.constant_axes.issuperset(left) for axis in right
