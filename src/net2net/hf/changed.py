@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from net2net.errors import InputError, WidthError
-from net2net.hf.parts import sub_configs
+from net2net.errors import WidthError
+from net2net.hf.parts import config_of, sub_configs
 
 _FAR = 64
 """How far from what was asked numbers are tried that would do."""
@@ -25,7 +25,7 @@ def built(model: nn.Module, target: Mapping[str, Any]) -> nn.Module:
         InputError: the model has no configuration of transformers.
         WidthError: the configuration has no such number, or its class builds nothing from it.
     """
-    config = _config_of(model)
+    config = config_of(model, "larger models", "Grow it by widen, deepen or transfer.")
     new = changed(config, target)
     try:
         student = type(model)(new)
@@ -39,23 +39,6 @@ def built(model: nn.Module, target: Mapping[str, Any]) -> nn.Module:
         ) from error
     first = next(model.parameters())
     return student.to(first.device, first.dtype)
-
-
-def _config_of(model: nn.Module) -> Any:
-    try:
-        from transformers import PretrainedConfig
-    except ImportError as error:
-        raise InputError(
-            "growing by configuration is for models of transformers, which is not installed. "
-            "Install it: pip install 'net2net[hf]'"
-        ) from error
-    config = getattr(model, "config", None)
-    if not isinstance(config, PretrainedConfig):
-        raise InputError(
-            f"{type(model).__name__} has no configuration of transformers as its 'config'. "
-            "Grow it by widen, deepen or transfer."
-        )
-    return config
 
 
 def changed(config: Any, target: Mapping[str, Any]) -> Any:

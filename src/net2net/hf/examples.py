@@ -22,7 +22,7 @@ from torch import nn
 from net2net.apply.module import with_tensors
 from net2net.errors import InputError
 from net2net.hf.layouts import LAYOUTS, Ask, image_size
-from net2net.hf.parts import sub_configs
+from net2net.hf.parts import config_of, sub_configs
 from net2net.trace.alone import ALONE
 from net2net.trace.trace import tensors_of
 
@@ -101,7 +101,8 @@ def find_example(model: nn.Module, given: Given | None = None) -> Example:
             that were tried.
     """
     first: tuple[str, Exception] | None = None
-    for inputs, note in _candidates(model, _config_of(model), given or {}):
+    config = config_of(model, "example inputs", "Give inputs of your own.")
+    for inputs, note in _candidates(model, config, given or {}):
         try:
             return Example(inputs, _run(_copy(model), inputs), note)
         except Exception as error:
@@ -112,23 +113,6 @@ def find_example(model: nn.Module, given: Given | None = None) -> Example:
         f"the model does not run on examples of {names}: {type(cause).__name__}: {cause}. "
         "Give inputs that it runs on."
     ) from cause
-
-
-def _config_of(model: nn.Module) -> Any:
-    try:
-        from transformers import PretrainedConfig
-    except ImportError as error:
-        raise InputError(
-            "example inputs are made for models of transformers, which is not installed. "
-            "Install it: pip install 'net2net[hf]'"
-        ) from error
-    config = getattr(model, "config", None)
-    if not isinstance(config, PretrainedConfig):
-        raise InputError(
-            f"{type(model).__name__} has no configuration of transformers as its 'config', which "
-            "example inputs are made from. Give inputs of your own."
-        )
-    return config
 
 
 def _copy(model: nn.Module) -> nn.Module:

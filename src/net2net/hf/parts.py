@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
+from net2net.errors import InputError
+
 VISION, SOUND, TEXT = (
     ("vision", "image", "backbone", "visual"),
     ("audio", "speech", "encoder"),
@@ -13,6 +17,31 @@ VISION, SOUND, TEXT = (
 
 TOKEN = ("token_id", "token_index")
 """How names of words end that stand for something else."""
+
+
+def config_of(model: nn.Module, what: str, otherwise: str) -> Any:
+    """The configuration of a model of transformers.
+
+    Args:
+        what: what is made by it, and ``otherwise``: what to do without one, for messages.
+
+    Raises:
+        InputError: transformers is not installed, or the model has no such configuration.
+    """
+    try:
+        from transformers import PretrainedConfig
+    except ImportError as error:
+        raise InputError(
+            f"{what} are made for models of transformers, which is not installed. "
+            "Install it: pip install 'net2net[hf]'"
+        ) from error
+    config = getattr(model, "config", None)
+    if not isinstance(config, PretrainedConfig):
+        raise InputError(
+            f"{type(model).__name__} has no configuration of transformers as its 'config', which "
+            f"{what} are made from. {otherwise}"
+        )
+    return config
 
 
 def sub_configs(config: Any) -> dict[str, Any]:
