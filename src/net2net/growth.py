@@ -63,8 +63,8 @@ class Growth:
                 apart. ``"scale"``: copies get state in proportion to their gradients (a mean of
                 squares to its square), so that evenly shared copies go on as the teacher would
                 have. ``"drop"``: none is kept.
-            rewarm: what updates of all that is new are multiplied by in the end (Agarwal et al.,
-                2026, arXiv 2602.02472, take 1.25 to 1.3).
+            rewarm: what updates of all that is new are multiplied by in the end (arXiv 2602.02472
+                takes 1.25 to 1.3).
             over: steps over which ``rewarm`` rises from 1.
             unknown: entries of the state of a kind that is not known are an error, or ``"drop"``
                 starts such parameters' state anew.

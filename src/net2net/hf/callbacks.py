@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback
 
 from net2net.errors import FolderError
 from net2net.hf.checkpoint import carried, grow_checkpoint
-from net2net.hf.folder import Path_
+from net2net.hf.folder import FolderPath
 from net2net.optim.carried import Carried
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class YoungCallback(TrainerCallback):
         folder: the checkpoint that ``grow_checkpoint`` wrote.
     """
 
-    def __init__(self, folder: Path_) -> None:
+    def __init__(self, folder: FolderPath) -> None:
         self.folder = folder
         self.handle: Carried | None = None
 

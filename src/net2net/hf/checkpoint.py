@@ -13,7 +13,7 @@ from torch import nn
 from net2net.errors import FolderError, OptimizerError
 from net2net.growth import Growth
 from net2net.hf.examples import example_inputs
-from net2net.hf.folder import Path_, grown_model, load, save, written
+from net2net.hf.folder import FolderPath, grown_model, load, save, written
 from net2net.maps.methods import Method
 from net2net.optim.carried import Carried, state_of
 from net2net.optim.carry import check_options
@@ -29,8 +29,8 @@ SHARDED = ("optimizer_0", "pytorch_model_fsdp_0")
 
 
 def grow_checkpoint(
-    source: Path_,
-    target: Path_,
+    source: FolderPath,
+    target: FolderPath,
     *,
     widths: Widths | None = None,
     inputs: Inputs | None = None,
@@ -81,7 +81,7 @@ def grow_checkpoint(
         return save(model, grown, given, path, folder, verify=verify)
 
 
-def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: Path_) -> Carried:
+def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: FolderPath) -> Carried:
     """The handle for an optimiser that was loaded from a checkpoint which ``grow_checkpoint``
     wrote: call it when training has begun (``TrainerCallback.on_train_begin``).
 

@@ -27,7 +27,7 @@ from net2net.trace.trace import Inputs
 from net2net.verify import verify as measured
 from net2net.widen.widen import widen
 
-Path_ = str | os.PathLike[str]
+FolderPath = str | os.PathLike[str]
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json", "*.msgpack", "*.h5")
 """Names of files that hold the teacher's weights, which are not copied."""
@@ -37,8 +37,8 @@ LINEAGE = "net2net.json"
 
 
 def grow_folder(
-    source: Path_,
-    target: Path_,
+    source: FolderPath,
+    target: FolderPath,
     *,
     widths: Widths | None = None,
     inputs: Inputs | None = None,
@@ -96,7 +96,7 @@ def grown_model(
     )
 
 
-def load(source: Path_) -> nn.Module:
+def load(source: FolderPath) -> nn.Module:
     """The model in a folder, of the class and type that its configuration names.
 
     Raises:
@@ -111,7 +111,11 @@ def load(source: Path_) -> nn.Module:
     try:
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(path, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(
+            path,
+            local_files_only=True,
+            trust_remote_code=False,  # and nobody is asked
+        )
         (name,) = config.architectures or [""]
         kind = getattr(transformers, name)
         with stage("read the model"):
@@ -191,7 +195,7 @@ def copy_others(source: Path, folder: Path) -> None:
 
 
 @contextmanager
-def written(target: Path_) -> Iterator[Path]:
+def written(target: FolderPath) -> Iterator[Path]:
     """A folder beside the target, which takes its place when all went well, and is gone if not.
 
     Raises:

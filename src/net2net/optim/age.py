@@ -58,7 +58,7 @@ def _nesterov(beta: float, decay: float, steps: int) -> float:
 
 
 def _rectified(beta: float, step: float) -> float:
-    """RAdam's factor (Liu et al., 2020, equation 4.2); 0 in the first steps, in which the variance
+    """RAdam's factor (Liu et al., 2020, algorithm 2); 0 in the first steps, in which the variance
     is not known, and where it does not divide."""
     most = 2 / (1 - beta) - 1
     length = most - 2 * step * beta**step / (1 - beta**step)

@@ -117,6 +117,18 @@ def test_a_model_that_cannot_be_read(saved, tmp_path, damage):
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
+def test_code_in_a_folder_is_not_run(saved, tmp_path):
+    source, ran = tmp_path / "small", tmp_path / "ran"
+    shutil.copytree(saved, source)
+    config = json.loads((source / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}
+    (source / "config.json").write_text(json.dumps(config))
+    (source / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass Mine: pass\n")
+    with pytest.raises(FolderError, match="cannot be read"):
+        hf.grow_folder(source, tmp_path / "large", n_inner=60)
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
 def test_links_that_lead_outside_are_not_followed(saved, tmp_path):
     source = tmp_path / "small"
     shutil.copytree(saved, source)
