@@ -29,6 +29,7 @@ from net2net.apply.builds import (
 )
 from net2net.apply.config_numbers import Anew, Remade
 from net2net.apply.config_search import Search
+from net2net.apply.exchanged import Exchanged, exchanged, put_back, put_in
 from net2net.apply.shallow import shallow
 from net2net.apply.unsayable import Unsayable, computes_else, misfit, refused, told
 from net2net.trace.alone import ALONE
@@ -62,17 +63,28 @@ def config_edits(
         if fitting is None:
             with ALONE:  # once, and not for every model that is built
                 fitting = _fitting(teacher, student.get_submodule(path), _read(done, path))
+        layers: Exchanged = {}
         if fitting is None:  # its class does not build it from its configuration as it is
             changed = sizes_of(teacher, set()) != sizes_of(student.get_submodule(path), set())
-            if changed and (inner := _other_model(path, teacher)) is not None:
+            if not changed or (inner := _other_model(path, teacher)) is None:
+                continue
+            path, teacher = inner, model.get_submodule(inner)
+            with ALONE:
+                layers = exchanged(teacher)
+                part = student.get_submodule(path)
+                fitting = _fitting(teacher, part, _read(done, path), layers) if layers else None
+            if fitting is None:
                 where = f" of '{inner}'" if inner else ""
                 notes.append(
                     f"the config{where} stays as it is: its class builds other tensors than the "
-                    "model has (adapters, exchanged layers), so it cannot be told whether it fits"
+                    "model has, and not in layers that adapters hold, so it cannot be told whether "
+                    "it fits"
                 )
-            continue
+                continue
         if not isinstance(fitting, Unsayable):
-            fits = _as_built(teacher, path, fitting, (student, done, anew), inputs, renumbered)
+            fits = _as_built(
+                teacher, path, fitting, layers, (student, done, anew), inputs, renumbered
+            )
             if not isinstance(fits, Unsayable):
                 student, done, anew = fits
                 found += [SetAttribute(path, f"config.{name}", x) for name, x in fitting.items()]
@@ -87,20 +99,22 @@ def config_edits(
 
 
 def _as_built(
-    teacher: Any, path: str, values: Mapping[str, int], now: tuple[nn.Module, Trace, Anew],
-    inputs: Inputs, renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None],
+    teacher: Any, path: str, values: Mapping[str, int], layers: Exchanged,
+    now: tuple[nn.Module, Trace, Anew], inputs: Inputs,
+    renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None],
 ) -> tuple[nn.Module, Trace, Anew] | Unsayable:  # fmt: skip
     """The student that the class builds from these values: the one that is there, or that with the
-    numbers that the class makes anew; why it is neither."""
+    numbers that the class makes anew; why it is neither. ``layers``: exchanged in it."""
     student, done, anew = now
     part: Any = student.get_submodule(path)
     dtype = next((p.dtype for p in teacher.parameters() if p.is_floating_point()), None)
     before = build(type(teacher), teacher.config, {}, dtype)
-    built = rebuilt(part, values, dtype)
+    built = rebuilt(put_back(part, layers), values, dtype)
     numbers = told(teacher.config, part.config, values)
     if before is None or built is None:
         return misfit(numbers, None, {})
     remade = Remade.of(before, built)
+    put_in(built, part, layers)
     if same_model(student, done, path, built, inputs) and remade.held(path, part, anew):
         return now
     more = remade.anew(path, teacher, part)
@@ -197,10 +211,12 @@ def _read(done: Trace, path: str) -> set[tuple[str, str]]:
 
 
 def _fitting(
-    teacher: Any, student: Any, read: set[tuple[str, str]]
+    teacher: Any, student: Any, read: set[tuple[str, str]], layers: Exchanged | None = None
 ) -> dict[str, int] | Unsayable | None:
     """Integers of the configuration under which the class is built at the student's sizes, or why
-    there are none; None if it is not built at the teacher's as things are."""
+    there are none; None if it is not built at the teacher's as things are. ``layers``: exchanged
+    in both."""
+    teacher, student = (put_back(model, layers or {}) for model in (teacher, student))
     kind, config = type(teacher), student.config
     attributes = {(module, name) for module, name in read if not name.startswith("config.")}
     before = sizes_of(build(kind, teacher.config, {}), attributes)
