@@ -76,6 +76,9 @@ BRANCHES: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
     "size": lambda m, x, h: h if x.size(0) < 5 else h * 2,
     "shape": lambda m, x, h: h if x.shape[0] <= 4 else h * 2,
     "made of sizes": lambda m, x, h: h if 2 * x.shape[0] - 1 >= 5 else h * 2,
+    "a pixel that is left of the input": lambda m, x, h: (
+        h if nn.functional.avg_pool1d(x[:, None], 3).size(2) > 1 else h * 2
+    ),
     "remainder": lambda m, x, h: h if x.shape[0] % 2 else h * 2,
     "truth of a size": lambda m, x, h: h if x.shape[0] else h * 2,
     "size of what was selected": lambda m, x, h: h if x[x > 0].shape[0] > 1 else h * 2,
@@ -102,12 +105,19 @@ def _checked(m: Any, x: Tensor, h: Tensor) -> Tensor:
     return h
 
 
+def _mean(h: Tensor) -> Tensor:
+    return h.mean(1, keepdim=True).sigmoid()
+
+
 NO_BRANCHES: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
     "a width": lambda m, x, h: h if h.shape[1] < 100 else h * 2,
     "a weight's size": lambda m, x, h: h if m.a.weight.shape[1] < 100 else h * 2,
     "an attribute": lambda m, x, h: h if m.a.out_features < 100 else h * 2,
     "checks": _checked,
     "arguments": lambda m, x, h: h.view(x.shape[0], -1).expand(x.shape[0], -1)[: x.shape[0]],
+    "an axis that a mean leaves": lambda m, x, h: h if _mean(h).shape[1] > 1 else h * 2,
+    "an axis put in between": lambda m, x, h: h if (x[None] + 1).shape[0] > 1 else h * 2,
+    "a literal": lambda m, x, h: h if x.view(x.shape[0], 1, 3).shape[1] > 1 else h * 2,
     "values of its own": lambda m, x, h: h if torch.arange(3).max() > 1 else h * 2,
 }
 

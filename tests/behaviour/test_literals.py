@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import linecache
+import re
 from typing import Any
 
 import pytest
@@ -404,7 +406,10 @@ def test_a_branch_on_sizes_is_checked_on_every_call() -> None:
         return model.b(x if x.shape[0] < 4 else x * 2)
 
     teacher = randomise(Written(code, a=nn.Linear(6, 8), b=nn.Linear(4, 3)))
-    student = grow(teacher, {"a": 2.0}, noise(ROWS, 6)).model
+    growth = grow(teacher, {"a": 2.0}, noise(ROWS, 6))
+    student = growth.model
+    (line,) = re.findall(r"branches on its input at test_literals\.py:(\d+)", str(growth.report))
+    assert "if x.shape[0] < 4" in linecache.getline(__file__, int(line))
     assert_exact(teacher, student, noise(2, 6))
     with pytest.raises(AssertionError, match="Guard failed"):
         student(noise(5, 6))
@@ -427,7 +432,13 @@ class Branching(nn.Module):
 
 def test_a_model_without_a_graph() -> None:
     teacher = randomise(Branching())
-    words = ("written into", "torch.export cannot", "data-dependent", "shape in forward")
+    words = (
+        "written into",
+        "torch.export cannot",
+        "data-dependent",
+        "shape in forward",
+        r"at test_literals\.py:\d",
+    )
     with refused(GraphMismatchError, *words, teacher=teacher):
         net2net.widen(teacher, {"a": 2.0}, noise(ROWS, 6))
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from net2net.infer.inference import Inference
+from net2net.infer.made_axes import MadeAxes
 from net2net.infer.values import Value
 from net2net.trace.decisions import Decision
 
 
 def input_decisions(found: Inference) -> list[Decision]:
-    """The lines that branch on values of the inputs, or on sizes that those have: no width, and no
-    size of a parameter. The first of each line."""
+    """The lines that branch on values of the inputs, or on sizes that those have: no width, no size
+    of a parameter, no 1 that the code makes. The first of each line."""
     first: dict[tuple[str, int], Decision] = {}
     for trace, values in zip(found.traces, found.values, strict=True):
+        made = MadeAxes(trace)
         for one in () if trace.training else trace.decisions:
-            sizes = [_is_given(values.get(tensor), axis) for tensor, axis in one.sizes]
+            sizes = [
+                _is_given(values.get(tensor), axis) and not made.has(tensor, axis)
+                for tensor, axis in one.sizes
+            ]
             if not sizes or any(sizes):
                 first.setdefault((one.file, one.line), one)
     return list(first.values())

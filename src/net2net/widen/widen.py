@@ -10,6 +10,7 @@ from net2net.apply.exported_graph import Export
 from net2net.errors import GraphMismatchError
 from net2net.finish import count_parameters
 from net2net.growth import Growth, references
+from net2net.infer.inference import Inference
 from net2net.maps.methods import Method, name_of
 from net2net.plan.globs import name_attributes
 from net2net.plan.widths import MultipleOf, Widths
@@ -132,20 +133,21 @@ def prepared(
         return find_student(attempt), None, ()
     except GraphMismatchError as error:
         try:
-            return _in_a_graph(model, inputs, request, error)
+            return _in_a_graph(model, inputs, request, error, attempt.teacher)
         except GraphMismatchError:
             attempt.check_runnable(error)
             raise
 
 
 def _in_a_graph(
-    model: nn.Module, inputs: Inputs, request: Request, error: GraphMismatchError
-) -> tuple[Wider, Export, tuple[str, ...]]:
-    """The student that a graph of the model makes possible."""
+    model: nn.Module, inputs: Inputs, request: Request, error: GraphMismatchError,
+    found: Inference,
+) -> tuple[Wider, Export, tuple[str, ...]]:  # fmt: skip
+    """The student that a graph of the model makes possible. ``found``: of the model."""
     # Most of it grows without the spaces that meet there: that is the user's choice. And a
     # graph has none of the attributes, takes one branch, and is built from no configuration.
     named = isinstance(request.widths, Mapping) and not request.also and not request.loadable
     if not named or name_attributes(model, request.widths):  # type: ignore[arg-type]
         raise error
-    graph, export, notes = graph_instead(model, inputs, error)
+    graph, export, notes = graph_instead(model, inputs, error, found)
     return find_student(attempted(graph, inputs, request)), export, notes
