@@ -7,6 +7,7 @@ was traced at its new sizes, so both graphs say where their units lie.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference, mixed
-from net2net.infer.units import Axis, Role, UnitIds, joined, occurrence
+from net2net.infer.units import Axis, Role, UnitIds, in_blocks, joined, occurrence
 from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
 from net2net.plan.choose import Chosen, Closest, Growing, choose
-from net2net.plan.new_positions import with_new
+from net2net.plan.new_positions import NewUnits, with_new
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
 
@@ -56,6 +57,11 @@ def match(
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
+    grown_on: dict[Axis, list[tuple[Group, Group, NewUnits]]] = defaultdict(list)
+    for group, origin, chosen in found.grown:
+        if chosen.new is not None:
+            for axis in group.places:
+                grown_on[axis].append((group, origin, chosen.new))
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
         old, new = teacher.ids(old_number), student.ids(number)
@@ -77,9 +83,8 @@ def match(
             one = replace(one, twin=in_pairs(index))
         if found.weights is not None and one.divisor is not None:
             one = replace(one, divisor=None, scale=shared(index, found.weights[new]))
-        for group, origin, chosen in found.grown:
-            if axis in group.places and chosen.new is not None:
-                one = with_new(one, axis, teacher, student, origin, group, chosen.new)
+        for group, origin, new_units in grown_on.get(axis, ()):
+            one = with_new(one, axis, teacher, student, origin, group, new_units)
         maps[axis] = one
     taken = tuple(
         (frozenset(group.places), chosen.instead)
@@ -199,7 +204,7 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
 def _passages(
     inference: Inference, source: UnitIds
 ) -> Iterator[tuple[NDArray[np.uint64], UnitIds]]:
-    """``[units]`` twice, for one operation after the other: for every unit's step a hash, and the
+    """``[units]`` twice, for some operations after the other: for every unit's step a hash, and the
     unit's own component.
 
     A step is a unit going through an operation, from one number to the next (``Units.steps``). The
@@ -213,9 +218,9 @@ def _passages(
     Args:
         source: ``[units]``, for every component the teacher's.
     """
-    for number, (old, new) in enumerate(inference.units.steps):
+    for number, old, new in in_blocks(inference.units.steps):
         owner = inference.component[old]
-        result = np.full(len(old), number * int(_FACTOR) % 2**64, dtype=np.uint64)
+        result = number.astype(np.uint64) * _FACTOR
         for column in (source[owner], inference.slot[old], inference.slot[new]):
             result = (result + column.astype(np.uint64)) * _FACTOR
         yield mixed(result), owner
