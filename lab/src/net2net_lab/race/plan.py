@@ -21,17 +21,19 @@ from net2net_lab.race.tasks import TASKS
 QUARTER, HALF, WHOLE = 0.25, 0.5, 1.0
 """Budgets, relative to the task's."""
 
-FEW, MANY = (0, 1, 2), (0, 1, 2, 3, 4)
+TWO, FEW, MANY = (0, 1), (0, 1, 2), (0, 1, 2, 3, 4)
 """Seeds."""
 
 THIRD = 3
 """Of each question, one in so many goes on to half of the budget."""
 
-FINALISTS = {"width": 5, "depth": 3, "both": 1}
+FINALISTS = {"width": 5, "depth": 2, "both": 1}
 """How many go on to all of it."""
 
 TAUS = (0.1, 0.2, 0.4, 0.6, 0.8)
 BUDGETS = (0.5, 1.0, 2.5)
+ON = ("text", "vit")
+"""Of the frontier: when growth begins, with what, and on which tasks."""
 
 
 class NotReadyError(Net2NetError):
@@ -90,6 +92,7 @@ def frontier(race: Race) -> list[Spec]:
     """The best of width and of depth: when it grows, by how much at once, and at which budget; and
     from scratch beside it."""
     _complete(race, "full", full(race))
+    tasks = [task for task in race.judges if task in ON]
     best = [_ranked(race, WHOLE, race.of(name), 1)[0] for name in ("width", "depth")]
     timed = [replace(arm, tau=tau) for arm in best for tau in TAUS]
     sized = [replace(best[0], path=path) for path in ("width-1.37", "width-twice")]
@@ -97,9 +100,9 @@ def frontier(race: Race) -> list[Spec]:
         *(
             spec
             for budget in BUDGETS
-            for spec in _specs(race, race.judges, (SCRATCH, *timed), budget, FEW)
+            for spec in _specs(race, tasks, (SCRATCH, *timed), budget, TWO)
         ),
-        *_specs(race, race.judges, sized, WHOLE, FEW),
+        *_specs(race, tasks, sized, WHOLE, TWO),
     ]
 
 

@@ -10,20 +10,20 @@ from net2net_lab.race.arms import Family
 from net2net_lab.race.records import Records, Spec
 from net2net_lab.race.tasks import TASKS
 
+TUNED = {0.25: (100, 101), 1.0: (100,)}
+"""Budgets at which rates are tuned, and the seeds, which are apart from those that race."""
+
 SEEDS = (100, 101)
-"""Apart from those that race."""
+"""All of these."""
 
 FURTHER = 2
 """How often tuning goes a factor of two beyond the rates that it begins with, if the best is at an
 end of them."""
 
-TUNED = (0.25, 1.0)
-"""Budgets at which rates are tuned."""
-
 
 def tuned_at(budget: float) -> float:
     """Where the rate of a budget is from: the larger of those that it reaches."""
-    return max((one for one in TUNED if one <= budget), default=TUNED[0])
+    return max((one for one in TUNED if one <= budget), default=min(TUNED))
 
 
 def tuning(task: str, family: Family, budget: float, records: Records) -> list[Spec]:
@@ -57,7 +57,7 @@ def _specs(task: str, family: Family, budget: float, rates: Sequence[float]) -> 
     arm = family.tuned.on(TASKS[task])
     if arm is None:
         return []
-    return [Spec(task, arm, seed, budget, rate) for seed in SEEDS for rate in rates]
+    return [Spec(task, arm, seed, budget, rate) for seed in TUNED[budget] for rate in rates]
 
 
 def _all_run(

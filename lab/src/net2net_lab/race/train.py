@@ -29,7 +29,7 @@ from net2net_lab.race.arms import STATES, Size
 from net2net_lab.race.grow import grown
 from net2net_lab.race.optimisers import Optimisers, made
 from net2net_lab.race.records import Phase, Record, Spec
-from net2net_lab.race.tasks import CURVE, TASKS, Task, on_the_way
+from net2net_lab.race.tasks import CURVE, TASKS, VALIDATION, Task, on_the_way
 
 WARM_UP = 0.05
 """Part of the steps that the full network has within the budget, over which the rate rises."""
@@ -107,7 +107,7 @@ def entry_of(name: str) -> str:
     task = TASKS[name]
     said = (
         task.data, task.depth, task.deeper, task.optimiser, task.steps, task.batch_size,
-        WARM_UP, CURVE,
+        WARM_UP, VALIDATION, CURVE,
     )  # fmt: skip
     return hashlib.sha256(repr(said).encode()).hexdigest()[:10]
 
