@@ -42,7 +42,8 @@ RATE = 0.002
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
     """A task that takes no time, the only one."""
-    task = replace(TASKS["mlp"], build=_small, depth=2, steps=32, batch_size=16)
+    rates = (0.001, 0.002, 0.004)
+    task = replace(TASKS["mlp"], build=_small, depth=2, rates=rates, steps=32, batch_size=16)
     monkeypatch.setattr(plan, "TASKS", {"tiny": task})
     for name in list(TASKS):
         monkeypatch.delitem(TASKS, name)
