@@ -75,7 +75,7 @@ def test_two_arms_race_with_equal_flops_resume_and_are_drawn(
     for record in records.values():
         append(tmp_path, record)
     race = Race([tiny], records, arms)
-    run_stage(race, "quarter", (), local, 1, tmp_path, Console(quiet=True))
+    run_stage(race, "quarter", local, 1, tmp_path, Console(quiet=True))
     done = [one for one in race.records.values() if one.spec.seed not in SEEDS]
     assert {one.spec for one in done} == {
         Spec(tiny, arm.on(TASKS[tiny]), seed, 0.25, RATE) for arm in arms for seed in (0, 1)
@@ -95,7 +95,7 @@ def test_two_arms_race_with_equal_flops_resume_and_are_drawn(
     path.write_text(path.read_text()[:-20])
     cut = read(tmp_path, {tiny: entry_of(tiny)})
     [spec] = missing(replace(race, records=cut), "quarter")
-    run_stage(replace(race, records=cut), "quarter", (), local, 1, tmp_path, Console(quiet=True))
+    run_stage(replace(race, records=cut), "quarter", local, 1, tmp_path, Console(quiet=True))
     assert cut[spec].loss == race.records[spec].loss
     assert read(tmp_path, {tiny: entry_of(tiny)}).keys() == again.keys()
 
@@ -215,7 +215,7 @@ def test_stages_follow_from_the_records_before(tiny: str, monkeypatch: pytest.Mo
     assert {spec.budget for spec in frontier} == {0.5, 1.0, 2.5}
     assert {replace(best, tau=tau) for tau in (0.1, 0.8)} <= {spec.arm for spec in frontier}
     assert replace(best, path="width-1.37") in {spec.arm for spec in frontier}
-    assert "By the rule: `width pair pad own τ=0.4`" in tables(race.records)
+    assert "By the rule: `width pair own τ=0.4`" in tables(race.records)
 
 
 def test_the_default_is_the_first_if_it_beats_the_reference_and_is_worse_nowhere(

@@ -82,6 +82,9 @@ IDENTITY = "identity"
 """The one way where there are no residual blocks: layers that are identities."""
 
 
+Stream = Literal["pad", "copy", ""]
+
+
 @dataclass(frozen=True)
 class Arm:
     """A way to the full network.
@@ -89,14 +92,14 @@ class Arm:
     Attributes:
         path: one of ``PATHS``.
         method: one of ``METHODS``, in depth of ``DEEPER``.
-        norms: ``"pad"`` or ``"copy"``: the stream under layer norms; empty where there is none.
+        norms: ``"pad"`` or ``"copy"``: the stream under layer norms; empty where that is no choice.
         state: one of ``STATES``.
         tau: the part of the run's steps before it has its last size.
     """
 
     path: str
     method: str = ""
-    norms: Literal["pad", "copy", ""] = ""
+    norms: Stream = ""
     state: str = ""
     tau: float = 0.0
 
@@ -143,10 +146,10 @@ class Arm:
 
 SCRATCH, SMALL = Arm("scratch"), Arm("small")
 
-REFERENCE = Arm("width", "replicate+noise", "copy", "drop", 0.4)
+REFERENCE = Arm("width", "replicate+noise", "", "drop", 0.4)
 """The paper's way: copies with noise, a fresh optimiser. What a new default has to beat."""
 
-PADDED = Arm("width", "random_pad", "copy", "drop", 0.4)
+PADDED = Arm("width", "random_pad", "", "drop", 0.4)
 
 BASELINES = (SCRATCH, SMALL, REFERENCE, PADDED)
 """In every stage."""
@@ -158,12 +161,19 @@ TAU = {"width": 0.4, "depth": 0.5, "both": 0.4}
 
 def width_arms() -> Iterator[Arm]:
     """Every method, with the stream padded and copied, by the two main states; some by all."""
-    for method, norms in product(METHODS, ("pad", "copy")):
-        for state in STATES:
-            if state in {"drop", "own"} or method in TRIED_IN_ALL_STATES:
-                if state == "scale" and not can_scale(method):
-                    continue
-                yield Arm("width", method, norms, state, TAU["width"])  # type: ignore[arg-type]
+    for method, state in product(METHODS, STATES):
+        if state in {"drop", "own"} or method in TRIED_IN_ALL_STATES:
+            if state == "scale" and not can_scale(method):
+                continue
+            for norms in streams(method):
+                yield Arm("width", method, norms, state, TAU["width"])
+
+
+def streams(method: str) -> tuple[Stream, ...]:
+    """What may be done under layer norms: new units that copy nothing, and are exact, may stand in
+    the stream as well, or only inside of blocks."""
+    one = METHODS[method]
+    return ("pad", "copy") if one.exact and one.incoming != "copy" else ("",)
 
 
 def can_scale(method: str) -> bool:
@@ -173,8 +183,11 @@ def can_scale(method: str) -> bool:
 
 
 def depth_arms() -> Iterator[Arm]:
-    """Every way from one block and from half, and the main ones with a fresh optimiser as well."""
+    """Every way from half of the blocks, and from one, where it does not matter which is copied;
+    the main ones with a fresh optimiser as well."""
     for path, method in product(QUESTIONS["depth"], DEEPER):
+        if path == "one-deeper" and method.endswith(("-top", "-middle")):
+            continue
         for state in ("own", "drop") if method in {"zeroed-spread", "stacked"} else ("own",):
             yield Arm(path, method, "", state, TAU["depth"])
 
@@ -182,7 +195,7 @@ def depth_arms() -> Iterator[Arm]:
 def both_arms() -> Iterator[Arm]:
     """Twice as wide and twice as deep at once."""
     for method in ("replicate+noise", "pair", "fresh"):
-        yield Arm("both", method, "pad", "own", TAU["both"])
+        yield Arm("both", method, streams(method)[0], "own", TAU["both"])
 
 
 ARMS: tuple[Arm, ...] = tuple(
@@ -199,7 +212,7 @@ class Family:
 
 
 NEW = Family("new units", Arm("width", "fresh", "pad", "own", 0.4))
-COPIES = Family("copies", Arm("width", "replicate+noise", "pad", "own", 0.4))
+COPIES = Family("copies", Arm("width", "replicate+noise", "", "own", 0.4))
 RANDOM = Family("random units", PADDED)
 DEPTH = Family("depth", Arm("half-deeper", "zeroed-spread", "", "own", 0.5))
 BOTH = Family("both", Arm("both", "fresh", "pad", "own", 0.4))

@@ -13,8 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from net2net_lab.terminal import ended_like_ctrl_c, logging_to
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from net2net_lab.race.engine import Engine
     from net2net_lab.race.plan import Race
     from net2net_lab.race.records import Records
@@ -71,17 +69,16 @@ def race(
             for name, reason in why.items():
                 click.echo(f"{name} is left out: {reason}", err=True)
             with ended_like_ctrl_c():
-                state = Race(list(here), records)
+                state = Race(list(here), records, only=tasks)
                 for stage in stages or STAGES:
-                    run_stage(state, stage, tasks, ENGINES[engine], workers, out, console)
+                    run_stage(state, stage, ENGINES[engine], workers, out, console)
         for path in show(records, out):
             click.echo(path)
 
 
 def run_stage(
-    race: Race, stage: str, only: Sequence[str], engine: Engine, workers: int, out: Path,
-    console: Console,
-) -> None:  # fmt: skip
+    race: Race, stage: str, engine: Engine, workers: int, out: Path, console: Console
+) -> None:
     """Do what a stage lacks, and what that shows to be lacking (tuning goes further)."""
     from net2net_lab.race.plan import missing
     from net2net_lab.race.records import append
@@ -92,7 +89,7 @@ def run_stage(
         console=console, disable=not console.is_terminal, transient=True,
     ) as bar:  # fmt: skip
         task = bar.add_task(stage)
-        while todo := missing(race, stage, only):
+        while todo := missing(race, stage):
             bar.update(task, completed=0, total=len(todo))
             log.info("%s: %d runs to do", stage, len(todo))
             for record in engine(todo, workers):

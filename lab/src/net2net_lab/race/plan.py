@@ -47,11 +47,16 @@ class Race:
     tasks: Sequence[str]
     records: Records
     arms: Sequence[Arm] = ARMS
+    only: Sequence[str] = ()
+    """Tasks that runs are wanted of; all if empty."""
 
     @property
     def judges(self) -> list[str]:
         """Tasks that have a say in what goes on."""
         return [task for task in self.tasks if TASKS[task].halving]
+
+    def wanted(self, tasks: Sequence[str]) -> list[str]:
+        return [task for task in tasks if not self.only or task in self.only]
 
     def of(self, question: str) -> list[Arm]:
         return [arm for arm in self.arms if arm.question == question]
@@ -62,37 +67,37 @@ Stage = Callable[[Race], list[Spec]]
 
 def tune(race: Race) -> list[Spec]:
     """Every family's rate at a quarter of the budget."""
-    return list(_tuning(race, race.judges, race.arms, QUARTER))
+    return list(_tuning(race, race.wanted(race.judges), race.arms, QUARTER))
 
 
 def quarter(race: Race) -> list[Spec]:
     """All arms."""
-    return list(_specs(race, race.judges, race.arms, QUARTER, FEW))
+    return list(_specs(race, race.wanted(race.judges), race.arms, QUARTER, FEW))
 
 
 def half(race: Race) -> list[Spec]:
     """The best third of each question, and the baselines."""
-    _complete(race, "quarter", quarter(race))
-    return list(_specs(race, race.judges, _best_third(race), HALF, FEW))
+    _complete(race, "quarter")
+    return list(_specs(race, race.wanted(race.judges), _best_third(race), HALF, FEW))
 
 
 def retune(race: Race) -> list[Spec]:
     """The rates of the finalists' families, at the full budget."""
-    _complete(race, "half", half(race))
-    return list(_tuning(race, race.tasks, finalists(race), WHOLE))
+    _complete(race, "half")
+    return list(_tuning(race, race.wanted(race.tasks), finalists(race), WHOLE))
 
 
 def full(race: Race) -> list[Spec]:
     """The finalists and the baselines, with more seeds."""
-    _complete(race, "half", half(race))
-    return list(_specs(race, race.tasks, finalists(race), WHOLE, MANY))
+    _complete(race, "half")
+    return list(_specs(race, race.wanted(race.tasks), finalists(race), WHOLE, MANY))
 
 
 def frontier(race: Race) -> list[Spec]:
     """The best of width and of depth: when it grows, by how much at once, and at which budget; and
     from scratch beside it."""
-    _complete(race, "full", full(race))
-    tasks = [task for task in race.judges if task in ON]
+    _complete(race, "full")
+    tasks = [task for task in race.wanted(race.judges) if task in ON]
     best = [_ranked(race, WHOLE, race.of(name), 1)[0] for name in ("width", "depth")]
     timed = [replace(arm, tau=tau) for arm in best for tau in TAUS]
     sized = [replace(best[0], path=path) for path in ("width-1.37", "width-twice")]
@@ -117,17 +122,15 @@ STAGES: dict[str, Stage] = {
 """In their order."""
 
 
-def missing(race: Race, stage: str, only: Iterable[str] = ()) -> list[Spec]:
-    """What a stage has yet to run, on some tasks or all; seed after seed, and what begins alike one
-    after the other.
+def missing(race: Race, stage: str) -> list[Spec]:
+    """What a stage has yet to run; seed after seed, and what begins alike one after the other.
 
     Raises:
         NotReadyError: the stages before are not complete.
     """
-    todo = [spec for spec in STAGES[stage](race) if spec not in race.records]
+    todo = {spec for spec in STAGES[stage](race) if spec not in race.records}
     order = {task: number for number, task in enumerate(TASKS)}
-    wanted = {spec for spec in todo if not only or spec.task in set(only)}
-    return sorted(wanted, key=lambda spec: (spec.seed, order[spec.task], *_begins(spec)))
+    return sorted(todo, key=lambda spec: (spec.seed, order[spec.task], *_begins(spec)))
 
 
 def _begins(spec: Spec) -> tuple[str, float, float, str]:
@@ -194,8 +197,9 @@ def _specs(
                 yield from (Spec(task, there, seed, budget, rate) for seed in seeds)
 
 
-def _complete(race: Race, stage: str, specs: Iterable[Spec]) -> None:
-    left = len({spec for spec in specs if spec not in race.records})
+def _complete(race: Race, stage: str) -> None:
+    """On all tasks."""
+    left = len(missing(replace(race, only=()), stage))
     if left:
         raise NotReadyError(
             f"The stage '{stage}' lacks {left} runs, which decide what comes after. "

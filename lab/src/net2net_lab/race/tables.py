@@ -97,7 +97,8 @@ def _rates(records: Records, tasks: Sequence[str]) -> Iterator[str]:
 
 def _ranks(records: Records, tasks: Sequence[str], budget: float) -> Iterator[str]:
     judges = [task for task in tasks if TASKS[task].halving]
-    more = [arm for arm in racing(records, budget=budget) if arm not in ARMS]
+    known = {arm.on(TASKS[task]) for arm in ARMS for task in judges}
+    more = [arm for arm in racing(records, budget=budget) if arm not in known]
     for question in QUESTIONS:
         arms = [arm for arm in (*ARMS, *more) if arm.question == question]
         arms = ran(records, arms, judges, budget)
