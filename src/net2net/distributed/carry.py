@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -69,12 +69,10 @@ class _Parts:
     def known(self, past: Past) -> Past:
         """Of which tensors the states are, on every rank: numbers, and what is on ``meta`` where
         this rank has none of it."""
-        spec: dict[str, dict[str, Any]] = self._gather.told(
-            {
-                name: {key: _spec(one) for key, one in held.items()}
-                for name, (_, held) in past.items()
-            }
-        )
+        mine = {
+            name: {key: _spec(one) for key, one in held.items()} for name, (_, held) in past.items()
+        }
+        spec: dict[str, dict[str, Any]] = self._gather.told(mine)
         return {name: (shape, held or spec.get(name, {})) for name, (shape, held) in past.items()}
 
     def make(self, name: str, value: Tensor, along: Along) -> Tensor:
@@ -85,19 +83,17 @@ class _Parts:
             return whole.new_empty(shape, device="meta")
         if not is_sharded(parameter):
             return entry(name, whole, along)
-        from torch.distributed.tensor import DTensor, Replicate
+        from torch.distributed.tensor import DTensor, Placement, Replicate
 
-        mesh = parameter.device_mesh
-        if shape != parameter.shape:  # factored: one number for many
-            made, how = entry(name, whole, along), [Replicate() for _ in range(mesh.ndim)]
-        else:
-            made, how = entry(name, *_cut(whole, along, parameter)), list(parameter.placements)
-        made = made.to(parameter.to_local().device)
-        stride = torch.empty(shape, device="meta").stride()
-        parts: Any = DTensor.from_local(
-            made, mesh, how, run_check=False, shape=shape, stride=stride
-        )
-        return cast("Tensor", parts)
+        how: list[Placement] = list(parameter.placements)
+        if shape == parameter.shape:
+            made = entry(name, *_cut(whole, along, parameter))
+        else:  # factored: one number for many
+            made, how = entry(name, whole, along), [Replicate() for _ in how]
+        return DTensor.from_local(
+            made.to(parameter.to_local().device), parameter.device_mesh, how, run_check=False,
+            shape=shape, stride=torch.empty(shape, device="meta").stride(),
+        )  # fmt: skip
 
 
 def _spec(value: Any) -> Any:

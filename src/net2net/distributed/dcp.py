@@ -68,6 +68,6 @@ def grow_dcp(
             told = state_of(optimizers.young, rewarm, over)
             (folder / CARRIED).write_text(json.dumps(told), "utf-8")
         for one in sorted(path.iterdir()):
-            if one.is_file() and not one.is_symlink() and not (folder / one.name).exists():
-                if one.suffix != ".distcp":
-                    shutil.copy2(one, folder / one.name)
+            written_already = one.suffix == ".distcp" or (folder / one.name).exists()
+            if one.is_file() and not one.is_symlink() and not written_already:
+                shutil.copy2(one, folder / one.name)

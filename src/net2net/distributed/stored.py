@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,7 +149,9 @@ def write(folder: Path, stored: Stored, grown: Sequence[Grown]) -> None:
 def _told(folder: Path, what: str) -> Iterator[None]:
     """Errors in torch's own wrapping, taken out of it."""
     try:
-        yield
+        with warnings.catch_warnings():  # it is meant to be one process
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            yield
     except (CheckpointException, OSError, RuntimeError) as error:
         found: BaseException = error
         if isinstance(error, CheckpointException):

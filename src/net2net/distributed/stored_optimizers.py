@@ -114,7 +114,7 @@ def _check(plan: Plan, stored: Stored, saved: _Saved, names: list[str]) -> None:
             f"the optimiser in '{stored.folder}' has {wrong}. Give the plan of the model that it "
             "trained."
         )
-    if new := [name for name, one in plan.recipes.items() if one.source is None]:
+    if new := [name for name in plan.recipes if own.origin(plan, name) is None]:
         raise OptimizerError(
             f"the plan makes '{new[0]}' anew, and whether that is trained is not known without the "
             "model. Load the model, and carry the optimiser over (net2net.distributed.carry)."
@@ -164,8 +164,8 @@ class _Growing:
         plan, saved = self._plan, self._saved
         axes = {
             name: len(plan.student.tensors[name].shape)
-            for name, recipe in plan.recipes.items()
-            if recipe.source in self._past
+            for name in plan.recipes
+            if own.origin(plan, name) in self._past
         }
         past = self._past
         if self._state == "drop":
@@ -198,7 +198,7 @@ class _Growing:
     def _fresh(self, name: str) -> Mapping[str, Any]:
         """What a parameter without a past has, in the form of what it was made from."""
         recipe = self._plan.recipes[name]
-        shape, held = self._past[recipe.source or ""]
+        shape, held = self._past[own.origin(self._plan, name) or ""]
         result: dict[str, Any] = {}
         for key, value in held.items():
             if is_number(value):

@@ -212,8 +212,7 @@ class Carried:
                 factor = self._factor(parameter, group, one)
                 if self._rewarm == 1 and abs(factor - 1) <= NEGLIGIBLE:
                     del self._young[names[parameter]]
-                elif factor != 1:
-                    blocks = list(one.blocks(parameter))
+                elif factor != 1 and (blocks := list(one.blocks(parameter))):
                     keep = 1 - _decay(optimizer, group)
                     self._save(parameter, one, blocks)
                     self._now.append((parameter, one, factor, keep, blocks))

@@ -12,8 +12,8 @@ def grown_groups(
     plan: Plan, groups: Sequence[Sequence[Hashable]], axes: Mapping[str, int],
     left: Collection[str],
 ) -> list[list[Hashable]]:  # fmt: skip
-    """The student's groups, of its names. What the student has more joins the group of what it was
-    made from, or of the last before it with as many axes (decay tells weights from biases).
+    """The student's groups, of its names. What the student has more joins the group of its
+    origin, or of the last before it with as many axes (decay tells weights from biases).
 
     Args:
         groups: names of the teacher's parameters; what is none of these (of something else that is
@@ -50,7 +50,7 @@ def _more(
         if name in at:
             last[count] = at[name]
             continue
-        source = plan.recipes[name].source if name in plan.recipes else None
+        source = own.origin(plan, name) if name in plan.recipes else None
         if source in left:
             continue
         if source is not None and source in theirs:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
+import runpy
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import net2net
 from net2net import PlanError, distributed
+from net2net.plan.plan import Plan
 from net2net.shards import is_sharded
 from tests.helpers import randomise
 
@@ -50,6 +55,16 @@ def main(rank: int, folder: Path) -> None:
         one()
     dist.barrier()
     dist.destroy_process_group()
+
+
+def example(rank: int, folder: Path) -> None:
+    """Run the example in examples/ as one of two ranks; what it prints is written to a file."""
+    torch.set_num_threads(1)
+    port = {"MASTER_ADDR": "localhost", "MASTER_PORT": (folder / "port").read_text("utf-8")}
+    os.environ.update(port, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    script = Path(__file__).parents[3] / "examples" / "fsdp2_grow.py"
+    with (folder / f"{rank}.txt").open("w") as file, contextlib.redirect_stdout(file):
+        runpy.run_path(str(script), run_name="__main__")
 
 
 class GPT(nn.Module):
@@ -81,11 +96,15 @@ def teacher() -> GPT:
     return model.train()
 
 
-def planned(method: str = "fresh", **options: Any) -> net2net.Growth:
-    """Made on meta, on every rank alike."""
+def on_meta(width: int = 12, heads: int = 2) -> GPT:
     with torch.device("meta"):
-        model = GPT().double()
-    return net2net.widen(model, 1.5, WORDS, method=method, verify=False, **options)
+        return GPT(width, heads).double()
+
+
+@cache
+def planned(method: str = "fresh") -> Plan:
+    """Made on meta, on every rank alike; its student is ``on_meta(18, 3)``."""
+    return net2net.widen(on_meta(), 1.5, WORDS, method=method, verify=False).plan
 
 
 def sharded(model: nn.Module, mesh: DeviceMesh, **options: Any) -> nn.Module:
@@ -96,8 +115,8 @@ def sharded(model: nn.Module, mesh: DeviceMesh, **options: Any) -> nn.Module:
     return model
 
 
-def student_on(mesh: DeviceMesh, grown: net2net.Growth) -> nn.Module:
-    return sharded(grown.model, mesh).to_empty(device="cpu")
+def student_on(mesh: DeviceMesh) -> nn.Module:
+    return sharded(on_meta(18, 3), mesh).to_empty(device="cpu")
 
 
 def assert_same(model: nn.Module, wanted: nn.Module) -> None:
@@ -139,12 +158,12 @@ def fsdp_to_fsdp() -> None:
     columns as the student's, though the student's own are."""
     mesh = init_device_mesh("cpu", (WORLD,))
     for method in ("fresh", "replicate"):
-        grown, whole = planned(method), teacher()
-        wanted = grown.plan.apply(whole)
-        student = student_on(mesh, grown)
+        plan, whole = planned(method), teacher()
+        wanted = plan.apply(whole)
+        student = student_on(mesh)
         source = sharded(copy.deepcopy(whole), mesh)
         with Largest() as made:
-            distributed.apply(grown.plan, source, student)
+            distributed.apply(plan, source, student)
         largest = max(one.numel() for one in whole.parameters())
         assert made.count <= largest * 1.5
         assert largest * 1.5 < max(one.numel() for one in wanted.parameters())
@@ -155,13 +174,13 @@ def fsdp_to_fsdp() -> None:
 @check
 def one_to_fsdp() -> None:
     """A teacher that rank 0 alone has."""
-    grown, whole = planned(), teacher()
-    wanted = grown.plan.apply(whole)
-    student = student_on(init_device_mesh("cpu", (WORLD,)), grown)
-    distributed.apply(grown.plan, whole if dist.get_rank() == 0 else whole.to("meta"), student)
+    plan, whole = planned(), teacher()
+    wanted = plan.apply(whole)
+    student = student_on(init_device_mesh("cpu", (WORLD,)))
+    distributed.apply(plan, whole if dist.get_rank() == 0 else on_meta(), student)
     assert_same(student, wanted)
     with pytest.raises(PlanError, match="on no rank"):
-        distributed.apply(grown.plan, whole.to("meta"), student)
+        distributed.apply(plan, on_meta(), student)
 
 
 @check
@@ -169,18 +188,18 @@ def hybrid() -> None:
     """To copies of parts (HSDP), and to parts of parts (tensor-parallel, on the same axis too)."""
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("outer", "inner"))
     whole = teacher()
-    grown = planned()
-    wanted = grown.plan.apply(whole)
-    student = student_on(mesh, grown)
-    distributed.apply(grown.plan, whole, student)
+    plan = planned()
+    wanted = plan.apply(whole)
+    student = student_on(mesh)
+    distributed.apply(plan, whole, student)
     assert_same(student, wanted)
 
-    grown = planned()
-    for block in grown.model.blocks.layers:  # type: ignore[union-attr]
+    model = on_meta(18, 3)
+    for block in model.blocks.layers:  # type: ignore[union-attr]
         ways = {"linear1": ColwiseParallel(), "linear2": RowwiseParallel()}
         parallelize_module(block, mesh["inner"], ways)
-    second = sharded(grown.model, mesh["outer"]).to_empty(device="cpu")
-    distributed.apply(grown.plan, whole, second)
+    second = sharded(model, mesh["outer"]).to_empty(device="cpu")
+    distributed.apply(plan, whole, second)
     assert_same(second, wanted)
 
 
@@ -189,20 +208,20 @@ def an_optimiser_goes_on_from_a_smaller_mesh() -> None:
     """Two ranks train a teacher, four its student: as one process does."""
     rank = dist.get_rank()
     pair, all_four = DeviceMesh("cpu", [0, 1]), init_device_mesh("cpu", (WORLD,))
-    grown, whole = planned(), teacher()
-    model = sharded(copy.deepcopy(whole), pair) if rank < 2 else copy.deepcopy(whole).to("meta")
+    plan, whole = planned(), teacher()
+    model = sharded(copy.deepcopy(whole), pair) if rank < 2 else on_meta()
     ours, alone = (torch.optim.AdamW(one.parameters(), lr=1e-2) for one in (model, whole))
-    for seed in range(3):
+    for seed in range(2):
         step(whole, alone, seed)
         if rank < 2:
             step(model, ours, seed)
     known = net2net.widen(whole, 1.5, WORDS, method="fresh")  # the seed is that of the plan
-    known.carry(alone, rewarm=1.3, over=4)
-    student = student_on(all_four, grown)
-    distributed.apply(grown.plan, model, student)
-    handle = distributed.carry(grown.plan, model, student, ours, rewarm=1.3, over=4)
+    known.carry(alone, rewarm=1.3, over=3)
+    student = student_on(all_four)
+    distributed.apply(plan, model, student)
+    handle = distributed.carry(plan, model, student, ours, rewarm=1.3, over=3)
     assert handle.active
-    for seed in range(3, 9):
+    for seed in range(2, 6):
         a, b = step(student, ours, seed), step(known.model, alone, seed)
         assert abs(a - b) < 1e-10, (seed, a, b)
     for one, other in zip(student.parameters(), known.model.parameters(), strict=True):
@@ -215,11 +234,14 @@ def ddp() -> None:
     optimizer = torch.optim.SGD(whole.parameters(), lr=0.1, momentum=0.9)
     wrapped = DistributedDataParallel(whole)
     step(wrapped, optimizer, 0)
-    grown = planned()
-    student = grown.model.to_empty(device="cpu")
-    assert distributed.apply(grown.plan, wrapped, student) is student
-    distributed.carry(grown.plan, wrapped, student, optimizer)
-    assert_same(student, grown.plan.apply(whole))
+    plan = planned()
+    student = on_meta(18, 3).to_empty(device="cpu")
+    with pytest.raises(PlanError, match="one tensor in the plan, and two here"):
+        distributed.apply(plan, wrapped, student)  # as to_empty leaves it
+    student.head.weight = student.words.weight  # type: ignore[union-attr, assignment]
+    assert distributed.apply(plan, wrapped, student) is student
+    distributed.carry(plan, wrapped, student, optimizer)
+    assert_same(student, plan.apply(whole))
     step(DistributedDataParallel(student), optimizer, 1)
     names = {id(one) for one in student.parameters()}
     assert {id(one) for one in optimizer.state} == names
@@ -227,14 +249,10 @@ def ddp() -> None:
 
 @check
 def what_does_not_fit() -> None:
-    grown = planned()
+    plan = planned()
     mesh = init_device_mesh("cpu", (WORLD,))
-    student = student_on(mesh, grown)
+    student = student_on(mesh)
     with pytest.raises(PlanError, match="made for a teacher with"):
-        distributed.apply(grown.plan, GPT(24, 2), student)
+        distributed.apply(plan, GPT(24, 2), student)
     with pytest.raises(PlanError, match="made for a student with"):
-        distributed.apply(grown.plan, teacher(), sharded(GPT(24, 2), mesh))
-    parted = teacher()
-    parted.head.weight = nn.Parameter(parted.head.weight.detach().clone())
-    with pytest.raises(PlanError, match="one tensor in the plan, and two here"):
-        distributed.apply(grown.plan, parted, student)
+        distributed.apply(plan, teacher(), sharded(GPT(24, 2), mesh))
