@@ -1,5 +1,7 @@
 """Grow trained networks without changing what they compute (Net2Net, Chen et al., 2016)."""
 
+from typing import Any
+
 from net2net.analysis import spaces
 from net2net.deepen.deepen import deepen
 from net2net.errors import (
@@ -36,6 +38,16 @@ from net2net.widen.estimate import estimate
 from net2net.widen.widen import widen
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """``net2net.distributed``, which is imported when it is asked for."""
+    if name == "distributed":
+        from importlib import import_module
+
+        return import_module("net2net.distributed")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "METHODS",

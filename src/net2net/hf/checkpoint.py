@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from net2net.errors import FolderError, OptimizerError
+from net2net.files import FolderPath, written
 from net2net.growth import Growth
 from net2net.hf.examples import example_inputs
-from net2net.hf.folder import FolderPath, grown_model, load, save, written
+from net2net.hf.folder import grown_model, load, save
 from net2net.maps.methods import Method
-from net2net.optim.carried import Carried, state_of
+from net2net.optim.carried import CARRIED, Carried, state_of
 from net2net.optim.carry import check_options
 from net2net.optim.state import Policy
 from net2net.optim.states import grown_states
@@ -23,7 +24,7 @@ from net2net.plan.plan import Plan
 from net2net.plan.widths import Widths
 from net2net.trace.trace import Inputs
 
-OPTIMIZER, TRAINER, CARRIED = "optimizer.pt", "trainer_state.json", "net2net_carried.json"
+OPTIMIZER, TRAINER = "optimizer.pt", "trainer_state.json"
 SHARDED = ("optimizer_0", "pytorch_model_fsdp_0")
 """What a checkpoint of sharded parameters has instead."""
 

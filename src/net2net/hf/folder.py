@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import torch
 from torch import nn
 
 from net2net.errors import FolderError, InputError
+from net2net.files import FolderPath, written
 from net2net.growth import Growth
 from net2net.hf.examples import example_inputs
 from net2net.hf.grow import grow
@@ -26,8 +24,6 @@ from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs
 from net2net.verify import verify as measured
 from net2net.widen.widen import widen
-
-FolderPath = str | os.PathLike[str]
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json", "*.msgpack", "*.h5")
 """Names of files that hold the teacher's weights, which are not copied."""
@@ -192,32 +188,3 @@ def copy_others(source: Path, folder: Path) -> None:
         inside = path.resolve().parent == source.resolve()
         if path.is_file() and inside and not skip:
             shutil.copy2(path, folder / path.name)
-
-
-@contextmanager
-def written(target: FolderPath) -> Iterator[Path]:
-    """A folder beside the target, which takes its place when all went well, and is gone if not.
-
-    Raises:
-        FolderError: the target is occupied, or nothing can be written there.
-    """
-    path = Path(target)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FolderError(
-            f"'{path}' is there already, and nothing is overwritten. Choose another target."
-        )
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _or_error(lambda: part.mkdir(parents=True), path)
-    try:
-        yield part
-        _or_error(lambda: part.replace(path), path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def _or_error(write: Callable[[], Any], path: Path) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise FolderError(f"'{path}' cannot be written: {error}. Choose another target.") from error

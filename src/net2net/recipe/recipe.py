@@ -88,6 +88,13 @@ class Recipe:
     perturbed: Perturbed | None = None
 
     @property
+    def reads(self) -> frozenset[str]:
+        """The teacher's tensors that it needs, but for those of a norm that it follows."""
+        sources = () if self.source is None else (self.source,)
+        weighted = (name for a in self.axes for mixture in a.mixtures for name, _ in mixture.by)
+        return frozenset((*sources, *weighted))
+
+    @property
     def copies(self) -> bool:
         """Whether it is the source as it is."""
         done = self.axes or self.perturbed or self.norm or self.fill

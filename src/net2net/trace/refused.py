@@ -75,7 +75,7 @@ def _check_state(path: str, part: nn.Module) -> None:
     if sharded or bases & {"FSDPModule", "FullyShardedDataParallel"}:
         raise UnsupportedModelError(
             f"{where} is sharded over devices (fully_shard), so no weight is here as a whole. "
-            "Load its full state dict into a model that is not, grow that, and shard the student."
+            "Make the plan on meta, and apply it to the parts (net2net.distributed)."
         )
     for name, item in vars(part).items():
         if isinstance(item, Tensor) and not item.is_leaf:
