@@ -4,9 +4,11 @@
 with the student's tensors. ``state_dict.py``: names and tensors in, names and tensors out.
 ``fingerprint.py``: what a plan knows of the tensors of both. The edits
 (``edits.py``): integers that modules and configurations keep (``attributes.py``, ``configs.py``,
-tried on few blocks by ``shallow.py``, built without weights by ``unfilled.py``; those that count
+found by ``config_search.py``, tried on few blocks by ``shallow.py``, built and compared by
+``builds.py``, without weights by ``unfilled.py``; why none fits: ``unsayable.py``; under
+adapters: ``exchanged.py``; those that count
 blocks: ``progressions.py``, ``depth_configs.py``; numbers that classes make of a configuration:
-``config_numbers.py``; what is told of numbers that stay: ``kept_numbers.py``), a graph of the code
+``config_numbers.py``; numbers kept by name: ``kept_numbers.py``), a graph of the code
 (``exported_graph.py``), longer lists of blocks (``extend_list.py``), inserted layers
 (``identity/insertion.py``).
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -111,12 +112,15 @@ def _attention_sizes(
 
 
 def get_attribute(holder: Any, attribute: str) -> Any:
-    """``attribute`` may lead through objects and lists: ``config.hidden_size``, ``sizes.0``."""
+    """``attribute`` may lead through objects, lists and dicts: ``config.hidden_size``, ``sizes.0``,
+    ``ranks.default``."""
     for name in attribute.split("."):
         if holder is None:
             return None
         # Its own dictionary: configurations exist that refuse to be asked for what varies by layer.
-        if name.isdigit():
+        if isinstance(holder, dict):
+            holder = holder.get(name)
+        elif name.isdigit():
             holder = holder[int(name)] if int(name) < len(holder) else None
         else:
             holder = vars(holder).get(name)
@@ -169,8 +173,13 @@ def _is_size(item: Any) -> bool:
 
 
 def _set(holder: Any, names: Sequence[str], value: Any) -> Any:
-    """Set an attribute or item; sequences are replaced by new ones, as others may hold the old."""
+    """Set an attribute or item; sequences and dicts are replaced by new ones, as others may hold
+    the old."""
     name, *rest = names
+    if isinstance(holder, dict):
+        entries = copy.copy(holder)
+        entries[name] = _set(entries[name], rest, value) if rest else value
+        return entries
     if name.isdigit():
         changed = list(holder)
         changed[int(name)] = _set(changed[int(name)], rest, value) if rest else value

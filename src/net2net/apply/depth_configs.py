@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from net2net.apply.attributes import SetAttribute, get_attribute
-from net2net.apply.configs import build, fields, sizes_of
+from net2net.apply.builds import build, fields, sizes_of
 from net2net.apply.extend_list import ExtendList
 
 Values = dict[str, Any]

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from net2net.apply.attributes import SetAttribute, set_attributes
-from net2net.apply.configs import configured, facts, fields, rebuilt, same_model
+from net2net.apply.builds import facts, fields, rebuilt, same_model
+from net2net.apply.configs import configured
 from net2net.apply.depth_configs import depth_settings
 from net2net.apply.extend_list import ExtendList, extend
 from net2net.apply.module import with_tensors

@@ -186,8 +186,9 @@ class Attempt:
         student, maps, edits = matched.student, matched.maps, matched.edits
         outputs = output_maps(teacher, student, maps) if self.request.grow_outputs else {}
         loads = not notes
-        notes += kept_numbers(base, new_shapes(teacher, grown))
-        edits = edits + settings
+        kept, stale = kept_numbers(base, new_shapes(teacher, grown))
+        notes += stale
+        edits = [*edits, *settings, *kept]
         return Wider(
             teacher, self.spaces, grown, student, maps, edits, outputs, notes, loads,
             matched.taken, anew.values, self,

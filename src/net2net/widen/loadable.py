@@ -11,7 +11,8 @@ from dataclasses import replace
 from math import lcm, log
 
 from net2net.apply.attributes import get_attribute
-from net2net.apply.configs import Builder, Sizes, builders
+from net2net.apply.builds import Sizes
+from net2net.apply.configs import Builder, builders
 from net2net.errors import WidthError
 from net2net.infer.spaces import Space
 from net2net.plan.widths import SpaceGrowth, multiples, new_shapes, told

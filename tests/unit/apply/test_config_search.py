@@ -96,6 +96,49 @@ def test_the_config_of_the_student_is_found(
     assert_exact(teacher, built, x)
 
 
+class Strict(Config):
+    """Loaded only if the heads divide the width, whatever their size."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Strict:
+        if data["width"] % data["heads"]:
+            raise ValueError(f"{data['width']} is no multiple of {data['heads']} heads.")
+        return cls(**data)
+
+
+def strict(kind: type[Attention] = Attention) -> nn.Module:
+    values = {"width": 24, "heads": 3, "key_heads": 1, "size": 8, "inner": None, "rank": 1}
+    return randomise(kind(Strict(**values)))
+
+
+def test_a_config_that_its_class_refuses_is_told_with_its_reason() -> None:
+    teacher = strict()
+    growth = widen(teacher, 1.5, noise(2, 5, 3))
+    (note,) = growth.report.notes
+    assert "width=36, heads=5, rank=2 would, and its class refuses that" in note
+    assert '"36 is no multiple of 5 heads"' in note and "loadable=True" in note
+    assert growth.model.config.to_dict() == teacher.config.to_dict()
+
+
+def test_a_number_that_code_reads_from_the_config_is_refused_only_together_with_others() -> None:
+    class Reads(Attention):
+        """Six heads are no divisor of a width of 27, but of one of 54."""
+
+        def __init__(self, config: Config) -> None:
+            super().__init__(config)
+            self.more = nn.Linear(config.heads * self.size, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            heads = self.q(self.stem(x)).view(*x.shape[:2], self.config.heads, self.size)
+            return super().forward(x) + self.more(heads.flatten(2))  # type: ignore[no-any-return]
+
+    values = {"width": 27, "heads": 3, "key_heads": 3, "size": 8, "inner": 2, "rank": 2}
+    teacher = randomise(Reads(Strict(**values)))
+    growth = widen(teacher, 2.0, noise(2, 5, 3))
+    assert not [note for note in growth.report.notes if "config" in note]
+    assert (growth.model.config.width, growth.model.config.heads) == (54, 6)
+
+
 def test_a_plan_sets_a_field_only_where_the_config_has_it() -> None:
     teacher = attention()
     plan = widen(teacher, {"up": 2.0}, noise(2, 5, 3)).plan
@@ -104,47 +147,3 @@ def test_a_plan_sets_a_field_only_where_the_config_has_it() -> None:
     del other.config.inner
     with untouched(teacher), pytest.raises(PlanError, match="no such size"):
         plan.apply(other)
-
-
-class Adapted(nn.Module):
-    """A layer with adapters beside it, whose ranks it keeps by name, as adapter libraries do."""
-
-    def __init__(self, layer: nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.base, self.ranks = layer, {"default": rank}
-        self.down = nn.ModuleDict({"default": nn.Linear(layer.in_features, rank, bias=False)})
-        self.up = nn.ModuleDict({"default": nn.Linear(rank, layer.out_features, bias=False)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.up["default"](self.down["default"](x))
-
-
-class Wrapper(nn.Module):
-    """Holds a model, and its config too."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model, self.config = model, model.config
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_adapters_whose_config_and_ranks_stay_are_told_of(wrapped: bool) -> None:
-    inner: Any = attention()
-    inner.up = Adapted(inner.up, 5)
-    teacher = randomise(Wrapper(inner) if wrapped else inner)
-    prefix = "model." if wrapped else ""
-    growth = widen(teacher, {f"{prefix}up": 2.0, f"{prefix}up.down.default": 10}, noise(2, 5, 3))
-    assert growth.model.config.to_dict() == teacher.config.to_dict()
-    stale, ranks = growth.report.notes
-    assert ("the config of 'model' stays" if wrapped else "the config stays") in stale
-    assert f"'{prefix}up.ranks' still says 5 for 'default', which is 10 wide now" in ranks
-
-
-def test_a_rank_that_stays_needs_no_word() -> None:
-    inner: Any = attention()
-    inner.up = Adapted(inner.up, 5)
-    growth = widen(randomise(inner), {"up": 2.0}, noise(2, 5, 3))
-    assert len(growth.report.notes) == 1
