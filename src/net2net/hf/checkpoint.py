@@ -14,7 +14,8 @@ from net2net.errors import FolderError, OptimizerError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
 from net2net.hf.examples import example_inputs
-from net2net.hf.folder import grown_model, load, save
+from net2net.hf.folder import finished, grown_model, load, save
+from net2net.hf.lineage import Hashing, Source
 from net2net.maps.methods import Method
 from net2net.optim.carried import CARRIED, Carried, state_of
 from net2net.optim.carry import check_options
@@ -67,7 +68,9 @@ def grow_checkpoint(
             f"'{path}' holds sharded states ('{sharded[0]}'). Save the whole state in one process."
         )
     with written(target) as folder:
+        origin = Source.of(path)
         model = load(path)
+        hashes = Hashing(origin)
         given = example_inputs(model) if inputs is None else inputs
         grown = grown_model(model, given, widths, numbers, method=method, seed=seed, verify=verify)
         if (path / OPTIMIZER).is_file():
@@ -79,7 +82,8 @@ def grow_checkpoint(
         if (path / TRAINER).is_file():
             done = json.loads((path / TRAINER).read_text("utf-8"))
             (folder / TRAINER).write_text(json.dumps(_counted_on(done, grown), indent=2), "utf-8")
-        return save(model, grown, given, path, folder, verify=verify)
+        grown = save(model, grown, given, folder, verify=verify)
+        return finished(grown, origin, hashes, "", folder)
 
 
 def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: FolderPath) -> Carried:

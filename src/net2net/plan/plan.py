@@ -32,6 +32,7 @@ from net2net.identity.insertion import Insertion
 from net2net.plan import document, format_1
 from net2net.plan.deepening import deepening
 from net2net.recipe.axis_map import Index
+from net2net.recipe.measured import measured
 from net2net.recipe.recipe import Recipe
 from net2net.recipe.run import Executor, Read, reader
 from net2net.tables import html_table
@@ -218,6 +219,19 @@ class Plan:
         self._check_known()
         before = read if self.previous is None else self.previous.reader_from(read, like)
         return self._executed(before, _left_alone, like).make
+
+    def measured(self, read: Read, like: Tensor) -> Plan:
+        """The same plan, with what it takes of whole tensors (deviations, means) measured once.
+
+        Args:
+            read, like: as for ``reader_from``.
+        """
+        before = self.previous
+        if before is not None:
+            before = before.measured(read, like)
+            read = before.reader_from(read, like)
+        recipes = measured(self.recipes, self.teacher.shapes, read)
+        return replace(self, recipes=recipes, previous=before)
 
     def sources(self, name: str) -> frozenset[str]:
         """The tensors of the (first) teacher's that one of the student's is made from."""

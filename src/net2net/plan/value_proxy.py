@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from net2net.apply.module import with_tensors
+from net2net.errors import InputError
 from net2net.infer.inference import Inference
 from net2net.infer.units import UnitIds
 from net2net.plan.widths import SpaceGrowth
@@ -24,7 +25,16 @@ from net2net.trace.meta_copy import named_tensors
 
 
 def with_values(model: nn.Module) -> nn.Module:
-    """A copy on the CPU that shares the parameters, but not the buffers, which running changes."""
+    """A copy on the CPU that shares the parameters, but not the buffers, which running changes.
+
+    Raises:
+        InputError: they have no values.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise InputError(
+            "the model's code branches on hidden values, and it is on meta, without any. Give it "
+            "with its weights."
+        )
     tensors = {name: p.detach().to("cpu") for name, p in model.named_parameters()}
     tensors |= {name: b.detach().to("cpu", copy=True) for name, b in model.named_buffers()}
     return with_tensors(model, tensors)

@@ -3,5 +3,5 @@
 ``recipe.py`` has the recipe as plain data: the map of every axis (``axis_map.py``), numbers that
 are drawn (``draw.py``), what a tensor is overwritten with (``fill.py``). ``run.py`` carries it out,
 on a whole tensor or on a block of its rows, with the same bits; ``layout.py``: how it lies in
-memory.
+memory. ``measured.py`` measures first what is taken of whole tensors.
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import NEW, AxisMap
 from net2net.recipe.fill import Fill
+
+CHUNK = 2**20
+"""About how many elements are measured at once."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,30 @@ def recipe(
 @torch.no_grad()
 def deviation(tensor: Tensor) -> float | None:
     """The standard deviation of all elements; None without values."""
-    return None if tensor.is_meta else float(tensor.std(correction=0))
+    if tensor.is_meta:
+        return None
+    return deviation_of(tensor[a:b] if tensor.ndim else tensor for a, b in chunks(tensor.shape))
+
+
+def chunks(shape: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of rows, each of about ``CHUNK`` elements."""
+    rows = max(1, CHUNK // max(1, math.prod(shape[1:])))
+    size = shape[0] if shape else 1
+    yield from ((first, min(first + rows, size)) for first in range(0, size, rows))
+
+
+@torch.no_grad()
+def deviation_of(parts: Iterable[Tensor]) -> float:
+    """The standard deviation of the elements of all parts, one after the other in float64: that of
+    ``deviation`` if they are the ``chunks`` of a tensor, of which no more is in memory."""
+    count, middle, squares = 0, 0.0, 0.0
+    for part in parts:
+        variance, mean = torch.var_mean(part.double(), correction=0)
+        size, apart = part.numel(), float(mean) - middle
+        squares += float(variance) * size + apart * apart * count * size / (count + size)
+        middle += apart * size / (count + size)
+        count += size
+    return math.sqrt(squares / count) if count else math.nan
 
 
 @torch.no_grad()

@@ -40,7 +40,10 @@ def check_model(model: nn.Module) -> None:
             raise UnsupportedModelError(
                 f"'{name}' is quantised. Grow the float model, then quantise the student."
             )
-        devices.setdefault(str(tensor.device), name)
+        if isinstance(tensor, nn.Parameter) or "meta" not in devices:
+            devices.setdefault(
+                str(tensor.device), name
+            )  # buffers may have values beside no weights
         if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
             types.setdefault(str(tensor.dtype), name)
     for kind, found in (("devices", devices), ("types", types)):
