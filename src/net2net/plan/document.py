@@ -14,6 +14,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe import fill
 from net2net.recipe.axis_map import ABSENT, AxisMap, Mixture
+from net2net.recipe.factor import Factor
 from net2net.recipe.recipe import FollowedNorm, Mean, New, Perturbed, Recipe, Spread, Uniform
 
 DAMAGED = "The plan is damaged: make it again."
@@ -77,6 +78,8 @@ class _Maps:
 
 def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
     data: dict[str, Any] = {"source": one.source}
+    if one.factor is not None:
+        data["factor"] = [one.factor.second, one.factor.groups, one.factor.gain]
     if one.axes:
         data["axes"] = [[axis.dim, str(axis.role), maps.number(axis)] for axis in one.axes]
     if one.new is not None:
@@ -118,7 +121,7 @@ def _recipe(
         source, axes, _new(data.get("new")), _spread(data.get("noise")),
         None if norm is None else FollowedNorm(*norm),
         None if "fill" not in data else fill.from_data(data["fill"]), _spread(data.get("pair")),
-        _perturbed(data.get("perturbed")),
+        _perturbed(data.get("perturbed")), _factor(data.get("factor"), source),
     )  # fmt: skip
 
 
@@ -202,6 +205,17 @@ def _perturbed(data: list[Any] | None) -> Perturbed | None:
         ) and math.isfinite(amount):
             return Perturbed(float(shrink), float(amount), _new(law))
     raise PlanError(f"a tensor is perturbed by {data!r:.80}. {DAMAGED}")
+
+
+def _factor(data: list[Any] | None, source: str | None) -> Factor | None:
+    match data:
+        case None:
+            return None
+        case [bool() as second, int() as groups, gain] if (
+            source is not None and groups >= 1 and _measure(gain) and gain != 0
+        ):
+            return Factor(second, groups, gain)
+    raise PlanError(f"a tensor is a factor by {data!r:.80}. {DAMAGED}")
 
 
 def _new(data: list[Any] | None) -> New | None:

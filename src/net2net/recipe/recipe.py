@@ -10,6 +10,7 @@ from torch import Tensor
 
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import NEW, AxisMap
+from net2net.recipe.factor import Factor
 from net2net.recipe.fill import Fill
 
 
@@ -67,6 +68,7 @@ class Recipe:
     Attributes:
         source: the teacher's tensor that it starts from. None: it is made anew, by ``fill``, or
             without one stays what it is in the student that the user built.
+        factor: which of two weights, whose product the source is, it is; or None: it is the source.
         axes: the maps of the axes that grow, in ascending order: positions are selected, divided.
         new: what positions that copy nothing (``NEW``) hold.
         noise: added to all but the first copy of each unit that the tensor produces (paper,
@@ -86,6 +88,7 @@ class Recipe:
     fill: Fill | None = None
     pair: Spread | None = None
     perturbed: Perturbed | None = None
+    factor: Factor | None = None
 
     @property
     def reads(self) -> frozenset[str]:
@@ -97,7 +100,7 @@ class Recipe:
     @property
     def copies(self) -> bool:
         """Whether it is the source as it is."""
-        done = self.axes or self.perturbed or self.norm or self.fill
+        done = self.axes or self.perturbed or self.norm or self.fill or self.factor
         return self.source is not None and not done
 
     @property

@@ -8,7 +8,7 @@ whole: every step works on each element for itself, and numbers are drawn by row
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
 from net2net.recipe.draw import Law, normal, uniform
+from net2net.recipe.factor import Factors, decomposed
 from net2net.recipe.layout import laid_out_like
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
@@ -59,6 +60,8 @@ class Executor:
     teacher: Read
     student: Read
     like: Tensor
+    _last: dict[tuple[str, int], Factors] = field(default_factory=dict, repr=False)
+    """The last weight that was decomposed: two tensors, and every block of their rows, need it."""
 
     def make(self, name: str, rows: Index | None = None) -> Tensor:
         """One tensor of the student, in new memory, or these rows of it.
@@ -95,6 +98,8 @@ class Executor:
             made = self.like.new_empty(
                 shape if rows is None else (len(rows), *shape[1:]), dtype=self.types.get(name)
             )
+        elif recipe.factor is not None:
+            made = self._factored(name, recipe, every)
         else:
             made = self._grown(name, recipe, rows, every)
             self._perturb(made, name, every)
@@ -132,6 +137,19 @@ class Executor:
             if recipe.pair is not None and axis.role is Role.CONSUMES:
                 paired = (axis.signs != 0) & (axis.index >= 0)
                 self._put(result, name, axis, every, paired, recipe.pair, "pair")
+        return laid_out_like(result, tensor)
+
+    def _factored(self, name: str, recipe: Recipe, rows: Index) -> Tensor:
+        assert recipe.source is not None and recipe.factor is not None
+        tensor, groups = self.teacher(recipe.source, None), recipe.factor.groups
+        if (key := (recipe.source, groups)) not in self._last:
+            self._last.clear()
+            self._last[key] = decomposed(tensor, groups)
+        made, new = recipe.factor.made(self._last[key], self.shapes[name])
+        result = made[torch.from_numpy(rows)].to(self.like.device, tensor.dtype)
+        if new[rows].any() and isinstance(recipe.new, Spread | Uniform):
+            axis = AxisMap(0, np.where(new, NEW, 0), Role.PRODUCES)
+            self._put(result, name, axis, rows, new, recipe.new, "new")
         return laid_out_like(result, tensor)
 
     def _perturb(self, tensor: Tensor, name: str, rows: Index) -> None:
