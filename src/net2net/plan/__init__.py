@@ -9,7 +9,7 @@ student with values, where code branches on them); ``choose.py`` says which new 
 initialise themselves.
 ``rescale.py``: heads of more features; ``numbers.py``: numbers that code makes of sizes, and
 ``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py``,
-``deepening.py`` and ``lengthening.py`` (of stacks, where new blocks stand as ``orders.py`` says)
-make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes
+``deepening.py``, ``factoring.py`` and ``lengthening.py`` (of stacks, where new blocks stand as
+``orders.py`` says) make the recipes. ``plan.py`` holds it all as plain data, ``document.py`` writes
 it, ``format_1.py`` reads what version 0.1 wrote.
 """
