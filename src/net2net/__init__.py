@@ -22,6 +22,7 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
+from net2net.factorize.factorize import factorize
 from net2net.growth import Growth
 from net2net.hf.grow import grow
 from net2net.infer.relations import OpSite
@@ -80,6 +81,7 @@ __all__ = [
     "WidthError",
     "deepen",
     "estimate",
+    "factorize",
     "grow",
     "rule",
     "spaces",
