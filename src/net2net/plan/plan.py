@@ -413,8 +413,7 @@ class Plan:
             f"{len(self.recipes)} tensors are not plain copies"
         )
         for edit in inserted:
-            what = "new blocks" if edit.new else "identity layers"
-            lines.append(f"  {edit.count} {what} after {edit.at}")
+            lines.append(f"  {edit.count} {edit.what} after {edit.at}")
         for one in self.edits:
             if isinstance(one, ExtendList):
                 said = ", ".join(f"{new} like {old}" for new, old in one.added.items())
