@@ -23,7 +23,7 @@ def in_longer(
     """
     edits = [edit for edit in longer.plan.edits if isinstance(edit, ExtendList)]
     origins = {path: source_of(path, edits) for path, _ in longer.student.named_modules()}
-    found = {}
+    found: dict[str, int | float | tuple[int, BlockBuilder]] = {}
     for glob, asked in depths.items():
         wanted = set(paths_of(model, glob, asked, kind))
         found |= {path: asked for path, origin in origins.items() if origin in wanted}

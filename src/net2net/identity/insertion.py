@@ -168,9 +168,9 @@ def _branch(teacher: nn.Module, insertion: Insertion, layer: Any) -> Part:
         *(part.module for part in _activation(teacher, insertion)),
         identity_layer(layer, width, width),
     )
-    for part in branch:
-        if hasattr(part, "inplace"):
-            part.inplace = False  # what it is given is still to be added to
+    for one in branch:
+        if "inplace" in vars(one):
+            vars(one)["inplace"] = False  # what it is given is still to be added to
     zeros: dict[str, Fill] = {name: Constant(0.0) for name, _ in named_tensors(branch)}
     return Part(branch.train(layer.training), None, zeros)
 

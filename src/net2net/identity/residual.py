@@ -11,4 +11,4 @@ class Residual(nn.Sequential):
     """Adds to its input what its layers make of it."""
 
     def forward(self, input: Any) -> Any:
-        return input + super().forward(input)
+        return input + super().forward(input)  # type: ignore[no-untyped-call]

@@ -183,15 +183,3 @@ def test_blocks_of_ones_own_in_longer_stacks() -> None:
 
     growth = deepen(teacher, {"1": 1.5, "1.1": (1, build)}, x, order="top")
     assert [type(block) for block in growth.model[1]] == [Block, nn.Sequential, nn.Sequential]
-
-
-def test_stacks_alone_have_no_kind() -> None:
-    teacher = residual()
-    with refused(DepthError, "kind", "stack", teacher=teacher):
-        net2net.deepen(teacher, {"1": 1}, noise(4, 4), kind="residual")
-
-
-def test_zeros_everywhere_never_learn() -> None:
-    teacher = residual()
-    with refused(DepthError, "neither gets a gradient", teacher=teacher):
-        net2net.deepen(teacher, {"1": 1}, noise(4, 4), copy="zeros")
