@@ -14,6 +14,7 @@ from net2net.apply.config_numbers import numbers_in_buffers
 from net2net.errors import InputError, TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
+from net2net.plan.outputs import OutputMaps
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, Trace, trace
 from net2net.transfer.checks import (
@@ -21,6 +22,8 @@ from net2net.transfer.checks import (
     check_operations,
     grown_inside,
 )
+from net2net.transfer.gained import without_gained
+from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
 
 
@@ -37,6 +40,10 @@ class Pair:
             teacher's of that name.
         own: buffers of the student with another number than the teacher's, which its class makes
             of its sizes.
+        longer: tensors of the student with rows that the teacher's have not, and that are not in
+            the inferences.
+        gained: biases of the student that the teacher has not.
+        ends: where in the student's output positions are new.
     """
 
     teacher: Inference
@@ -46,11 +53,15 @@ class Pair:
     sources: dict[str, tuple[str, str]]
     unread: list[str]
     own: set[str]
+    longer: Longer
+    gained: list[str]
+    ends: OutputMaps
 
 
 def paired(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool,
     grow_outputs: bool = False, also: Sequence[Inputs] = (),
+    new_outputs: NewOutputs | None = None,
 ) -> Pair:  # fmt: skip
     """Bring the models together.
 
@@ -60,15 +71,21 @@ def paired(
     """
     whole = _traced(_like(teacher, student), inputs, "student")
     ops_of = _operations(whole), _operations(_traced(meta_copy(teacher), inputs, "teacher"))
-    stacks = align(student, teacher, depth, ops_of, exact=exact)
+    bare = _like(teacher, student)
+    gained = without_gained(bare, teacher)
+    stacks = align(bare, teacher, depth, ops_of, exact=exact)
     apart, of_tied = _untied(teacher, student)
     old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
-    new, of_student = _without(
-        _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
-    )
+    new, of_student = _without(bare, [(s.student, [a for a, _ in s.pairs], s) for s in stacks])
     known = analyse(old, inputs, on_unknown="fix", grow_outputs=grow_outputs, also=also)
     traces = _student_traces(new, known.traces)
     names = _same_names(known.traces, traces)
+    indices = [name for name, one in new.named_buffers() if not one.is_floating_point()]
+    longer = longer_axes(known, traces[0], names, indices, outputs=new_outputs is not None)
+    ends = new_ends(known.traces[0], traces[0], longer, new_outputs)
+    if longer:
+        shorten(new, longer)
+        traces = _student_traces(new, known.traces)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
@@ -87,7 +104,11 @@ def paired(
         check_bundles(known, found)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
-    return Pair(known, found, whole, stacks, back, [of_student[name] for name in unread], own)
+    return Pair(
+        known, found, whole, stacks, back, [of_student[name] for name in unread], own,
+        {of_student[name]: axes for name, axes in longer.items()},
+        gained, ends,
+    )  # fmt: skip
 
 
 def _without(

@@ -41,6 +41,8 @@ from net2net.trace.meta_copy import meta_copy
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
+from net2net.transfer.headed import base_of, headed
+from net2net.transfer.longer import NewOutputs, check_choice, said
 from net2net.transfer.pair import Pair, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
@@ -60,6 +62,7 @@ def transfer(
     balanced: bool = True,
     verify: bool = True,
     outputs: str = "keep",
+    new_outputs: NewOutputs | None = None,
     also: Sequence[Inputs] = (),
 ) -> Growth:
     """Give a larger model, built by its own code, the weights with which it computes what the
@@ -85,6 +88,10 @@ def transfer(
         balanced: deal copies out evenly.
         verify: measure the difference.
         outputs: ``"keep"``, or ``"grow"`` as for ``widen``, where models end in features.
+        new_outputs: what makes outputs that are new (classes, words), behind the teacher's:
+            ``"zero"`` rows, the ``"mean"`` of the teacher's rows, or ``"random"`` ones like them.
+            The teacher's own are verified; the report names the new ones. New rows of tables alone
+            (positions, words of a model that puts out none) are random without it.
         also: further inputs, for code that branches on its input (the report says where): all that
             any of them reaches is matched, and the student is verified on each.
 
@@ -105,12 +112,21 @@ def transfer(
     way = method_of(method)
     if outputs not in {"keep", "grow"}:
         raise TransferError(f'outputs is {outputs!r}. Give "keep" or "grow".')
+    check_choice(new_outputs, outputs)
+    if path := base_of(teacher, student):
+        inside = transfer(
+            teacher, student.get_submodule(path), inputs, method=method, depth=depth, exact=exact,
+            noise=noise, seed=seed, balanced=balanced, verify=verify, outputs=outputs,
+            new_outputs=new_outputs, also=also,
+        )  # fmt: skip
+        return _with_head(inside, teacher, student, path)
     noise = noise or way.noise
     must_match = exact and way.exact and not noise
     with stage("traced and inferred both"):
         pair = paired(
-            teacher, student, inputs, depth, exact=exact, grow_outputs=outputs == "grow", also=also
-        )
+            teacher, student, inputs, depth, exact=exact, grow_outputs=outputs == "grow", also=also,
+            new_outputs=new_outputs,
+        )  # fmt: skip
     with stage("matched their units"):
         found = _matched(pair, way, balanced, seed, strict=exact)
     maps = found.maps
@@ -118,6 +134,7 @@ def transfer(
     recipes, notes = recipes_for(
         teacher, student, pair, maps, exact=exact, noise=noise, opposite=way.pair,
         initial=initial(meta_copy(student), names) if way.incoming == "initial" else {},
+        new_rows=new_outputs or "random",
     )  # fmt: skip
     if way.perturbs:
         recipes = perturbed(recipes, meta_copy(student), way.shrink, way.perturb)
@@ -135,13 +152,14 @@ def transfer(
     )
     with stage("made the student"):
         result = plan.apply(teacher, student=student)
-    ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else {}
+    ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else pair.ends
     parity = None
     if verify:
         with stage("verified"):
             parity = _measured(teacher, result, [inputs, *also], pair, ends, must_match, notes)
     even = must_match and has_even_copies(maps.values())
-    rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student))
+    longer, said_of_them = said(pair.longer, pair.ends, new_outputs or "random")
+    rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student), *longer)
     report = Report(
         action=(
             f"transferred {type(teacher).__name__} into {type(student).__name__} by "
@@ -157,11 +175,27 @@ def transfer(
         warnings=never_separate(pair.teacher) if even else (),
         notes=(
             *notes,
+            *said_of_them,
             *branch_notes(pair.teacher),
             *returned_numbers(pair.teacher, pair.student),
         ),
     )
     return Growth(result, plan, report, ends, references(teacher))
+
+
+def _with_head(inside: Growth, teacher: nn.Module, student: nn.Module, path: str) -> Growth:
+    """The growth of all of the student, of which a part grew."""
+    plan, note = headed(inside.plan, student, path)
+    result = plan.apply(teacher, student=student)
+    report = replace(
+        inside.report,
+        action=f"{inside.report.action}, in a {type(student).__name__}",
+        asked=f"a {type(student).__name__} around what computes what the teacher does",
+        parameters=(count_parameters(teacher), count_parameters(result)),
+        bytes=plan.summary().bytes,
+        notes=(*inside.report.notes, note),
+    )
+    return replace(inside, model=result, plan=plan, report=report)
 
 
 def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool) -> Matched:
@@ -182,7 +216,9 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
             maps, _ = compensated(old, new, maps, found.numbers)
         return replace(found, maps=maps)
     except GraphMismatchError as error:
-        raise TransferError(f"{error} Or pass exact=False.") from error
+        raise TransferError(
+            f"{error} Or pass exact=False; or new_outputs, if they are outputs that are new."
+        ) from error
 
 
 def _measured(
