@@ -154,7 +154,7 @@ def test_below_the_rank() -> None:
     assert growth.report.parity.max_rel > 1e-3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 7), st.sampled_from([None, "relu"]))
 def test_any_sizes(n: int, m: int, rank: int, activation: str | None) -> None:
     weight = noise(m, rank, seed=n) @ noise(rank, n, seed=m)
