@@ -33,7 +33,7 @@ FAMILIES = {
     "eva02": Family(
         "eva02_tiny_patch14_224", "eva02_small_patch14_224", 28, {"img_size": 28}, DEEPER
     ),
-    "resmlp": Family("resmlp_12_224", "resmlp_24_224", both={"img_size": 32, "embed_dim": 48}),
+    "resmlp": Family("resmlp_12_224", "resmlp_24_224", both={"img_size": 32}),
     "swin": Family(
         "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", 64, SWIN,
         ({"depths": (1, 1, 2, 1)}, {"depths": (2, 2, 4, 2)}),
