@@ -116,7 +116,8 @@ class Executor:
         if rows is not None and first is not None:
             self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
-            if recipe.new is not None and (new := axis.index == NEW).any():
+            drawn = recipe.new is not None and axis.values is None
+            if drawn and (new := axis.index == NEW).any():
                 self._put_new(result, name, axis, every, new)
         for axis in recipe.axes:
             if axis.scale is not None:
@@ -125,6 +126,9 @@ class Executor:
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
+        for axis in recipe.axes:
+            if axis.values is not None:
+                _put_values(result, axis, axis.values, every)
         for axis in recipe.axes:
             if recipe.noise is not None and axis.role is Role.PRODUCES:
                 later = axis.later_copies
@@ -277,6 +281,17 @@ def _mean(
 
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
     return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
+
+
+def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:
+    """``rows``: those of the whole tensor that ``result`` has."""
+    new = axis.index == NEW
+    if axis.dim == 0:
+        values = values[(np.cumsum(new) - 1)[rows[new[rows]]]]
+        new = new[rows]
+    else:
+        values = values[rows]
+    result.index_copy_(axis.dim, _places(result, new), torch.from_numpy(values).to(result))
 
 
 def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:

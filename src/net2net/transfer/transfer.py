@@ -34,6 +34,7 @@ from net2net.plan.match import Matched, match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan
 from net2net.plan.rescale import rescaled
+from net2net.plan.steepest import Loss, check_loss, steepest
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
@@ -56,6 +57,7 @@ def transfer(
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,
+    loss: Loss | None = None,
     seed: int = 0,
     balanced: bool = True,
     verify: bool = True,
@@ -81,6 +83,7 @@ def transfer(
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
             off that is (streams behind post-norms are padded as by ``widen(exact=False)``).
         noise: as for ``widen``: on all but the first copy of each unit, relative to the weights.
+        loss: as for ``widen``, for ``method="gradmax"``.
         seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
         verify: measure the difference.
@@ -103,6 +106,7 @@ def transfer(
     if type(noise) not in (int, float) or not 0 <= noise < math.inf:
         raise TransferError(f"noise is {noise!r}. Give 0 or a positive fraction.")
     way = method_of(method)
+    check_loss(loss, way)
     if outputs not in {"keep", "grow"}:
         raise TransferError(f'outputs is {outputs!r}. Give "keep" or "grow".')
     noise = noise or way.noise
@@ -135,6 +139,11 @@ def transfer(
     )
     with stage("made the student"):
         result = plan.apply(teacher, student=student)
+    if loss is not None:
+        with stage("looked for the largest gradient"):
+            ours = {key: name for name, (key, _) in pair.sources.items()}
+            plan = steepest(plan, result, pair.student, loss, ours)
+            result = plan.apply(teacher, student=student)
     ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else {}
     parity = None
     if verify:
