@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
-from net2net import InputError, TransferError
-from tests.helpers import assert_exact, noise, randomise, refused
+from net2net import InputError, Plan, TransferError
+from tests.helpers import assert_exact, noise, randomise, refused, same_bits
 
 X = noise(9, 3)
 
@@ -94,6 +94,126 @@ def test_code_that_branches_on_hidden_values_is_transferred() -> None:
     assert [(row.name, row.old, row.new) for row in grown.report.rows] == [("stem", 4, 8)]
     with refused(InputError, "neither may be on meta", teacher=teacher):
         net2net.transfer(teacher, Branching(8).to("meta"), X)
+
+
+# -- from an MLP to experts ------------------------------------------------------------------------
+
+
+class Around(nn.Module):
+    """What lies around layers that are one MLP, or a mixture of experts."""
+
+    def __init__(self, mlp: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.mlp, self.head = nn.Linear(3, 4), mlp, nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        return self.head(h + self.mlp(h))
+
+
+class Gated(nn.Module):
+    def __init__(self, *, bias: bool = False) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj = (nn.Linear(4, 5, bias=bias) for _ in range(2))
+        self.down_proj = nn.Linear(5, 4, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Routed(nn.Module):
+    """Of four experts two are taken."""
+
+    def __init__(self, *, renormalise: bool = True) -> None:
+        super().__init__()
+        self.gate = nn.Linear(4, 4, bias=False)
+        self.renormalise = renormalise
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, chosen = self.gate(x).softmax(-1).topk(2, dim=-1)
+        if self.renormalise:
+            weights = weights / weights.sum(-1, keepdim=True)
+        every = torch.stack([self.expert(number, x) for number in range(4)], 1)
+        rows = torch.arange(len(x))[:, None]
+        return (every[rows, chosen] * weights[..., None]).sum(1)
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Merged(Routed):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate_up = nn.Parameter(torch.randn(4, 10, 4))
+        self.down = nn.Parameter(torch.randn(4, 4, 5))
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        gate, up = F.linear(x, self.gate_up[number]).chunk(2, -1)
+        return F.linear(up * F.silu(gate), self.down[number])
+
+
+class Interleaved(Routed):
+    """Transposed, with gates and values in turns."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate_up = nn.Parameter(torch.randn(4, 4, 10))
+        self.down = nn.Parameter(torch.randn(4, 5, 4))
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        both = x @ self.gate_up[number]
+        return (both[:, 1::2] * F.silu(both[:, ::2])) @ self.down[number]
+
+
+class Listed(Routed):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.experts = nn.ModuleList(Gated(bias=True) for _ in range(4))
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        return self.experts[number](x)
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
+@pytest.mark.parametrize("kind", [Merged, Interleaved, Listed])
+def test_experts_are_copies_of_an_mlp(kind: type[Routed], renormalise: bool) -> None:
+    teacher = randomise(Around(Gated(bias=kind is Listed)))
+    student = Around(kind(renormalise=renormalise)).double()
+    grown = net2net.transfer(teacher, student, X)
+    assert_exact(teacher, grown.model, X)
+    router = grown.model.get_parameter("mlp.gate.weight")
+    own = student.get_parameter("mlp.gate.weight")
+    assert torch.equal(router, own if renormalise else torch.zeros_like(own))
+    assert same_bits(
+        Plan.from_json(grown.plan.to_json()).apply(teacher, student=student), grown.model
+    )
+    read = grown.plan.reader(teacher.state_dict(), student=student)
+    for name, tensor in grown.model.named_parameters():
+        assert torch.equal(read(name, torch.tensor([1, 0]).numpy()), tensor[[1, 0]])
+
+
+def test_noise_tells_experts_apart() -> None:
+    teacher, student = randomise(Around(Gated())), Around(Merged()).double()
+    grown = net2net.transfer(teacher, student, X, noise=0.1)
+    down = grown.model.get_parameter("mlp.down")
+    assert torch.equal(down[0], teacher.get_parameter("mlp.down_proj.weight"))
+    apart = (down[1:] - down[0]).std() / down[0].std()
+    assert 0.05 < apart < 0.2 and not torch.equal(down[1], down[2])
+
+
+def test_experts_of_another_kind_are_refused() -> None:
+    class Other(Merged):
+        def expert(self, number: int, x: Tensor) -> Tensor:
+            return super().expert(number, x).tanh()
+
+    teacher = randomise(Around(Gated()))
+    with refused(TransferError, "'mlp'", "experts of the teacher's kind", teacher=teacher):
+        net2net.transfer(teacher, Around(Other()).double(), X)
+    with refused(TransferError, "'mlp'", "real device", teacher=teacher):
+        net2net.transfer(teacher, Around(Merged()).to("meta"), X)
+
+
+# -- models of transformers ------------------------------------------------------------------------
 
 
 def mixtral(**options: Any) -> Any:

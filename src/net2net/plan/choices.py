@@ -45,9 +45,10 @@ def choices(teacher: Sequence[Trace], student: Sequence[Trace]) -> frozenset[Cho
 
 
 def _choices(old: Trace, new: Trace) -> Iterable[Choice]:
+    used = {ref.id for op in new.ops for ref in op.inputs} | set(new.outputs.values())
     for a, b in zip(old.ops, new.ops, strict=False):
-        if a.kind != "topk" or b.kind != "topk":
-            continue
+        if a.kind != "topk" or b.kind != "topk" or b.outputs[1].id not in used:
+            continue  # of which only the values are used, chooses nothing
         (n, few), (q, many) = _sizes(old, a), _sizes(new, b)
         if q == n:
             continue

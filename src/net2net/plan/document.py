@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from net2net.infer.units import Role
 from net2net.recipe import fill
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Mixture
 from net2net.recipe.recipe import FollowedNorm, Mean, New, Perturbed, Recipe, Spread, Uniform
+from net2net.recipe.stacked import Stacked
 
 DAMAGED = "The plan is damaged: make it again."
 
@@ -96,6 +98,8 @@ def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
         ]  # fmt: skip
     if one.norm is not None:
         data["norm"] = [one.norm.direction, one.norm.dim]
+    if one.stacked is not None:
+        data["stacked"] = asdict(one.stacked)
     if one.fill is not None:
         data["fill"] = fill.to_data(one.fill)
     return data
@@ -122,8 +126,20 @@ def _recipe(
         source, axes, _new(data.get("new")), _spread(data.get("noise")),
         None if norm is None else FollowedNorm(*norm),
         None if "fill" not in data else fill.from_data(data["fill"]), _spread(data.get("pair")),
-        _perturbed(data.get("perturbed")),
+        _perturbed(data.get("perturbed")), _stacked(name, data.get("stacked"), teacher),
     )  # fmt: skip
+
+
+def _stacked(name: str, data: dict[str, Any] | None, teacher: Fingerprint) -> Stacked | None:
+    match data:
+        case None:
+            return None
+        case {
+            "parts": [str(), *_] as parts, "dim": 0 | 1, "mixed": bool(), "transposed": bool(),
+            "copies": int() | None, "scale": float(), "noise": float() | int(), "first": bool(),
+        } if len(data) == 8 and set(parts) <= teacher.tensors.keys():  # fmt: skip
+            return Stacked(**{**data, "parts": tuple(parts)})
+    raise PlanError(f"'{name}' is made of {data!r:.80}. {DAMAGED}")
 
 
 def _map(

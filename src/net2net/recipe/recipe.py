@@ -11,6 +11,7 @@ from torch import Tensor
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import NEW, AxisMap
 from net2net.recipe.fill import Fill
+from net2net.recipe.stacked import Stacked
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Recipe:
         pair: added to one of two copies of each unit that the tensor reads, and taken from the
             other, or None.
         perturbed: how all of it is shrunk and perturbed then, or None.
+        stacked: what it is made of in place of one source, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
@@ -86,6 +88,7 @@ class Recipe:
     fill: Fill | None = None
     pair: Spread | None = None
     perturbed: Perturbed | None = None
+    stacked: Stacked | None = None
 
     @property
     def reads(self) -> frozenset[str]:
@@ -103,7 +106,7 @@ class Recipe:
     @property
     def kept(self) -> bool:
         """Whether it stays what it is in the student that the user built."""
-        return self.source is None and self.fill is None
+        return self.source is None and self.fill is None and self.stacked is None
 
 
 def recipe(

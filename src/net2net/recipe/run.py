@@ -91,6 +91,8 @@ class Executor:
             kept = self.student(name, rows).to(self.like.device, copy=True)
             return kept.to(self.like.dtype) if kept.is_floating_point() else kept
         every = np.arange(shape[0] if shape else 0) if rows is None else rows
+        if recipe.stacked is not None:
+            return recipe.stacked.made(lambda one: self.teacher(one, None), name, self.seed, every)
         if recipe.source is None:
             made = self.like.new_empty(
                 shape if rows is None else (len(rows), *shape[1:]), dtype=self.types.get(name)

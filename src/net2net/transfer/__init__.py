@@ -2,5 +2,5 @@
 
 ``transfer.py`` is the verb. ``pair.py`` brings teacher and student together: ``stacks.py`` says
 which block is which, ``checks.py`` what cannot be exact. ``recipes.py``: where every tensor comes
-from.
+from. ``upcycle.py``: experts in place of MLPs.
 """

@@ -25,7 +25,6 @@ from net2net.transfer.checks import (
 )
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
 
-
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +64,7 @@ def paired(
         InputError: one of them cannot be traced.
         TransferError: they do not correspond, or (``exact``) cannot compute the same.
     """
-    make, whole, other = _both(teacher, student, inputs)
+    make, whole, other = both_traced(teacher, student, inputs)
     ops_of = _operations(whole), _operations(other)
     stacks = align(student, teacher, depth, ops_of, exact=exact)
     apart, of_tied = _untied(make(teacher), student)
@@ -106,7 +105,7 @@ Copier = Callable[[nn.Module], nn.Module]
 """``meta_copy`` or ``with_values``."""
 
 
-def _both(
+def both_traced(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, make: Copier = meta_copy
 ) -> tuple[Copier, Trace, Trace]:
     """What both are run as (without their values, unless their code branches on these), and what
@@ -119,7 +118,7 @@ def _both(
         if make is with_values or any(tensor.is_meta for tensor in tensors):
             raise
         log.info("traced with values, for without them: %s", error)
-        return _both(teacher, student, inputs, with_values)
+        return both_traced(teacher, student, inputs, with_values)
 
 
 def _without(

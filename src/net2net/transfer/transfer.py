@@ -42,9 +42,10 @@ from net2net.trace.meta_copy import meta_copy
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
-from net2net.transfer.pair import Pair, paired
+from net2net.transfer.pair import Pair, both_traced, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
+from net2net.transfer.upcycle import mixtures, upcycled
 from net2net.verify import Parity
 
 
@@ -69,7 +70,9 @@ def transfer(
 
     Args:
         teacher: the trained model; never changed.
-        student: a model of more or wider blocks, in any state. Its structure is used, not its
+        student: a model of more or wider blocks, in any state; or one of the same sizes with
+            mixtures of experts in place of MLPs, each of which becomes a copy (``method`` has no
+            part in that). Its structure is used, not its
             weights (except in added blocks that are like no other, which the report names); it is
             not changed either, and may be on the ``meta`` device.
         inputs: what both run on: a tensor, a tuple (positional) or a dict (keywords).
@@ -111,6 +114,8 @@ def transfer(
         raise TransferError(f'outputs is {outputs!r}. Give "keep" or "grow".')
     noise = noise or way.noise
     must_match = exact and way.exact and not noise
+    if places := mixtures(teacher, student):
+        return _upcycled(teacher, student, [inputs, *also], places, noise, seed, verify, must_match)
     with stage("traced and inferred both"):
         pair = paired(
             teacher, student, inputs, depth, exact=exact, grow_outputs=outputs == "grow", also=also
@@ -171,6 +176,40 @@ def transfer(
         ),
     )
     return Growth(result, plan, report, ends, references(teacher))
+
+
+def _upcycled(
+    teacher: nn.Module, student: nn.Module, inputs: list[Inputs], places: Sequence[str],
+    noise: float, seed: int, verify: bool, must_match: bool,
+) -> Growth:  # fmt: skip
+    """A student that has experts in place of the teacher's MLPs, each a copy."""
+    with stage("looked for how experts hold the teacher's layers"):
+        found = upcycled(teacher, student, inputs[0], places, noise)
+    plan = Plan(
+        "transfer", "upcycle", seed, fingerprint(teacher), fingerprint(student), found.recipes,
+        built=True,
+    )  # fmt: skip
+    with stage("made the student"):
+        result = plan.apply(teacher, student=student)
+    parity = None
+    if verify:
+        with stage("verified"):
+            parity = check(teacher, result, inputs[0], must_match=False, also=inputs[1:])
+        if must_match and not parity.exact:
+            raise TransferError(
+                f"the student does not compute the teacher's function: {parity}. Build what lies "
+                "around the experts as the teacher has it, or pass exact=False."
+            )
+    _, whole, before = both_traced(teacher, student, inputs[0])
+    report = Report(
+        action=f"upcycled {type(teacher).__name__} into {type(student).__name__}",
+        asked=f"a {type(student).__name__} that computes what the teacher does",
+        rows=(), stayed=(),
+        parameters=(count_parameters(teacher), count_parameters(result)),
+        bytes=plan.summary().bytes, flops=(flops(before), flops(whole)), parity=parity, warnings=(),
+        notes=found.notes,
+    )  # fmt: skip
+    return Growth(result, plan, report, {}, references(teacher))
 
 
 def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool) -> Matched:
