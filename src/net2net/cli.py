@@ -68,7 +68,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )  # fmt: skip
 @click.option(
     "--method",
-    type=click.Choice(list(METHODS)),
+    type=click.Choice([name for name, one in METHODS.items() if not one.needs_loss]),
     default="replicate",
     show_default=True,
     help="How new units are made.",

@@ -13,6 +13,7 @@ from net2net.growth import Growth
 from net2net.hf.changed import built
 from net2net.hf.examples import example_inputs
 from net2net.maps.methods import Method
+from net2net.plan.steepest import Loss
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
 from net2net.transfer.longer import NewOutputs
@@ -28,6 +29,7 @@ def grow(
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,
+    loss: Loss | None = None,
     new_outputs: NewOutputs | None = None,
     seed: int = 0,
     verify: bool = True,
@@ -46,7 +48,7 @@ def grow(
     Args:
         model: the teacher, with a configuration of transformers; never changed.
         inputs: what it runs on. None: ``net2net.hf.example_inputs`` makes some.
-        method, depth, exact, noise, new_outputs, seed, verify: as for ``transfer``.
+        method, depth, exact, noise, loss, new_outputs, seed, verify: as for ``transfer``.
         target: the configuration's own numbers, under its own names (``hidden_size=1024``). A
             dict changes a configuration inside it (``text_config={"hidden_size": 1024}``). Lists
             with an entry for every layer follow the number of layers.
@@ -66,8 +68,9 @@ def grow(
     student = built(model, target)
     given = _inputs(model) if inputs is None else inputs
     grown = transfer(
-        model, student, given, method=method, depth=depth, exact=exact, noise=noise, seed=seed,
-        verify=verify, outputs="grow" if new_outputs is None else "keep", new_outputs=new_outputs,
+        model, student, given, method=method, depth=depth, exact=exact, noise=noise, loss=loss,
+        seed=seed, verify=verify, outputs="grow" if new_outputs is None else "keep",
+        new_outputs=new_outputs,
     )  # fmt: skip
     asked = ", ".join(f"{name}={value!r}" for name, value in target.items())
     return replace(grown, report=replace(grown.report, asked=asked))

@@ -396,6 +396,8 @@ class Plan:
             done.append(f"noise {one.noise.fraction:g}")
         if one.norm is not None:
             done.append(f"follows the norm of {one.norm.direction}")
+        if one.stacked is not None:
+            done.append(f"{one.stacked.copies or 1} × {', '.join(one.stacked.parts)}")
         if one.fill is not None:
             done.append(f"filled: {type(one.fill).__name__.lower()}")
         return ", ".join(done) or ("kept" if one.kept else "copied")

@@ -12,6 +12,7 @@ from net2net.infer.units import Role
 from net2net.recipe.axis_map import NEW, AxisMap
 from net2net.recipe.factor import Factor
 from net2net.recipe.fill import Fill
+from net2net.recipe.stacked import Stacked
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Recipe:
         pair: added to one of two copies of each unit that the tensor reads, and taken from the
             other, or None.
         perturbed: how all of it is shrunk and perturbed then, or None.
+        stacked: what it is made of in place of one source, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
@@ -89,6 +91,7 @@ class Recipe:
     pair: Spread | None = None
     perturbed: Perturbed | None = None
     factor: Factor | None = None
+    stacked: Stacked | None = None
 
     @property
     def reads(self) -> frozenset[str]:
@@ -106,7 +109,7 @@ class Recipe:
     @property
     def kept(self) -> bool:
         """Whether it stays what it is in the student that the user built."""
-        return self.source is None and self.fill is None
+        return self.source is None and self.fill is None and self.stacked is None
 
 
 def recipe(

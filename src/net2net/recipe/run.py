@@ -94,6 +94,8 @@ class Executor:
             kept = self.student(name, rows).to(self.like.device, copy=True)
             return kept.to(self.like.dtype) if kept.is_floating_point() else kept
         every = np.arange(shape[0] if shape else 0) if rows is None else rows
+        if recipe.stacked is not None:
+            return recipe.stacked.made(lambda one: self.teacher(one, None), name, self.seed, every)
         if recipe.source is None:
             made = self.like.new_empty(
                 shape if rows is None else (len(rows), *shape[1:]), dtype=self.types.get(name)
@@ -121,7 +123,8 @@ class Executor:
         if rows is not None and first is not None:
             self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
-            if recipe.new is not None and (new := axis.index == NEW).any():
+            drawn = recipe.new is not None and axis.values is None
+            if drawn and (new := axis.index == NEW).any():
                 self._put_new(result, name, axis, every, new)
         for axis in recipe.axes:
             if axis.scale is not None:
@@ -130,6 +133,9 @@ class Executor:
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
+        for axis in recipe.axes:
+            if axis.values is not None:
+                _put_values(result, axis, axis.values, every)
         for axis in recipe.axes:
             if recipe.noise is not None and axis.role is Role.PRODUCES:
                 later = axis.later_copies
@@ -295,6 +301,17 @@ def _mean(
 
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
     return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
+
+
+def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:
+    """``rows``: those of the whole tensor that ``result`` has."""
+    new = axis.index == NEW
+    if axis.dim == 0:
+        values = values[(np.cumsum(new) - 1)[rows[new[rows]]]]
+        new = new[rows]
+    else:
+        values = values[rows]
+    result.index_copy_(axis.dim, _places(result, new), torch.from_numpy(values).to(result))
 
 
 def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:

@@ -3,5 +3,5 @@
 ``transfer.py`` is the verb. ``pair.py`` brings teacher and student together: ``stacks.py`` says
 which block is which, ``longer.py`` which rows are new, ``gained.py`` which biases, ``headed.py`` of
 which part of the student the teacher is all; ``checks.py`` what cannot be exact. ``recipes.py``:
-where every tensor comes from.
+where every tensor comes from. ``upcycle.py``: experts in place of MLPs.
 """

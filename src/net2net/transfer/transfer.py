@@ -34,6 +34,7 @@ from net2net.plan.match import Matched, match
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.plan import Plan
 from net2net.plan.rescale import rescaled
+from net2net.plan.steepest import Loss, check_loss, steepest
 from net2net.report import Report, Row
 from net2net.stages import stage
 from net2net.trace.flops import flops
@@ -43,9 +44,10 @@ from net2net.trace.trace import Inputs
 from net2net.transfer.checks import other_numbers
 from net2net.transfer.headed import base_of, headed
 from net2net.transfer.longer import NewOutputs, check_choice, said
-from net2net.transfer.pair import Pair, paired
+from net2net.transfer.pair import Pair, both_traced, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
+from net2net.transfer.upcycle import mixtures, upcycled
 from net2net.verify import Parity
 
 
@@ -58,6 +60,7 @@ def transfer(
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,
+    loss: Loss | None = None,
     seed: int = 0,
     balanced: bool = True,
     verify: bool = True,
@@ -70,7 +73,9 @@ def transfer(
 
     Args:
         teacher: the trained model; never changed.
-        student: a model of more or wider blocks, in any state. Its structure is used, not its
+        student: a model of more or wider blocks, in any state; or one of the same sizes with
+            mixtures of experts in place of MLPs, each of which becomes a copy (``method`` has no
+            part in that). Its structure is used, not its
             weights (except in added blocks that are like no other, which the report names); it is
             not changed either, and may be on the ``meta`` device.
         inputs: what both run on: a tensor, a tuple (positional) or a dict (keywords).
@@ -84,6 +89,7 @@ def transfer(
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
             off that is (streams behind post-norms are padded as by ``widen(exact=False)``).
         noise: as for ``widen``: on all but the first copy of each unit, relative to the weights.
+        loss: as for ``widen``, for ``method="gradmax"``.
         seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
         verify: measure the difference.
@@ -110,18 +116,21 @@ def transfer(
     if type(noise) not in (int, float) or not 0 <= noise < math.inf:
         raise TransferError(f"noise is {noise!r}. Give 0 or a positive fraction.")
     way = method_of(method)
+    check_loss(loss, way)
     if outputs not in {"keep", "grow"}:
         raise TransferError(f'outputs is {outputs!r}. Give "keep" or "grow".')
     check_choice(new_outputs, outputs)
     if path := base_of(teacher, student):
         inside = transfer(
             teacher, student.get_submodule(path), inputs, method=method, depth=depth, exact=exact,
-            noise=noise, seed=seed, balanced=balanced, verify=verify, outputs=outputs,
+            noise=noise, loss=loss, seed=seed, balanced=balanced, verify=verify, outputs=outputs,
             new_outputs=new_outputs, also=also,
         )  # fmt: skip
         return _with_head(inside, teacher, student, path)
     noise = noise or way.noise
     must_match = exact and way.exact and not noise
+    if places := mixtures(teacher, student):
+        return _upcycled(teacher, student, [inputs, *also], places, noise, seed, verify, must_match)
     with stage("traced and inferred both"):
         pair = paired(
             teacher, student, inputs, depth, exact=exact, grow_outputs=outputs == "grow", also=also,
@@ -152,6 +161,11 @@ def transfer(
     )
     with stage("made the student"):
         result = plan.apply(teacher, student=student)
+    if loss is not None:
+        with stage("looked for the largest gradient"):
+            ours = {key: name for name, (key, _) in pair.sources.items()}
+            plan = steepest(plan, result, pair.student, loss, ours)
+            result = plan.apply(teacher, student=student)
     ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else pair.ends
     parity = None
     if verify:
@@ -198,6 +212,40 @@ def _with_head(inside: Growth, teacher: nn.Module, student: nn.Module, path: str
     return replace(inside, model=result, plan=plan, report=report)
 
 
+def _upcycled(
+    teacher: nn.Module, student: nn.Module, inputs: list[Inputs], places: Sequence[str],
+    noise: float, seed: int, verify: bool, must_match: bool,
+) -> Growth:  # fmt: skip
+    """A student that has experts in place of the teacher's MLPs, each a copy."""
+    with stage("looked for how experts hold the teacher's layers"):
+        found = upcycled(teacher, student, inputs[0], places, noise)
+    plan = Plan(
+        "transfer", "upcycle", seed, fingerprint(teacher), fingerprint(student), found.recipes,
+        built=True,
+    )  # fmt: skip
+    with stage("made the student"):
+        result = plan.apply(teacher, student=student)
+    parity = None
+    if verify:
+        with stage("verified"):
+            parity = check(teacher, result, inputs[0], must_match=False, also=inputs[1:])
+        if must_match and not parity.exact:
+            raise TransferError(
+                f"the student does not compute the teacher's function: {parity}. Build what lies "
+                "around the experts as the teacher has it, or pass exact=False."
+            )
+    _, whole, before = both_traced(teacher, student, inputs[0])
+    report = Report(
+        action=f"upcycled {type(teacher).__name__} into {type(student).__name__}",
+        asked=f"a {type(student).__name__} that computes what the teacher does",
+        rows=(), stayed=(),
+        parameters=(count_parameters(teacher), count_parameters(result)),
+        bytes=plan.summary().bytes, flops=(flops(before), flops(whole)), parity=parity, warnings=(),
+        notes=found.notes,
+    )  # fmt: skip
+    return Growth(result, plan, report, {}, references(teacher))
+
+
 def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: bool) -> Matched:
     """The maps of the axes that grow.
 
@@ -209,7 +257,7 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
     try:
         found = match(
             old, new, method=method, balanced=balanced, seed=seed, strict=strict,
-            closest=None if strict else "pads",
+            closest=None if strict else "pads", choices=pair.choices,
         )  # fmt: skip
         maps = rescaled(old, new, found.maps, strict=strict)
         if strict:
