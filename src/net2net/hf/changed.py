@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,8 +28,11 @@ def built(model: nn.Module, target: Mapping[str, Any]) -> nn.Module:
     """
     config = config_of(model, "larger models", "Grow it by widen, deepen or transfer.")
     new = changed(config, target)
+    first = next(model.parameters())
     try:
-        student = type(model)(new)
+        # on meta, and not made and thrown away
+        with torch.device("meta") if first.is_meta else nullcontext():
+            student = type(model)(new)
     except Exception as error:
         asked = ", ".join(f"{name}={value!r}" for name, value in target.items())
         near = list(_neighbours(model, config, target))
@@ -37,7 +41,6 @@ def built(model: nn.Module, target: Mapping[str, Any]) -> nn.Module:
             f"{type(model).__name__} cannot be built with {asked}: {type(error).__name__}: "
             f"{error!s:.300}. {advice}"
         ) from error
-    first = next(model.parameters())
     return student.to(first.device, first.dtype)
 
 

@@ -125,7 +125,7 @@ class Executor:
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
-        for axis in recipe.axes:
+        for axis in recipe.axes if not result.is_meta else ():
             if recipe.noise is not None and axis.role is Role.PRODUCES:
                 later = axis.later_copies
                 self._put(result, name, axis, every, later, recipe.noise, "noise")
@@ -136,7 +136,7 @@ class Executor:
 
     def _perturb(self, tensor: Tensor, name: str, rows: Index) -> None:
         """Shrink it, and add what is drawn for these rows of it."""
-        if (how := self.recipes[name].perturbed) is None:
+        if (how := self.recipes[name].perturbed) is None or tensor.is_meta:
             return
         tensor *= how.shrink
         if isinstance(how.law, Mean):
@@ -165,6 +165,8 @@ class Executor:
                 )
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
+        if result.is_meta:  # nothing to put it into
+            return
         recipe = self.recipes[name]
         if isinstance(recipe.new, Spread | Uniform):
             self._put(result, name, axis, rows, new, recipe.new, "new")
