@@ -14,11 +14,10 @@ from torch import nn
 
 from net2net.apply.attributes import get_attribute
 from net2net.apply.configs import fields
-from net2net.errors import Net2NetError, TransferError
+from net2net.errors import Net2NetError, TransferError, WidthError
 from net2net.hf.answers import Answers, gives_answers
 from net2net.hf.changed import built
 from net2net.hf.grow import made_inputs
-from net2net.plan.widths import MultipleOf
 from net2net.transfer.transfer import transfer
 from net2net.widen.widen import widen
 
@@ -55,7 +54,7 @@ def with_numbers(bare: nn.Module, numbers: Mapping[str, Any]) -> nn.Module:
     return built(bare, nested(numbers)).eval()
 
 
-def width_numbers(bare: nn.Module, factor: float, multiple_of: MultipleOf = 1) -> Numbers:
+def width_numbers(bare: nn.Module, factor: float, multiple_of: int = 1) -> Numbers:
     """The numbers that change if all that can be is so many times as wide, with their new values;
     ``multiple_of`` as for ``widen``. ``bare``: a model on ``meta``.
 
@@ -108,12 +107,16 @@ def depth_step(bare: Any, depths: Numbers) -> int:
 
 def grows_deeper(bare: nn.Module, depths: Numbers) -> bool:
     """Whether blocks can be added that change nothing."""
-    step = depth_step(bare, depths)
-    small = with_numbers(bare, few_blocks(bare, depths))
-    deeper = with_numbers(small, {n: v + step for n, v in few_blocks(bare, depths).items()})
+    few, step = few_blocks(bare, depths), depth_step(bare, depths)
+    return grows(with_numbers(bare, few), {name: value + step for name, value in few.items()})
+
+
+def grows(bare: nn.Module, numbers: Numbers) -> bool:
+    """Whether a model with these numbers can compute the same."""
     try:
-        transfer(small, deeper, made_inputs(small), verify=False, outputs="grow")
-    except TransferError:
+        student = with_numbers(bare, numbers)
+        transfer(bare, student, made_inputs(bare), verify=False, outputs="grow")
+    except (TransferError, WidthError):
         return False
     return True
 
