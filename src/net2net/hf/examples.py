@@ -163,7 +163,8 @@ def _candidates(model: Any, config: Any, given: Given) -> Iterator[tuple[dict[st
 
 
 def _as_parameters(model: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
-    """On the device of the model's parameters, if they have values, and numbers of the type of those."""
+    """On the device of the model's parameters (of those without values, on the CPU), and numbers of
+    their type."""
     parameter = next((one for one in model.parameters() if one.is_floating_point()), None)
     if parameter is None:
         return inputs

@@ -71,9 +71,7 @@ def width_numbers(bare: nn.Module, factor: float, multiple_of: int = 1) -> Numbe
     before = _numbers(small)
     after: Any = grown.get_submodule("model") if answers else grown
     return {
-        name: new
-        for name, new in _numbers(after).items()
-        if before.get(name) not in (None, new)
+        name: new for name, new in _numbers(after).items() if before.get(name) not in (None, new)
     }
 
 

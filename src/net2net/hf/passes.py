@@ -55,7 +55,7 @@ def cache_bytes(model: nn.Module, length: int = 16) -> tuple[int, int] | None:
 def _kept(meta: Any, tokens: int) -> int:
     with torch.no_grad(), torch.device("meta"):
         output = meta.eval()(torch.zeros(1, tokens, dtype=torch.long), use_cache=True)
-    found = next((output[name] for name in ("past_key_values", "cache_params") if name in output))
+    found = next(output[name] for name in ("past_key_values", "cache_params") if name in output)
     return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(found, set()))
 
 

@@ -11,11 +11,11 @@ from torch import nn
 
 from net2net.deepen.deepen import deepen
 from net2net.deepen.how import WHOLE, Order
-from net2net.errors import InputError, TransferError, WidthError
+from net2net.errors import InputError, WidthError
+from net2net.finish import check
 from net2net.growth import Growth
 from net2net.hf.budget import Budget, budget_numbers
 from net2net.hf.grow import grow
-from net2net.finish import check
 from net2net.hf.numbers import nested, width_numbers, without_weights
 from net2net.hf.proportion import proportion
 from net2net.maps.methods import METHODS
@@ -128,9 +128,7 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     steps: list[Growth] = []
     if wish.numbers:
         numbers = nested(wish.numbers)
-        steps.append(
-            grow(model, inputs, verify=verify and not wish.depths, **options, **numbers)
-        )
+        steps.append(grow(model, inputs, verify=verify and not wish.depths, **options, **numbers))
     elif wish.widths is not None:
         steps.append(widen(
             model, wish.widths, inputs, multiple_of=wish.multiple_of or 1,
