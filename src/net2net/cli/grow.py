@@ -10,14 +10,12 @@ import click
 from net2net.cli import options
 from net2net.cli.estimate import show_estimate
 from net2net.cli.options import OUTPUT, TARGET, option
-from net2net.cli.steps import log_to_stderr, source_of
-from net2net.cli.words import dtype_of
-from net2net.hf.source import Options
+from net2net.cli.steps import asked, log_to_stderr
 
 
 @click.command(cls=options.Grouped)
 @click.argument("source")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", required=False)
 @options.growth
 @options.reading
 @options.dtype
@@ -44,23 +42,26 @@ from net2net.hf.source import Options
     help="Measure what was written against the source.",
 )
 @option("--dry-run", group=OUTPUT, is_flag=True, help="Estimate, and write nothing.")
-@options.as_json  # fmt: skip
-def grow(source: str, target: Path, **given: Any) -> None:
+@options.as_json
+@click.pass_context  # fmt: skip
+def grow(ctx: click.Context, /, source: str, target: str | None, **given: Any) -> None:
     """Grow the model in SOURCE into the folder TARGET, with the same outputs.
 
     SOURCE is a folder of transformers or a checkpoint of its Trainer (of which the optimiser grows
     too), a timm checkpoint with its config.json, a state dict with --class, or the name of a model
-    on the hub. from_pretrained reads TARGET with nothing of this library.
+    on the hub; it may be left out if a recipe names it. from_pretrained reads TARGET with nothing
+    of this library.
     """
     log_to_stderr()
-    as_json, dry_run = given.pop("as_json"), given.pop("dry_run")
-    wish = options.wish_of(given)
-    found, inputs = source_of(source, given)
-    how = Options(
-        given["verify"], dtype_of(given["dtype"]), given["max_shard_size"], given["state"]
-    )
-    if dry_run:
-        show_estimate(found, inputs, wish, how.dtype, as_json=as_json)
+    where = source if target is not None or given["dry_run"] else None
+    one = asked(ctx, where, given)
+    if given["dry_run"]:
+        show_estimate(one, as_json=given["as_json"])
         return
-    report = found.grow(target, wish, inputs, how).report
-    click.echo(report.to_json() if as_json else f"{report}\n\nwritten to {target}")
+    path = Path(target or source)
+    report = one.source.grow(path, one.wish, one.inputs, one.how).report
+    if one.recipe is not None:
+        from net2net.cookbook.run import write_used
+
+        write_used(one.recipe, path)
+    click.echo(report.to_json() if given["as_json"] else f"{report}\n\nwritten to {path}")

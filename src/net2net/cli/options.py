@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from net2net.cli.words import DTYPES, Quantity, depths_of, dtype_of, numbers_of, widths_of
+from net2net.cli.words import Quantity, depths_of, numbers_of, widths_of
 from net2net.hf.budget import Budget, Kind
+from net2net.hf.source import DTYPES, Options
 from net2net.hf.wish import Wish
 from net2net.maps.methods import METHODS
 
@@ -61,12 +62,17 @@ def option(*names: str, group: str, **given: Any) -> Callable[[Command], Command
 
 growth = _together(
     option(
+        "--recipe", group=GROWTH, metavar="FILE|PRESET",
+        help="A growth as a file (docs/howto-folders.md), or a way of growing by its name; other "
+        "options go above what it says.",
+    ),
+    option(
         "--width", "widths", group=GROWTH, multiple=True, metavar="[GLOB=]WIDTH",
         help="A factor for all (1.5), or for modules (model.layers.*.mlp.up_proj=1.5); a whole "
         "number behind a glob is a width.",
     ),
     option(
-        "--depth", "depths", group=GROWTH, multiple=True, metavar="STACK=DEPTH",
+        "--depth", "depths", group=GROWTH, multiple=True, metavar="[STACK=]DEPTH",
         help="Blocks to add to a stack (model.layers=4), or how many times as many (1.5).",
     ),
     option(
@@ -120,22 +126,36 @@ as_json = option("--json", "as_json", group=OUTPUT, is_flag=True, help="Print JS
 
 
 def wish_of(given: dict[str, Any]) -> Wish:
-    """What the growth options ask for, taken out of what was given.
+    """What the growth options ask for.
 
     Raises:
         InputError: nothing, or what does not go together.
         BadParameter: several budgets.
     """
-    sizes: dict[Kind, float | None] = {
-        "parameters": given.pop("parameters"), "memory": given.pop("memory"),
-        "flops": given.pop("flops"),
-    }  # fmt: skip
-    asked = [(kind, size) for kind, size in sizes.items() if size is not None]
+    kind, size = budget_of(given)
+    return Wish(
+        widths=widths_of(given["widths"]), depths=depths_of(given["depths"]),
+        numbers=numbers_of(given["numbers"]),
+        budget=None if kind is None else Budget(kind, size, DTYPES.get(given["dtype"])),
+        multiple_of=given["multiple_of"], method=given["method"], seed=given["seed"],
+    )  # fmt: skip
+
+
+def budget_of(given: dict[str, Any]) -> tuple[Kind | None, float]:
+    """The budget among what was given.
+
+    Raises:
+        BadParameter: there are several.
+    """
+    kinds: tuple[Kind, ...] = ("parameters", "memory", "flops")
+    asked = [kind for kind in kinds if given[kind] is not None]
     if len(asked) > 1:
         raise click.BadParameter("one budget at a time", param_hint="--params, --memory, --flops")
-    budget = Budget(*asked[0], dtype=dtype_of(given.get("dtype"))) if asked else None
-    return Wish(
-        widths=widths_of(given.pop("widths")), depths=depths_of(given.pop("depths")),
-        numbers=numbers_of(given.pop("numbers")), budget=budget,
-        multiple_of=given.pop("multiple_of"), method=given.pop("method"), seed=given.pop("seed"),
-    )  # fmt: skip
+    return (asked[0], given[asked[0]]) if asked else (None, 0.0)
+
+
+def how_of(given: dict[str, Any]) -> Options:
+    """How the target is written."""
+    return Options(
+        given["verify"], DTYPES.get(given["dtype"]), given["max_shard_size"], given["state"]
+    )

@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-import torch
 
 from net2net.errors import InputError
 from net2net.hf.quantity import quantity
-
-DTYPES = {"float64", "float32", "bfloat16", "float16"}
 
 
 class Quantity(click.ParamType[float]):
@@ -28,11 +25,6 @@ class Quantity(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-def dtype_of(name: str | None) -> torch.dtype | None:
-    """A type of torch by its name."""
-    return None if name is None else getattr(torch, name)
-
-
 def widths_of(given: Iterable[str]) -> Any:
     """One factor, or widths by glob; None if nothing is given."""
     words = list(given)
@@ -43,9 +35,12 @@ def widths_of(given: Iterable[str]) -> Any:
     return _by_glob(words, "--width", "one factor for all, or a glob for each")
 
 
-def depths_of(given: Iterable[str]) -> dict[str, int | float]:
-    """How many blocks more, or how many times as many, by the glob of a stack."""
-    return _by_glob(given, "--depth", "the stack and the number: model.layers=4")
+def depths_of(given: Iterable[str]) -> dict[str, int | float] | float:
+    """How many blocks more, or how many times as many, for all lists or by the glob of one."""
+    words = list(given)
+    if len(words) == 1 and "=" not in words[0]:
+        return _number(words[0], "--depth")
+    return _by_glob(words, "--depth", "one number for all, or a stack for each: model.layers=4")
 
 
 def numbers_of(given: Iterable[str]) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def estimated(
         raise InputError("the model has weights, which an estimate never reads. Give it on meta.")
     plain = resolved(bare, wish)
     growth = grown(bare, inputs, plain, verify=False)
-    report, told = growth.report, trained or {}
+    told = trained or {}
+    report = replace(growth.report, action=f"not carried out: {growth.report.action}")
     count, unit = samples_in(inputs)
     before, after = cache_bytes(bare), cache_bytes(growth.model)
     return Estimate(

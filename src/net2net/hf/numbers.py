@@ -16,7 +16,7 @@ from net2net.apply.attributes import get_attribute
 from net2net.apply.configs import fields
 from net2net.errors import Net2NetError, TransferError, WidthError
 from net2net.hf.answers import Answers, gives_answers
-from net2net.hf.changed import built
+from net2net.hf.changed import as_loaded, built
 from net2net.hf.grow import made_inputs
 from net2net.transfer.transfer import transfer
 from net2net.widen.widen import widen
@@ -39,8 +39,8 @@ def nested(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_weights(model: Any) -> nn.Module:
     """What the model's class builds from its configuration, on ``meta``."""
-    first = next(model.parameters())
-    with torch.device("meta"):
+    first = torch.empty(0, dtype=next(model.parameters()).dtype, device="meta")
+    with as_loaded(first):
         bare: nn.Module = type(model)(model.config)
     return bare.to(first.dtype).eval()
 

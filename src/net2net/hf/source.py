@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from net2net.errors import FolderError, InputError
 from net2net.growth import Growth
+from net2net.hf.changed import as_loaded
 from net2net.hf.checkpoint import OPTIMIZER, TRAINER, grow_checkpoint
 from net2net.hf.folder import LINEAGE, FolderPath, class_of, grow_folder, load, written
 from net2net.hf.grow import made_inputs
@@ -28,6 +29,12 @@ from net2net.trace.trace import Inputs
 from net2net.verify import verify as measured
 
 log = logging.getLogger(__name__)
+
+DTYPES = {
+    "float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}  # fmt: skip
+"""Types that weights may have, by name."""
 
 CONFIG, PLAN, WEIGHTS = "config.json", "plan.json", "model.safetensors"
 FILES = (WEIGHTS, "pytorch_model.bin")
@@ -48,13 +55,16 @@ class Options:
         verify: measure the teacher against what was read again from it.
         dtype: of its weights, if not the source's.
         max_shard_size: of one file of weights.
-        state: of what is new in an optimiser that grows as well.
+        state, rewarm, over: of what is new in an optimiser that grows as well, as for
+            ``Growth.carry``.
     """
 
     verify: bool = True
     dtype: torch.dtype | None = None
     max_shard_size: str = "50GB"
     state: Policy = "own"
+    rewarm: float = 1.0
+    over: int = 250
 
 
 class Folder:
@@ -77,14 +87,15 @@ class Folder:
         try:
             kind = class_of(self.path, trust_remote_code=self.trusted)
             config = kind.config_class.from_pretrained(self.path, local_files_only=True)
-            with torch.device("meta"):
+            dtype = getattr(config, "dtype", None) or torch.get_default_dtype()
+            with as_loaded(torch.empty(0, dtype=dtype, device="meta")):
                 model: nn.Module = kind(config)
         except Exception as error:
             raise FolderError(
                 f"no model is built from '{self.path / CONFIG}': {type(error).__name__}: "
                 f"{error!s:.300}. Check that from_pretrained reads the folder."
             ) from error
-        return model.to(getattr(config, "dtype", None) or torch.get_default_dtype()).eval()
+        return model.to(dtype).eval()
 
     def inputs(self, model: nn.Module) -> Inputs:
         """Examples."""
@@ -108,8 +119,8 @@ class Folder:
                     "Leave out --dtype and --trust-remote-code."
                 )
             return grow_checkpoint(
-                self.path, target, wish=wish, inputs=inputs, state=how.state, verify=how.verify,
-                max_shard_size=how.max_shard_size,
+                self.path, target, wish=wish, inputs=inputs, state=how.state, rewarm=how.rewarm,
+                over=how.over, verify=how.verify, max_shard_size=how.max_shard_size,
             )  # fmt: skip
         return grow_folder(
             self.path, target, wish=wish, inputs=inputs, verify=how.verify, dtype=how.dtype,

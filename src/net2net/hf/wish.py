@@ -11,7 +11,7 @@ from torch import nn
 
 from net2net.deepen.deepen import deepen
 from net2net.deepen.how import WHOLE, Order
-from net2net.errors import InputError, WidthError
+from net2net.errors import DepthError, InputError, WidthError
 from net2net.finish import check
 from net2net.growth import Growth
 from net2net.hf.budget import Budget, budget_numbers
@@ -33,7 +33,8 @@ class Wish:
 
     Attributes:
         widths: a factor for all, or by glob, as for ``widen``.
-        depths: by the glob of a stack (or a layer), as for ``deepen``.
+        depths: by the glob of a stack (or a layer), as for ``deepen``; or one for every list of
+            blocks.
         numbers: of the configuration, those of one inside it with dots.
         budget: or how large the student is to be.
         multiple_of: for sizes that factors or a budget lead to; None: 1 and 64.
@@ -43,7 +44,7 @@ class Wish:
     """
 
     widths: Widths | None = None
-    depths: Mapping[str, int | float] = field(default_factory=dict)
+    depths: Mapping[str, int | float] | float = field(default_factory=dict)
     numbers: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
     multiple_of: int | None = None
@@ -116,6 +117,28 @@ def _all_widths(bare: nn.Module, factor: float, multiple_of: int) -> dict[str, i
     return found
 
 
+def _by_stack(
+    model: nn.Module, depths: Mapping[str, int | float] | float
+) -> Mapping[str, int | float]:
+    """One depth for each list of blocks, the outermost, if one is given for all.
+
+    Raises:
+        DepthError: there is no such list.
+    """
+    if isinstance(depths, Mapping):
+        return depths
+    found: list[str] = []
+    for path, part in model.named_modules():
+        if isinstance(part, nn.ModuleList) and not any(path.startswith(f"{o}.") for o in found):
+            found.append(path)
+    if not found:
+        raise DepthError(
+            f"{type(model).__name__} has no list of blocks. Name what is to be deeper: "
+            "--depth STACK=4."
+        )
+    return dict.fromkeys(found, depths)
+
+
 def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) -> Growth:
     """The student that was wished for; of a model on ``meta`` one there, with ``verify=False``.
 
@@ -137,7 +160,7 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     if wish.depths:
         wider = steps[0].model if steps else model
         steps.append(deepen(
-            wider, wish.depths, inputs, order=wish.order, copy=wish.copy,
+            wider, _by_stack(wider, wish.depths), inputs, order=wish.order, copy=wish.copy,
             exact=wish.exact and wish.copy not in WHOLE, seed=wish.seed,
             verify=verify and not steps,
         ))  # fmt: skip
