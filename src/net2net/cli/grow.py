@@ -7,10 +7,14 @@ from typing import Any
 
 import click
 
+from net2net.analysis import spaces
 from net2net.cli import options
 from net2net.cli.estimate import show_estimate
 from net2net.cli.options import OUTPUT, TARGET, option
-from net2net.cli.steps import asked, log_to_stderr
+from net2net.cli.steps import Asked, asked, inputs_for, log_to_stderr
+from net2net.files import write_whole
+from net2net.page import growth_page
+from net2net.report import Report
 
 
 @click.command(cls=options.Grouped)
@@ -43,6 +47,13 @@ from net2net.cli.steps import asked, log_to_stderr
 )
 @option("--dry-run", group=OUTPUT, is_flag=True, help="Estimate, and write nothing.")
 @options.as_json
+@option(
+    "--report",
+    group=OUTPUT,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page that shows what grew.",
+)
 @click.pass_context  # fmt: skip
 def grow(ctx: click.Context, /, source: str, target: str | None, **given: Any) -> None:
     """Grow the model in SOURCE into the folder TARGET, with the same outputs.
@@ -60,8 +71,17 @@ def grow(ctx: click.Context, /, source: str, target: str | None, **given: Any) -
         return
     path = Path(target or source)
     report = one.source.grow(path, one.wish, one.inputs, one.how).report
+    told = ""
     if one.recipe is not None:
         from net2net.cookbook.run import write_used
 
-        write_used(one.recipe, path)
+        told = write_used(one.recipe, path)
+    if given["report"] is not None:
+        write_whole(given["report"], _page(one, report, told))
     click.echo(report.to_json() if given["as_json"] else f"{report}\n\nwritten to {path}")
+
+
+def _page(one: Asked, report: Report, recipe: str) -> str:
+    """What grew, with the teacher's spaces."""
+    bare = one.source.bare()
+    return growth_page(bare, spaces(bare, inputs_for(one.source, bare, one.inputs)), report, recipe)

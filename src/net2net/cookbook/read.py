@@ -65,8 +65,9 @@ def checked(data: Mapping[str, Any], lines: Lines, where: str) -> GrowthRecipe:
     except ValidationError as error:
         first = error.errors()[0]
         keys = tuple(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise RecipeError(
-            f"{_at(lines, keys, where)}: {first['msg'][:300]}. {_advice(GrowthRecipe, keys)}"
+            f"{_at(lines, keys, where)}: {said:.300}. {_advice(GrowthRecipe, keys)}"
         ) from error
 
 

@@ -39,9 +39,11 @@ def run(recipe: str | Path | GrowthRecipe, target: str | Path, source: str | Non
     return grown
 
 
-def write_used(recipe: GrowthRecipe, target: Path) -> None:
-    """Put a recipe into the folder that it made."""
+def write_used(recipe: GrowthRecipe, target: Path) -> str:
+    """Put a recipe into the folder that it made; its text."""
     import yaml
 
     data = recipe.model_dump(by_alias=True, exclude_defaults=True)
-    write_whole(target / USED, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    write_whole(target / USED, text)
+    return text

@@ -132,7 +132,7 @@ def estimated(
     told = trained or {}
     report = replace(growth.report, action=f"not carried out: {growth.report.action}")
     count, unit = samples_in(inputs)
-    before, after = cache_bytes(bare), cache_bytes(growth.model)
+    before, after = cache_bytes(bare, inputs), cache_bytes(growth.model, inputs)
     return Estimate(
         report, plain.numbers, unit,
         (report.flops[0] / count, report.flops[1] / count),

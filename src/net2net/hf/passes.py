@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from net2net.errors import InputError
 from net2net.trace.flops import flops
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, split_inputs, trace
@@ -33,30 +34,38 @@ def flops_per_pass(model: nn.Module, inputs: Inputs) -> tuple[float, str]:
     return flops(trace(meta_copy(model), inputs)) / count, unit
 
 
-def cache_bytes(model: nn.Module, length: int = 16) -> tuple[int, int] | None:
+def cache_bytes(model: nn.Module, inputs: Inputs) -> tuple[int, int] | None:
     """What a model keeps of a text while it writes on: bytes for each token, and for each text
     whatever its length. None for models that keep nothing. No weight is read.
     """
-    arguments = inspect.signature(model.forward).parameters
-    if not {TEXT, "use_cache"} <= arguments.keys():
+    _, named = split_inputs(inputs)
+    name = next((one for one in (f"decoder_{TEXT}", TEXT) if one in named), None)
+    if name is None or "use_cache" not in inspect.signature(model.forward).parameters:
         return None
-    sizes = []
-    for tokens in (length, 2 * length):
-        try:
-            sizes.append(_kept(meta_copy(model), tokens))
-        except Exception:  # it wants more than a text: a picture, the text of an encoder
-            return None
-    if not sizes[1]:
+    texts, length = named[name].shape
+    longer = torch.cat([named[name]] * 2, 1)
+    try:
+        short, long = (_kept(model, {**named, name: ids}) for ids in (named[name], longer))
+    except InputError:  # it takes no longer text
         return None
-    each = (sizes[1] - sizes[0]) // length
-    return each, sizes[0] - each * length
+    each = (long - short) // length
+    return (each // texts, (short - each * length) // texts) if long else None
 
 
-def _kept(meta: Any, tokens: int) -> int:
-    with torch.no_grad(), torch.device("meta"):
-        output = meta.eval()(torch.zeros(1, tokens, dtype=torch.long), use_cache=True)
-    found = next(output[name] for name in ("past_key_values", "cache_params") if name in output)
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(found, set()))
+def _kept(model: nn.Module, inputs: dict[str, Any]) -> int:
+    """Bytes of all caches in the output."""
+    found: list[Tensor] = []
+
+    def look(module: nn.Module, args: Any, output: Any) -> None:
+        seen: set[int] = set()
+        for name in ("past_key_values", "cache_params"):
+            if name in output:
+                found.extend(_tensors(output[name], seen))
+
+    meta = meta_copy(model)
+    meta.register_forward_hook(look)
+    trace(meta, {**inputs, "use_cache": True})
+    return sum(tensor.numel() * tensor.element_size() for tensor in found)
 
 
 def _tensors(item: Any, seen: set[int]) -> list[Tensor]:

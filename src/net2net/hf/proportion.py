@@ -46,10 +46,10 @@ class Proportion:
         )
 
     def nearest(self, factor: float) -> int:
-        """How many steps come nearest to a factor."""
+        """How many steps come nearest to a factor; of two as near the larger."""
         far = math.ceil(factor) * self.steps
         return min(
-            (k for k in range(far + 1) if self.allows(k)),
+            (k for k in range(far, -1, -1) if self.allows(k)),
             key=lambda k: abs(1 + k / self.steps - factor),
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -328,16 +329,18 @@ def _fetched(name: str) -> Path:
     Raises:
         FolderError: it is neither a path nor the name of a model that can be had.
     """
-    try:
-        from huggingface_hub import snapshot_download
+    error: Exception | None = None
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        try:
+            from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(name))
-    except Exception as error:
-        raise FolderError(
-            f"'{name}' is not there, and no model of the hub that can be had: "
-            f"{type(error).__name__}: {error!s:.200}. Give a folder, a file of weights, or "
-            "OWNER/NAME."
-        ) from error
+            return Path(snapshot_download(name))
+        except Exception as failed:  # of the network, of the hub, or it is not installed
+            error = failed
+    why = f", and cannot be had from the hub ({type(error).__name__})" if error else ""
+    raise FolderError(
+        f"'{name}' is not there{why}. Give a folder, a file of weights, or OWNER/NAME of the hub."
+    ) from error
 
 
 def _timm(folder: Path) -> dict[str, Any] | None:

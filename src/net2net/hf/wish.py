@@ -98,17 +98,16 @@ def resolved(model: nn.Module, wish: Wish) -> Wish:
 
 
 def _all_widths(bare: nn.Module, factor: float, multiple_of: int) -> dict[str, int]:
-    """All in one proportion; where only whole multiples keep the function, each as near as it can.
+    """All in one proportion, the nearest; where that is none but 1, each on its own.
 
     Raises:
         WidthError: nothing grows.
     """
+    if factor < 1:
+        raise WidthError(f"the factor {factor:g} is smaller than 1. Net2Net only grows.")
     together = proportion(bare, multiple_of)
-    if together.steps > 1:
-        numbers = together.numbers(together.nearest(factor))
-        found = {name: new for name, new in numbers.items() if new != together.old[name]}
-    else:
-        found = width_numbers(bare, factor, multiple_of)
+    steps = together.nearest(factor)
+    found = together.numbers(steps) if steps else width_numbers(bare, factor, multiple_of)
     if not found:
         raise WidthError(
             f"no width of {type(bare).__name__} that its configuration can say is near {factor:g} "
