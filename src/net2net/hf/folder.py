@@ -14,8 +14,9 @@ from torch import nn
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
-from net2net.hf.examples import example_inputs
-from net2net.hf.grow import grow
+from net2net.hf.grow import grow, made_inputs
+from net2net.hf.wish import Wish
+from net2net.hf.wish import grown as wished
 from net2net.maps.methods import Method
 from net2net.plan.widths import Widths
 from net2net.report import Report
@@ -41,6 +42,10 @@ def grow_folder(
     method: str | Method = "replicate",
     seed: int = 0,
     verify: bool = True,
+    wish: Wish | None = None,
+    dtype: torch.dtype | None = None,
+    max_shard_size: int | str = "50GB",
+    trust_remote_code: bool = False,
     **numbers: Any,
 ) -> Growth:
     """Grow a model that ``save_pretrained`` wrote into a folder that ``from_pretrained`` reads.
@@ -58,6 +63,10 @@ def grow_folder(
         inputs: what the model runs on. None: examples are made.
         method, seed: as for ``widen``.
         verify: measure the teacher against what was read again from the target.
+        wish: all of what is asked at once, instead of widths, numbers, method and seed.
+        dtype: of the target's weights, if not the source's.
+        max_shard_size: of one file of weights, as for ``save_pretrained``.
+        trust_remote_code: run the code that the folder brings, which may do anything.
 
     Raises:
         FolderError: the source holds no model that can be read, the target is occupied, or no
@@ -65,21 +74,28 @@ def grow_folder(
         Net2NetError: as ``widen`` and ``grow``.
     """
     with written(target) as folder:
-        model = load(source)
-        given = example_inputs(model) if inputs is None else inputs
-        grown = grown_model(model, given, widths, numbers, method=method, seed=seed, verify=verify)
-        return save(model, grown, given, Path(source), folder, verify=verify)
+        model = load(source, dtype, trust_remote_code=trust_remote_code)
+        given = made_inputs(model) if inputs is None else inputs
+        grown = grown_model(
+            model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
+        )
+        return save(
+            model, grown, given, Path(source), folder, verify=verify,
+            max_shard_size=max_shard_size, trust_remote_code=trust_remote_code,
+        )  # fmt: skip
 
 
 def grown_model(
     model: nn.Module, inputs: Inputs, widths: Widths | None, numbers: dict[str, Any],
-    **options: Any,
+    wish: Wish | None = None, **options: Any,
 ) -> Growth:  # fmt: skip
-    """By widths or by numbers of the configuration.
+    """By a wish, by widths or by numbers of the configuration.
 
     Raises:
         InputError: both were given, or neither.
     """
+    if wish is not None and widths is None and not numbers:
+        return wished(model, inputs, wish, verify=options["verify"])
     if (widths is None) == (not numbers):
         raise InputError(
             "a folder grows by widths or by numbers of its configuration, and "
@@ -92,8 +108,11 @@ def grown_model(
     )
 
 
-def load(source: FolderPath) -> nn.Module:
-    """The model in a folder, of the class and type that its configuration names.
+def load(
+    source: FolderPath, dtype: torch.dtype | None = None, *, trust_remote_code: bool = False
+) -> nn.Module:
+    """The model in a folder, of the class and (if no other is given) the type that its
+    configuration names.
 
     Raises:
         FolderError: there is none, or it needs code of its own.
@@ -105,18 +124,10 @@ def load(source: FolderPath) -> nn.Module:
             "that save_pretrained wrote."
         )
     try:
-        import transformers
-
-        config = transformers.AutoConfig.from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,  # and nobody is asked
-        )
-        (name,) = config.architectures or [""]
-        kind = getattr(transformers, name)
+        kind = class_of(path, trust_remote_code=trust_remote_code)
         with stage("read the model"):
             model, told = kind.from_pretrained(
-                path, dtype="auto", local_files_only=True, output_loading_info=True
+                path, dtype=dtype or "auto", local_files_only=True, output_loading_info=True
             )
     except ImportError as error:
         raise FolderError(
@@ -137,9 +148,28 @@ def load(source: FolderPath) -> nn.Module:
     return found
 
 
+def class_of(path: Path, *, trust_remote_code: bool = False) -> Any:
+    """The class of transformers that a folder's configuration names, or of code in the folder."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        path,
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,  # and nobody is asked
+    )
+    (name,) = config.architectures or [""]
+    own = getattr(config, "auto_map", {})
+    if trust_remote_code and (found := [at for at in own.values() if at.endswith(f".{name}")]):
+        from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+        return get_class_from_dynamic_module(found[0], path, local_files_only=True)
+    return getattr(transformers, name)
+
+
 def save(
-    model: nn.Module, grown: Growth, inputs: Inputs, source: Path, folder: Path, *, verify: bool
-) -> Growth:
+    model: nn.Module, grown: Growth, inputs: Inputs, source: Path, folder: Path, *, verify: bool,
+    max_shard_size: int | str = "50GB", trust_remote_code: bool = False,
+) -> Growth:  # fmt: skip
     """Write the student and all that a model's folder has besides, and read it again.
 
     Raises:
@@ -158,9 +188,12 @@ def save(
             "apply it to the model (Plan.save)."
         )
     with stage("wrote the student"):
-        student.save_pretrained(folder)
+        student.save_pretrained(folder, max_shard_size=max_shard_size)
         copy_others(source, folder)
-    report = _read_again(model, grown.report, inputs, folder) if verify else grown.report
+    report = grown.report
+    if verify:
+        again = load(folder, trust_remote_code=trust_remote_code)
+        report = _compared(model, again, grown, inputs)
     lineage = {
         "plan": {"kind": grown.plan.kind, "method": grown.plan.method, "seed": grown.plan.seed},
         "source": source.name, "report": report.to_dict(),
@@ -169,8 +202,8 @@ def save(
     return replace(grown, report=report)
 
 
-def _read_again(model: nn.Module, report: Report, inputs: Inputs, folder: Path) -> Report:
-    parity = measured(model, load(folder), inputs)
+def _compared(model: nn.Module, again: nn.Module, grown: Growth, inputs: Inputs) -> Report:
+    report, parity = grown.report, measured(model, again, inputs, outputs=grown.outputs)
     if report.parity is not None and report.parity.exact and not parity.exact:
         raise FolderError(
             f"read again from the folder, the student differs: {parity}. Its class computes "

@@ -66,7 +66,7 @@ def grow(
             "nothing was asked of the configuration. Give some of its numbers: hidden_size=1024."
         )
     student = built(model, target)
-    given = _inputs(model) if inputs is None else inputs
+    given = made_inputs(model) if inputs is None else inputs
     grown = transfer(
         model, student, given, method=method, depth=depth, exact=exact, noise=noise, loss=loss,
         seed=seed, verify=verify, outputs="grow" if new_outputs is None else "keep",
@@ -76,7 +76,7 @@ def grow(
     return replace(grown, report=replace(grown.report, asked=asked))
 
 
-def _inputs(model: nn.Module) -> dict[str, Any]:
+def made_inputs(model: nn.Module) -> dict[str, Any]:
     """Examples, without caches, of which a deeper student has more."""
     made = example_inputs(model)
     if "use_cache" in inspect.signature(model.forward).parameters:

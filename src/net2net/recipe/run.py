@@ -133,6 +133,8 @@ class Executor:
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
+        if result.is_meta:  # nothing to put into it
+            return laid_out_like(result, tensor)
         for axis in recipe.axes:
             if axis.values is not None:
                 _put_values(result, axis, axis.values, every)
@@ -160,7 +162,7 @@ class Executor:
 
     def _perturb(self, tensor: Tensor, name: str, rows: Index) -> None:
         """Shrink it, and add what is drawn for these rows of it."""
-        if (how := self.recipes[name].perturbed) is None:
+        if (how := self.recipes[name].perturbed) is None or tensor.is_meta:
             return
         tensor *= how.shrink
         if isinstance(how.law, Mean):
@@ -189,6 +191,8 @@ class Executor:
                 )
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
+        if result.is_meta:  # nothing to put it into
+            return
         recipe = self.recipes[name]
         if isinstance(recipe.new, Spread | Uniform):
             self._put(result, name, axis, rows, new, recipe.new, "new")
