@@ -32,6 +32,7 @@ from net2net.infer.spaces import Kind, Space, Spaces
 from net2net.infer.values import Value
 from net2net.maps.methods import METHODS, Method
 from net2net.optim.carried import Carried
+from net2net.optim.rates import lr_groups
 from net2net.plan.plan import Plan
 from net2net.report import Report
 from net2net.transfer.transfer import transfer
@@ -85,6 +86,7 @@ __all__ = [
     "estimate",
     "factorize",
     "grow",
+    "lr_groups",
     "rule",
     "spaces",
     "transfer",
