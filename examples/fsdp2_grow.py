@@ -14,7 +14,7 @@ from torch.distributed.fsdp import fully_shard
 import net2net
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -34,7 +34,7 @@ def sharded(model: nn.Module) -> nn.Module:
 
 dist.init_process_group("gloo")
 with torch.device("meta"):  # no rank ever has a whole model
-    blueprint = nn.Sequential(nn.Linear(8, 32), Block(), Block(), nn.Linear(32, 8))
+    blueprint = nn.Sequential(nn.Linear(8, 32), _Block(), _Block(), nn.Linear(32, 8))
 batch = torch.randn(64, 8, generator=torch.Generator().manual_seed(dist.get_rank()))
 grown = net2net.widen(blueprint, 1.5, batch, method="fresh", verify=False)
 

@@ -13,6 +13,7 @@ from net2net.errors import (
     NotGrowableError,
     OptimizerError,
     PlanError,
+    RecipeError,
     StudentRunError,
     TransferError,
     UnknownMethodError,
@@ -22,6 +23,7 @@ from net2net.errors import (
     VerificationError,
     WidthError,
 )
+from net2net.factorize.factorize import factorize
 from net2net.growth import Growth
 from net2net.hf.grow import grow
 from net2net.infer.relations import OpSite
@@ -30,6 +32,7 @@ from net2net.infer.spaces import Kind, Space, Spaces
 from net2net.infer.values import Value
 from net2net.maps.methods import METHODS, Method
 from net2net.optim.carried import Carried
+from net2net.optim.rates import lr_groups
 from net2net.plan.plan import Plan
 from net2net.report import Report
 from net2net.transfer.transfer import transfer
@@ -66,6 +69,7 @@ __all__ = [
     "Parity",
     "Plan",
     "PlanError",
+    "RecipeError",
     "Report",
     "Space",
     "Spaces",
@@ -80,7 +84,9 @@ __all__ = [
     "WidthError",
     "deepen",
     "estimate",
+    "factorize",
     "grow",
+    "lr_groups",
     "rule",
     "spaces",
     "transfer",

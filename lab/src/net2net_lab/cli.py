@@ -89,7 +89,7 @@ def symmetry(seeds: int, out: Path) -> None:
 )
 @click.option(
     "--method",
-    type=click.Choice([name for name, one in METHODS.items() if one.exact]),
+    type=click.Choice([name for name, one in METHODS.items() if one.exact and not one.needs_loss]),
     default=METHOD,
     show_default=True,
     help="How new units are made.",

@@ -13,9 +13,10 @@ from torch import nn
 from net2net.errors import FolderError, OptimizerError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
-from net2net.hf.examples import example_inputs
 from net2net.hf.folder import finished, grown_model, load, save
+from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import Hashing, Source
+from net2net.hf.wish import Wish
 from net2net.maps.methods import Method
 from net2net.optim.carried import CARRIED, Carried, state_of
 from net2net.optim.carry import check_options
@@ -42,6 +43,8 @@ def grow_checkpoint(
     over: int = 250,
     seed: int = 0,
     verify: bool = True,
+    wish: Wish | None = None,
+    max_shard_size: int | str = "50GB",
     **numbers: Any,
 ) -> Growth:
     """Grow a Trainer's checkpoint, so that
@@ -54,7 +57,8 @@ def grow_checkpoint(
 
     Args:
         source: a checkpoint of one process, with or without an optimiser.
-        target, widths, numbers, inputs, method, seed, verify: as for ``grow_folder``.
+        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size: as for
+            ``grow_folder``.
         state, rewarm, over: as for ``Growth.carry``.
 
     Raises:
@@ -71,8 +75,10 @@ def grow_checkpoint(
         origin = Source.of(path)
         model = load(path)
         hashes = Hashing(origin)
-        given = example_inputs(model) if inputs is None else inputs
-        grown = grown_model(model, given, widths, numbers, method=method, seed=seed, verify=verify)
+        given = made_inputs(model) if inputs is None else inputs
+        grown = grown_model(
+            model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
+        )
         if (path / OPTIMIZER).is_file():
             saved = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
             larger, young = grown_optimizer(saved, grown.plan, model, grown.model, state)
@@ -82,7 +88,7 @@ def grow_checkpoint(
         if (path / TRAINER).is_file():
             done = json.loads((path / TRAINER).read_text("utf-8"))
             (folder / TRAINER).write_text(json.dumps(_counted_on(done, grown), indent=2), "utf-8")
-        grown = save(model, grown, given, folder, verify=verify)
+        grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
         return finished(grown, origin, hashes, "", folder)
 
 

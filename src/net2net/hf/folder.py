@@ -8,20 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, emptied, written
 from net2net.growth import Growth
 from net2net.hf.checked import check_said, fits
-from net2net.hf.examples import example_inputs
-from net2net.hf.grow import grow
+from net2net.hf.grow import grow, made_inputs
 from net2net.hf.lineage import Hashing, Source, write_lineage
 from net2net.hf.opened import Opened, opened, readable
 from net2net.hf.saved import NotAsItIsError
 from net2net.hf.stream import Told
 from net2net.hf.streamed import check_missing, planned, streamed, without_weights
 from net2net.hf.unloaded import at_most
+from net2net.hf.wish import Wish
+from net2net.hf.wish import grown as wished
 from net2net.maps.methods import Method, method_of
 from net2net.plan.widths import Widths
 from net2net.stages import stage
@@ -47,7 +49,10 @@ def grow_folder(
     method: str | Method = "replicate",
     seed: int = 0,
     verify: bool | Literal["sampled"] = True,
+    wish: Wish | None = None,
+    dtype: torch.dtype | None = None,
     max_shard_size: int | str = "50GB",
+    trust_remote_code: bool = False,
     jobs: int = 2,
     progress: Told | None = None,
     command: str = "",
@@ -76,7 +81,10 @@ def grow_folder(
         verify: measure the teacher against what was read again from the target, where the memory
             can hold both in float64. Else, and with ``"sampled"``, rows of every tensor are read
             again and compared with the plan.
+        wish: all of what is asked at once, instead of widths, numbers, method and seed.
+        dtype: of the target's weights, if not the source's.
         max_shard_size: of one file of weights, as for ``save_pretrained``.
+        trust_remote_code: run the code that the folder brings, which may do anything.
         jobs: how many blocks are made at the same time.
         progress: is told of every block that is written.
         command: what was called, for ``net2net.json``.
@@ -86,18 +94,23 @@ def grow_folder(
             occupied, or cannot be written; or no configuration can say the student.
         Net2NetError: as ``widen`` and ``grow``.
     """
-    check_asked(widths, numbers)
+    check_asked(widths, numbers, wish)
     path = Path(source)
     with written(target) as folder:
-        there, origin = opened(path), Source.of(path)
+        there = opened(path, trust_remote_code=trust_remote_code)
+        origin = Source.of(path)
         hashes = Hashing(origin)
 
         def grow_it(model: nn.Module, given: Inputs, verify: bool = False) -> Growth:
             return grown_model(
-                model, given, widths, numbers, method=method, seed=seed, verify=verify
+                model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
             )
 
         try:
+            if dtype is not None:
+                raise NotAsItIsError("weights of another type are made of whole ones")
+            if trust_remote_code:
+                raise NotAsItIsError("code of the folder's own may need values")
             found = without_weights(there)
             grown, given = planned(found, inputs, grow_it)
             whole = verify is True and fits(found.model, grown.model)
@@ -106,17 +119,19 @@ def grow_folder(
                 max_shard_size=max_shard_size, jobs=jobs, progress=progress,
             )  # fmt: skip
             if whole:
-                exact = method_of(method).exact and not method_of(method).noise
+                way = method_of(method if wish is None else wish.method)
+                exact = way.exact and not way.noise and (wish is None or wish.exact)
                 grown = _read_again(load(path), grown, given, folder, exact=exact)
         except NotAsItIsError as why:
             log.info("in memory, and not tensor by tensor: %s", why)
             emptied(folder)
-            model = _loaded(there)
-            given = example_inputs(model) if inputs is None else inputs
+            model = _loaded(there, dtype)
+            given = made_inputs(model) if inputs is None else inputs
             grown = grow_it(model, given, bool(verify))
             grown = save(
-                model, grown, given, folder, verify=bool(verify), max_shard_size=max_shard_size
-            )
+                model, grown, given, folder, verify=bool(verify), max_shard_size=max_shard_size,
+                trust_remote_code=trust_remote_code,
+            )  # fmt: skip
         return finished(grown, origin, hashes, command, folder)
 
 
@@ -132,10 +147,12 @@ def finished(grown: Growth, origin: Source, hashes: Hashing, command: str, folde
     return grown
 
 
-def check_asked(widths: Widths | None, numbers: dict[str, Any]) -> None:
+def check_asked(widths: Widths | None, numbers: dict[str, Any], wish: Wish | None) -> None:
     """Raises:
     InputError: widths and numbers were both given, or neither.
     """
+    if wish is not None and widths is None and not numbers:
+        return
     if (widths is None) == (not numbers):
         raise InputError(
             "a folder grows by widths or by numbers of its configuration, and "
@@ -145,14 +162,16 @@ def check_asked(widths: Widths | None, numbers: dict[str, Any]) -> None:
 
 def grown_model(
     model: nn.Module, inputs: Inputs, widths: Widths | None, numbers: dict[str, Any],
-    **options: Any,
+    wish: Wish | None = None, **options: Any,
 ) -> Growth:  # fmt: skip
-    """By widths or by numbers of the configuration.
+    """By a wish, by widths or by numbers of the configuration.
 
     Raises:
         InputError: both were given, or neither.
     """
-    check_asked(widths, numbers)
+    check_asked(widths, numbers, wish)
+    if wish is not None:
+        return wished(model, inputs, wish, verify=options["verify"])
     return (
         grow(model, inputs, **options, **numbers)
         if widths is None
@@ -160,19 +179,22 @@ def grown_model(
     )
 
 
-def load(source: FolderPath) -> nn.Module:
-    """The model in a folder, of the class and type that its configuration names.
+def load(
+    source: FolderPath, dtype: torch.dtype | None = None, *, trust_remote_code: bool = False
+) -> nn.Module:
+    """The model in a folder, of the class and (if no other is given) the type that its
+    configuration names.
 
     Raises:
         FolderError: there is none, or it needs code of its own.
     """
-    return _loaded(opened(Path(source)))
+    return _loaded(opened(Path(source), trust_remote_code=trust_remote_code), dtype)
 
 
-def _loaded(there: Opened) -> nn.Module:
+def _loaded(there: Opened, dtype: torch.dtype | None = None) -> nn.Module:
     with readable(there.folder), at_most(there.elements), stage("read the model"):
         model, told = there.kind.from_pretrained(
-            there.folder, dtype="auto", local_files_only=True, output_loading_info=True
+            there.folder, dtype=dtype or "auto", local_files_only=True, output_loading_info=True
         )
     check_missing(there.folder, tuple(sorted(told["missing_keys"])))
     found: nn.Module = model
@@ -181,7 +203,7 @@ def _loaded(there: Opened) -> nn.Module:
 
 def save(
     model: nn.Module, grown: Growth, inputs: Inputs, folder: Path, *, verify: bool,
-    max_shard_size: int | str = "50GB",
+    max_shard_size: int | str = "50GB", trust_remote_code: bool = False,
 ) -> Growth:  # fmt: skip
     """Write the student, and read it again.
 
@@ -195,19 +217,23 @@ def save(
     if not verify:
         return grown
     exact = grown.report.parity is not None and grown.report.parity.exact
-    return _read_again(model, grown, inputs, folder, exact=exact)
+    return _read_again(
+        model, grown, inputs, folder, exact=exact, trust_remote_code=trust_remote_code
+    )
 
 
 def _read_again(
-    model: nn.Module, grown: Growth, inputs: Inputs, folder: Path, *, exact: bool
-) -> Growth:
+    model: nn.Module, grown: Growth, inputs: Inputs, folder: Path, *, exact: bool,
+    trust_remote_code: bool = False,
+) -> Growth:  # fmt: skip
     """The growth, with what was measured.
 
     Raises:
         FolderError: the student should be exact, and is not.
     """
     with stage("read and measured the student"):
-        parity = measured(model, load(folder), inputs, outputs=grown.outputs)
+        again = load(folder, trust_remote_code=trust_remote_code)
+        parity = measured(model, again, inputs, outputs=grown.outputs)
     if exact and not parity.exact:
         raise FolderError(
             f"read again from the folder, the student differs: {parity}. Its class computes "

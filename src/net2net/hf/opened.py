@@ -37,7 +37,7 @@ class Opened:
     elements: int
 
 
-def opened(path: Path) -> Opened:
+def opened(path: Path, *, trust_remote_code: bool = False) -> Opened:
     """A folder, of which nothing but headers was read.
 
     Raises:
@@ -53,15 +53,27 @@ def opened(path: Path) -> Opened:
     elements = pickled if places is None else sum(one.count for one in places.values())
     with readable(path):
         check_depth(_written(path / "config.json"), len(places or ()) or pickled)
-        import transformers
+        config, kind = config_and_class(path, trust_remote_code=trust_remote_code)
+        return Opened(path, kind, config, places, elements)
 
-        config = transformers.AutoConfig.from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,  # and nobody is asked
-        )
-        (name,) = config.architectures or [""]
-        return Opened(path, getattr(transformers, name), config, places, elements)
+
+def config_and_class(path: Path, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """A folder's configuration, and the class of transformers that it names, or of code in the
+    folder."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        path,
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,  # and nobody is asked
+    )
+    (name,) = config.architectures or [""]
+    own = getattr(config, "auto_map", {})
+    if trust_remote_code and (found := [at for at in own.values() if at.endswith(f".{name}")]):
+        from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+        return config, get_class_from_dynamic_module(found[0], path, local_files_only=True)
+    return config, getattr(transformers, name)
 
 
 def _written(path: Path) -> Any:

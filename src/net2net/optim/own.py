@@ -31,10 +31,11 @@ def runs(mask: NDArray[np.bool_]) -> Runs:
 
 def homes(plan: Plan) -> dict[str, str]:
     """The teacher's tensors → the one of the student's that each goes on as. Other tensors made
-    from it are copies (those of a new block)."""
+    from it are copies (those of a new block), or factors of it."""
     made: dict[str, list[str]] = {}
     for name, recipe in plan.recipes.items():
-        if recipe.source is not None and recipe.fill is None:
+        whole = recipe.fill is None and recipe.factor is None
+        if recipe.source is not None and whole:
             made.setdefault(recipe.source, []).append(name)
     names = renamed(plan.edits, plan.teacher.tensors)
     return {

@@ -25,6 +25,7 @@ from net2net.apply.edits import Edit
 from net2net.apply.extend_list import ExtendList
 from net2net.apply.fingerprint import Fingerprint, shapes_of
 from net2net.apply.module import grown_module
+from net2net.apply.split_layer import SplitLayer
 from net2net.apply.state_dict import checked_state, grown_state
 from net2net.errors import PlanError
 from net2net.files import write_whole
@@ -75,7 +76,7 @@ class Plan:
     """A growth as data.
 
     Attributes:
-        kind: the verb: ``widen``, ``deepen``, ``transfer``.
+        kind: the verb: ``widen``, ``deepen``, ``factorize``, ``transfer``.
         method: how new units are made.
         seed: of what is drawn.
         teacher: the tensors of the model that it applies to.
@@ -403,10 +404,14 @@ class Plan:
         if one.source is not None:
             old = self.teacher.tensors[one.source].shape
             done = [f"axis {a.dim} {old[a.dim]} → {a.size} ({a.role})" for a in one.axes]
+        if one.factor is not None:
+            done.append(f"the {'second' if one.factor.second else 'first'} of two factors")
         if one.noise is not None:
             done.append(f"noise {one.noise.fraction:g}")
         if one.norm is not None:
             done.append(f"follows the norm of {one.norm.direction}")
+        if one.stacked is not None:
+            done.append(f"{one.stacked.copies or 1} × {', '.join(one.stacked.parts)}")
         if one.fill is not None:
             done.append(f"filled: {type(one.fill).__name__.lower()}")
         return ", ".join(done) or ("kept" if one.kept else "copied")
@@ -424,12 +429,13 @@ class Plan:
             f"{len(self.recipes)} tensors are not plain copies"
         )
         for edit in inserted:
-            what = "new blocks" if edit.new else "identity layers"
-            lines.append(f"  {edit.count} {what} after {edit.at}")
+            lines.append(f"  {edit.count} {edit.what} after {edit.at}")
         for one in self.edits:
             if isinstance(one, ExtendList):
                 said = ", ".join(f"{new} like {old}" for new, old in one.added.items())
                 lines.append(f"  new blocks in {one.at or 'the model'}: {said}")
+            if isinstance(one, SplitLayer):
+                lines.append(f"  {one.at} becomes two layers, with {one.inner} units between")
         lines += [
             f"  {name}: {done}" + (f", from {source}" if source not in ("", name) else "")
             for name, source, done in found

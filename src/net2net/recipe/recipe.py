@@ -11,7 +11,9 @@ from torch import Tensor
 
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import NEW, AxisMap
+from net2net.recipe.factor import Factor
 from net2net.recipe.fill import Fill
+from net2net.recipe.stacked import Stacked
 
 CHUNK = 2**20
 """About how many elements are measured at once."""
@@ -71,6 +73,7 @@ class Recipe:
     Attributes:
         source: the teacher's tensor that it starts from. None: it is made anew, by ``fill``, or
             without one stays what it is in the student that the user built.
+        factor: which of two weights, whose product the source is, it is; or None: it is the source.
         axes: the maps of the axes that grow, in ascending order: positions are selected, divided.
         new: what positions that copy nothing (``NEW``) hold.
         noise: added to all but the first copy of each unit that the tensor produces (paper,
@@ -78,6 +81,7 @@ class Recipe:
         pair: added to one of two copies of each unit that the tensor reads, and taken from the
             other, or None.
         perturbed: how all of it is shrunk and perturbed then, or None.
+        stacked: what it is made of in place of one source, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
@@ -90,6 +94,8 @@ class Recipe:
     fill: Fill | None = None
     pair: Spread | None = None
     perturbed: Perturbed | None = None
+    factor: Factor | None = None
+    stacked: Stacked | None = None
 
     @property
     def reads(self) -> frozenset[str]:
@@ -101,13 +107,13 @@ class Recipe:
     @property
     def copies(self) -> bool:
         """Whether it is the source as it is."""
-        done = self.axes or self.perturbed or self.norm or self.fill
+        done = self.axes or self.perturbed or self.norm or self.fill or self.factor
         return self.source is not None and not done
 
     @property
     def kept(self) -> bool:
         """Whether it stays what it is in the student that the user built."""
-        return self.source is None and self.fill is None
+        return self.source is None and self.fill is None and self.stacked is None
 
 
 def recipe(
