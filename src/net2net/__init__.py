@@ -32,8 +32,8 @@ from net2net.infer.spaces import Kind, Space, Spaces
 from net2net.infer.values import Value
 from net2net.maps.methods import METHODS, Method
 from net2net.optim.carried import Carried
-from net2net.optim.rates import lr_groups
 from net2net.plan.plan import Plan
+from net2net.rates import lr_groups
 from net2net.report import Report
 from net2net.transfer.transfer import transfer
 from net2net.verify import Parity, verify

@@ -4,5 +4,5 @@
 one parameter, ``states.py`` of all by name (an optimiser's, or a checkpoint's); ``groups.py`` says
 which group each of the student's is in. ``own.py`` says which positions of a tensor were the
 teacher's; ``carried.py`` scales the updates of the others, which are younger than the optimiser's
-count of steps (``age.py``). ``rates.py``: rates by what parameters do, where widths have grown.
+count of steps (``age.py``).
 """
