@@ -66,9 +66,9 @@ def grow_folder(
     so, and the bits are the same.
 
     Tokenizers, processors and all other files are copied, but for the weights; ``net2net.json``
-    says what the folder was grown from, and so does its card. Everything is written beside the
-    target, read again and measured, and renamed in the end: the target is whole or not there. After
-    an interruption the same call goes on from the files that are done.
+    says what the folder was grown from. Everything is written beside the target, read again and
+    measured, and renamed in the end: the target is whole or not there. After an interruption the
+    same call goes on from the files that are done.
 
     Args:
         source: the folder of a model of transformers. Nothing in it is executed, weights that are
