@@ -94,3 +94,7 @@ class OptimizerError(Net2NetError, ValueError):
 
 class FolderError(Net2NetError, OSError):
     """A folder that holds no model which can be read, or a place where none can be written."""
+
+
+class RecipeError(Net2NetError, ValueError):
+    """A file that is no recipe of a growth, or asks for what there is not."""

@@ -10,7 +10,7 @@ from tests.any_width import DECODERS, ENCODERS, EXACT, Logits
 from tests.behaviour.test_any_width import gap, generated, loads, outputs_of
 from tests.helpers import randomise
 
-NAMES = [n for n in (*DECODERS, *ENCODERS) if not n.startswith(("timm", "torchvision", "mixtral"))]
+NAMES = [n for n in (*DECODERS, *ENCODERS) if not n.startswith(("timm", "torchvision"))]
 LARGER = {
     "hidden_size n_embd word_embed_proj_dim": {44: 60, 32: 48},
     "num_attention_heads n_head num_heads": {4: 6},
@@ -146,3 +146,19 @@ def test_what_is_asked_of_transfer():
     grown = net2net.grow(gpt2(), n_layer=3, depth="top", method="fresh", seed=3)
     assert grown.plan.method == "fresh" and grown.plan.seed == 3
     assert "added: 2 like 1" in str(grown.report)
+
+
+def test_heads_of_partial_rotation_grow_where_they_do_not_rotate():
+    """Half of 8 features rotate, and then a quarter of 16; the scale of scores changes for all."""
+    from transformers import PhiConfig, PhiForCausalLM
+
+    def rope(part):
+        return {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": part}
+
+    config = PhiConfig(
+        vocab_size=20, hidden_size=16, intermediate_size=12, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, rope_parameters=rope(0.5),
+    )  # fmt: skip
+    teacher = randomise(PhiForCausalLM(config))
+    grown = net2net.grow(teacher, hidden_size=32, rope_parameters=rope(0.25))
+    assert grown.report.parity.max_rel <= EXACT

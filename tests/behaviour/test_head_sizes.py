@@ -215,7 +215,9 @@ def test_heads_grow_inside(make, size, balanced):
     assert torch.equal(again(TOKENS.double()), grown.model(TOKENS.double()))
 
 
-@pytest.mark.parametrize("make", [Partial, lambda: Partial(groups=2), PartialByCount, ByHand])
+@pytest.mark.parametrize(
+    "make", [Partial, lambda: Partial(groups=2), PartialByCount, PartialByDefault, ByHand]
+)
 @pytest.mark.parametrize(("size", "method"), [(12, "replicate"), (1.5, "fresh"), (20, "silent")])
 def test_heads_grow_inside_beside_what_turns(make, size, method):
     teacher = randomise(nn.Sequential(make()))
@@ -259,8 +261,7 @@ def test_noise_tells_copies_apart():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (Capped, "number"), (PartialByDefault, "number"), (Rotary, "position"),
-        (Merged, "position"), (Twice, "shares"),
+        (Capped, "number"), (Rotary, "position"), (Merged, "position"), (Twice, "shares"),
     ],
 )  # fmt: skip
 def test_what_cannot_grow_inside_says_why(make, why):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net import Growth, Method
+from net2net.maps.methods import method_of
 from net2net.recipe.axis_map import ABSENT, NEW
 from tests.helpers import EXACT, Written, between, noise, randomise, refused
 
@@ -169,13 +170,22 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "adaptive norms": (Adaptive, (noise(5, 4), noise(5, 4, seed=1))),
 }
 
-EXACT_METHODS = [name for name, one in net2net.METHODS.items() if one.exact]
+EXACT_METHODS = [name for name, one in net2net.METHODS.items() if one.exact and not one.needs_loss]
 
 
 def grown(family: str, method: str | Method, widths: Any = 1.5) -> tuple[nn.Module, Growth]:
     make, inputs = FAMILIES[family]
     teacher = randomise(make())
-    return teacher, net2net.widen(teacher, widths, inputs, method=method)
+    loss = loss_of(method, inputs)
+    return teacher, net2net.widen(teacher, widths, inputs, method=method, loss=loss)
+
+
+def loss_of(method: str | Method, inputs: Any) -> Callable[[nn.Module], Tensor] | None:
+    """For a method that needs one."""
+    if not method_of(method).needs_loss:
+        return None
+    args = inputs if isinstance(inputs, tuple) else (inputs,)
+    return lambda model: model(*args).sin().sum()
 
 
 # -- what is kept ----------------------------------------------------------------------------------
@@ -202,7 +212,7 @@ def test_a_stream_under_norms_has_any_width(family: str, method: str, factor: fl
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
 
 
-@pytest.mark.parametrize("method", [name for name in net2net.METHODS if name not in EXACT_METHODS])
+@pytest.mark.parametrize("method", [name for name, one in net2net.METHODS.items() if not one.exact])
 def test_a_method_that_is_not_exact_says_so(method: str) -> None:
     _, growth = grown("perceptron", method)
     assert growth.report.parity is not None and growth.report.parity.max_rel > 1e-3
@@ -399,7 +409,7 @@ def new_positions(growth: Growth) -> dict[tuple[str, int], list[int]]:
     }
 
 
-@pytest.mark.parametrize("method", EXACT_METHODS)
+@pytest.mark.parametrize("method", [*EXACT_METHODS, "gradmax"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_new_parameter_has_a_gradient_within_two_steps(family: str, method: str) -> None:
     _, growth = grown(family, method)

@@ -92,7 +92,7 @@ def test_distributed_data_parallel() -> None:
 @pytest.mark.usefixtures("one_process")
 def test_fully_sharded() -> None:
     mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
-    assert_refused(fully_shard(base(), mesh=mesh), "sharded", "full state dict")
+    assert_refused(fully_shard(base(), mesh=mesh), "sharded", "net2net.distributed")
     assert_refused(with_part(lambda layer: fully_shard(layer, mesh=mesh)), "module '2'", "sharded")
 
 

@@ -430,7 +430,7 @@ def test_checkpoints_are_evaluated_steps() -> None:
 
 
 ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "results").iterdir())
+RESULTS = sorted(path.parent for path in (ROOT / "results").glob("*/experiment.json"))
 
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)

@@ -70,8 +70,7 @@ def test_each_stage_sees_exactly_its_data(monkeypatch: pytest.MonkeyPatch, tmp_p
     seen: list[tuple[int, Tensor]] = []
 
     def noted(self: Training, model: nn.Module, lesson: Any, x: Tensor, y: Tensor) -> Tensor:
-        if model is self.model:  # not the copy that operations are counted on
-            seen.append((self.data.size, x))
+        seen.append((self.data.size, x))
         return gradients(self, model, lesson, x, y)
 
     monkeypatch.setattr(Training, "_gradients", noted)
@@ -169,7 +168,7 @@ def test_a_life_killed_in_any_stage_goes_on_to_the_same_numbers(
     def counted(self: Training, *args: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 8:
+        if calls == 6:
             raise Killed
         return gradients(self, *args)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import net2net
@@ -100,6 +101,12 @@ def test_a_folder_grows_by_widths(small: Path, tmp_path: Path) -> None:
     assert {row["new"] for row in report["rows"]} == {60}
 
 
+def test_what_growing_would_cost(small: Path) -> None:
+    result = run("estimate", str(small), "--set", "n_embd=48", "--set", "n_head=6")
+    assert result.exit_code == 0, result.output
+    assert "FLOPs for each token" in result.output and "cache" in result.output
+
+
 def test_folders_that_differ(small: Path, tmp_path: Path) -> None:
     other = DECODERS["gpt2"].model()
     with torch.no_grad():
@@ -117,3 +124,80 @@ def test_what_cannot_be_asked_for(small: Path, tmp_path: Path, words: tuple[str,
     assert result.exit_code in {1, 2} and "Error" in result.output
     assert "Traceback" not in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_is_reached_and_a_dry_run_writes_nothing(small: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    before = sum(one.numel() for one in DECODERS["gpt2"].model().parameters())
+    asked = "--params", str(2 * before), "--multiple-of", "8"
+    result = run("grow", str(small), str(target), *asked, "--dry-run", "--json")
+    assert result.exit_code == 0 and not target.exists(), result.output
+    found = json.loads(result.stdout)
+    grown = run("grow", str(small), str(target), *asked)
+    assert grown.exit_code == 0, grown.output
+    tensors = load_file(target / "model.safetensors").values()
+    after = sum(one.numel() for one in tensors)
+    assert found["report"]["parameters"] == [before, after] and after >= 2 * before
+    assert found["numbers"]["n_embd"] % 8 == 0
+
+
+def test_a_stack_grows_and_a_page_shows_it(small: Path, tmp_path: Path) -> None:
+    page = tmp_path / "grown.html"
+    asked = "--depth", "transformer.h=1", "--report", str(page)
+    result = run("grow", str(small), str(tmp_path / "deep"), *asked)
+    assert result.exit_code == 0, result.output
+    assert "transformer.h" in page.read_text("utf-8")
+    config = json.loads((tmp_path / "deep" / "config.json").read_text("utf-8"))
+    assert config["n_layer"] == DECODERS["gpt2"].model().config.n_layer + 1
+    drawn = run("inspect", str(small), "--html", str(tmp_path / "spaces.html"))
+    assert drawn.exit_code == 0
+    assert "transformer.h.0.mlp.c_fc" in (tmp_path / "spaces.html").read_text("utf-8")
+
+
+def test_a_growth_as_a_file(small: Path, tmp_path: Path) -> None:
+    recipe, target = tmp_path / "recipe.yaml", tmp_path / "target"
+    recipe.write_text(f"preset: lemon\nsource: {small}\ngrowth:\n  widths: 2.0\n")
+    result = run("grow", "--recipe", str(recipe), str(target))
+    assert result.exit_code == 0, result.output
+    assert "by uneven" in result.output and (target / "recipe.yaml").exists()
+
+    recipe.write_text("preset: lemon\ngrowth:\n  width: 2.0\n")
+    wrong = run("grow", "--recipe", str(recipe), str(small), str(tmp_path / "other"))
+    assert wrong.exit_code == 1 and not (tmp_path / "other").exists()
+    assert "line 3" in wrong.output and "'growth.width'" in wrong.output
+
+
+def test_a_state_dict_grows_with_its_class_and_by_a_plan(tmp_path: Path) -> None:
+    model, inputs = linear_model(), torch.randn(2, 3)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    grown = net2net.widen(model, 2.0, inputs)
+    grown.plan.save(tmp_path / "plan.json")
+    words = (str(tmp_path / name) for name in ("plan.json", "model.safetensors", "out.safetensors"))
+    assert run("plan", "apply", *words).exit_code == 0
+    made = load_file(tmp_path / "out.safetensors")
+    for name, tensor in grown.model.state_dict().items():
+        assert torch.equal(made[name], tensor)
+
+    text = (tmp_path / "plan.json").read_text("utf-8")
+    (tmp_path / "plan.json").write_text(text.replace('"seed": 0', '"seed": 1'), "utf-8")
+    refused = run("plan", "show", str(tmp_path / "plan.json"))
+    assert refused.exit_code == 1
+    assert run("plan", "sign", str(tmp_path / "plan.json")).exit_code == 0
+    assert run("plan", "show", str(tmp_path / "plan.json")).exit_code == 0
+
+    save_file({"x": inputs}, tmp_path / "inputs.safetensors")
+    one = str(tmp_path / "model.safetensors"), str(tmp_path / "wide.safetensors")
+    how = "--class", f"{__name__}:linear_model", "--inputs", str(tmp_path / "inputs.safetensors")
+    result = run("grow", *one, *how, "--width", "2.0")
+    assert result.exit_code == 0, result.output
+
+
+class Linears(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = super().forward(x)
+        return result
+
+
+def linear_model() -> nn.Module:
+    torch.manual_seed(0)
+    return Linears(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

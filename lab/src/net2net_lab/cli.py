@@ -1,4 +1,4 @@
-"""The command line: ``net2net-lab demo``, ``reproduce``, ``symmetry``, ``zoo``."""
+"""The command line: ``net2net-lab demo``, ``reproduce``, ``race``, ``symmetry``, ``zoo``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from net2net import METHODS
 from net2net.cli import Commands
 from net2net_lab import __version__
 from net2net_lab.experiments.commands import demo, reproduce
+from net2net_lab.race.command import race
 from net2net_lab.terminal import ended_like_ctrl_c, logging_to
 from net2net_lab.zoo.records import FACTOR, METHOD
 
@@ -44,6 +45,7 @@ def main() -> None:
 
 main.add_command(demo)
 main.add_command(reproduce)
+main.add_command(race)
 
 
 @main.command()
@@ -87,7 +89,7 @@ def symmetry(seeds: int, out: Path) -> None:
 )
 @click.option(
     "--method",
-    type=click.Choice([name for name, one in METHODS.items() if one.exact]),
+    type=click.Choice([name for name, one in METHODS.items() if one.exact and not one.needs_loss]),
     default=METHOD,
     show_default=True,
     help="How new units are made.",

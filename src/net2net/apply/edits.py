@@ -9,17 +9,18 @@ from typing import Any
 from net2net.apply.attributes import SetAttribute
 from net2net.apply.exported_graph import Export
 from net2net.apply.extend_list import ExtendList
+from net2net.apply.split_layer import SplitLayer
 from net2net.errors import PlanError
 from net2net.identity.insertion import Insertion
 
-Edit = SetAttribute | Insertion | ExtendList | Export
+Edit = SetAttribute | Insertion | ExtendList | SplitLayer | Export
 
 
 def renamed(edits: Iterable[Edit], names: Iterable[str]) -> dict[str, str]:
     """The student's names of tensors, by their names before the edits."""
     found = {name: name for name in names}
     for edit in edits:
-        if isinstance(edit, (Insertion, ExtendList)):
+        if isinstance(edit, (Insertion, ExtendList, SplitLayer)):
             found = {name: edit.renamed(now) for name, now in found.items()}
     return found
 
@@ -53,6 +54,11 @@ def from_data(data: dict[str, Any]) -> Edit:
             pairs = tuple((new, old) for new, old in blocks)
             if all(isinstance(name, str) for pair in pairs for name in pair):
                 return ExtendList(at, pairs)
+        case {
+            "edit": "split_layer", "at": str() as at, "inner": int() as inner,
+            "activation": str() as activation,
+        }:  # fmt: skip
+            return SplitLayer(at, inner, activation)
         case {"edit": "export", "inputs": inputs, "code": str() as code}:
             return Export(inputs, code)
     raise PlanError(f"{data!r:.80} is no edit of structure. The plan is damaged: make it again.")
@@ -60,5 +66,5 @@ def from_data(data: dict[str, Any]) -> Edit:
 
 _NAMES = {
     SetAttribute: "set_attribute", Insertion: "insert", ExtendList: "extend_list",
-    Export: "export",
+    SplitLayer: "split_layer", Export: "export",
 }  # fmt: skip

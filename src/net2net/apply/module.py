@@ -12,6 +12,7 @@ from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.edits import Edit, renamed
 from net2net.apply.exported_graph import Export
 from net2net.apply.extend_list import ExtendList, extend
+from net2net.apply.split_layer import SplitLayer, split
 from net2net.errors import PlanError
 from net2net.identity.insertion import Insertion, insert
 from net2net.recipe.layout import laid_out_like
@@ -40,7 +41,7 @@ def grown_module(
     kept = {name: tensors.pop(new) for name, new in ours.items() if new in tensors}
     result = with_tensors(base, kept)
     for edit in edits:
-        if isinstance(edit, (Insertion, ExtendList)):
+        if isinstance(edit, (Insertion, ExtendList, SplitLayer)):
             _put_in(result, base, edit)
     if odd := {name for name, _ in named_tensors(result)} ^ set(names):
         raise PlanError(
@@ -52,10 +53,14 @@ def grown_module(
     return result
 
 
-def _put_in(student: nn.Module, teacher: nn.Module, edit: Insertion | ExtendList) -> None:
+def _put_in(
+    student: nn.Module, teacher: nn.Module, edit: Insertion | ExtendList | SplitLayer
+) -> None:
     try:
         if isinstance(edit, Insertion):
             insert(student, teacher, edit)
+        elif isinstance(edit, SplitLayer):
+            split(student, edit)
         else:
             extend(student, edit)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:

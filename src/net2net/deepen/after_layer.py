@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from net2net.deepen.fits import Settings, check_fit, settings
 from net2net.deepen.places import calls_of
 from net2net.errors import DepthError
 from net2net.identity.blocks import ACTIVATIONS
-from net2net.identity.insertion import Insertion
-from net2net.identity.ranges import scalars
+from net2net.identity.insertion import Function, Insertion
 from net2net.infer.inference import Inference
 from net2net.trace.graph import Graph, Node
 from net2net.trace.trace import Call
@@ -25,12 +24,12 @@ def _next(node: Node) -> Node | None:
 
 
 def after_layer(
-    model: nn.Module, found: Inference, path: str, count: int
+    model: nn.Module, found: Inference, path: str, count: int, kind: str
 ) -> tuple[Insertion, list[str]]:
-    """The insertion, and what to say of it.
+    """The insertion of layers of a kind (of ``KINDS``), and what to say of it.
 
     Raises:
-        DepthError: no layer of the same kind can be an identity there.
+        DepthError: no such layer can return what it is given there.
     """
     calls = calls_of(model, found, path)
     places = {_follow(model, found.graph_of(trace), path, call) for trace, call in calls}
@@ -40,29 +39,25 @@ def after_layer(
             "Choose a layer that is called in one way."
         )
     at, norm, activation, skipped = places.pop()
-    layer = model.get_submodule(path)
-    if getattr(layer, "groups", 1) > 1 and layer.in_channels != layer.out_channels:
-        raise DepthError(
-            f"'{path}' has {layer.groups} groups and changes its width, so a layer of the same "
-            "kind cannot be an identity. Choose another layer."
-        )
-    _check_activation(path, activation)
-    name = activation[0]
-    kind: str | tuple[str, dict[str, float]] = ""
-    if activation[1]:
-        kind = activation[1]
-    elif name:
-        kind = (name, dict(activation[2]))
-    note = (
-        [f"after '{path}': without a {skipped}, whose statistics nothing can undo"]
-        if skipped
-        else []
-    )
-    return Insertion(at, {path: []}, count, activation=kind, norms=[norm] if norm else []), note
+    name, own, given = activation
+    check_fit(path, model.get_submodule(path), kind, name, given)
+    note: list[str] = []
+    if kind in {"linear", "residual"}:
+        norm = ""
+    elif skipped:
+        note = [f"after '{path}': without a {skipped}, whose statistics nothing can undo"]
+    function: str | Function = own or ((name, dict(given)) if name else "")
+    return (
+        Insertion(
+            at, {path: []}, count, kind=kind, norms=[norm] if norm else [],
+            activation="" if kind == "linear" else function,
+        ),
+        note,
+    )  # fmt: skip
 
 
-Activation = tuple[str, str, tuple[tuple[str, float], ...]]
-"""Operation, module path if a module of its own computes it, scalar arguments."""
+Activation = tuple[str, str, Settings]
+"""Operation, module path if a module of its own computes it, arguments."""
 
 
 def _follow(
@@ -96,23 +91,4 @@ def _follow(
         and sum(one.path == op.path for one in trace.ops)
         == sum(call.path == op.path for call in trace.calls)
     )
-    return at, norm, (name, op.path if alone else "", tuple(scalars(op).items())), skipped
-
-
-def _check_activation(path: str, activation: Activation) -> None:
-    """Net2DeeperNet needs φ(φ(v)) = φ(v): tried on numbers, not looked up in a list."""
-    name, _, numbers = activation
-    if not name:
-        return
-    idempotent = False
-    if name != "prelu":
-        grid = torch.linspace(-20, 20, 4001, dtype=torch.float64)
-        function = getattr(torch.ops.aten, name)
-        once = function(grid, **dict(numbers))
-        idempotent = bool(torch.equal(function(once, **dict(numbers)), once))
-    if not idempotent:
-        raise DepthError(
-            f"'{path}' is followed by {name}, and {name}({name}(v)) is not {name}(v), so no "
-            "identity layer with this activation exists (paper, section 2.4). Deepen after a layer "
-            "that ReLU or no activation follows, or widen this one instead."
-        )
+    return at, norm, (name, op.path if alone else "", settings(op)), skipped

@@ -19,6 +19,7 @@ from typing import Any
 from torch import nn
 
 from net2net.analysis import analyse, check_also
+from net2net.deepen.both import in_longer, together
 from net2net.deepen.how import How, Order
 from net2net.deepen.layers import DEEPEST, with_layers
 from net2net.deepen.made import Depths, Made
@@ -26,6 +27,7 @@ from net2net.deepen.stacks import stacks_of, with_stacks
 from net2net.errors import DepthError
 from net2net.finish import check, count_parameters
 from net2net.growth import Growth, references
+from net2net.identity.insertion import KINDS
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
 from net2net.report import Report
@@ -43,6 +45,7 @@ def deepen(
     *,
     order: Order = "spread",
     copy: str = "neighbour",
+    kind: str = "identity",
     exact: bool = True,
     seed: int = 0,
     calibrate: Iterable[Inputs] | None = None,
@@ -74,6 +77,11 @@ def deepen(
             drawn anew like them; or, with ``exact=False``, whole blocks of a stack that is
             repeated, ``"stack"`` (as G_stack does), or of its first and last, ``"overlap"`` (depth
             up-scaling).
+        kind: of new layers behind a layer: ``"identity"``, behind its activation φ, which has to be
+            idempotent (φ(φ(v)) = φ(v)), and with its batch norm; ``"linear"``, an identity
+            without φ and norm, for any φ; ``"residual"``, a branch of φ and a layer of zeros,
+            added to what φ gets, for any φ too; ``"pair"``, two of the first kind, of a vertical
+            and a horizontal kernel (paper, Figure 6), also on top of a module that ends in ReLUs.
         exact: refuse a stack whose blocks cannot return what they are given. ``False`` does the
             closest thing, and reports how far off that is.
         inputs: what the model runs on: a tensor, a tuple (positional) or a dict (keywords).
@@ -88,8 +96,9 @@ def deepen(
     Raises:
         UnsupportedModelError, InputError: the model cannot be traced.
         UnknownModuleError: a glob matches no module.
-        DepthError: no identity can stand there (a sigmoid, tanh or GELU follows; the new block's
-            activation would change what it gets), or the student would not fit into memory.
+        DepthError: no such layer can stand there (a sigmoid, tanh or GELU follows an identity; the
+            new block's activation would change what it gets), or the student would not fit into
+            memory.
         VerificationError: the student's outputs differ.
     """
     check_model(model)
@@ -98,16 +107,27 @@ def deepen(
         raise DepthError(f"seed is {seed!r}. Give an integer.")
     how = How(order, copy, exact)
     how.check()
+    _check_kind(kind)
     _check_depths(depths)
     with stage("traced and inferred the teacher"):
         teacher = analyse(model, inputs, on_unknown="fix", also=also)
-    stacks = _stacks(model, teacher, depths)
+    stacks, layers = _stacks(model, teacher, depths)
+    if kind != "identity" and not layers:
+        raise DepthError(
+            f"kind is {kind!r}, which new layers are, and all that depths name are stacks. "
+            "Name layers as well, or leave kind out."
+        )
     every = [inputs, *also]
     if stacks:
         with stage("made the stacks longer"):
             made = with_stacks(model, teacher, stacks, how, every, seed)
+        if layers:
+            asked = in_longer(model, made, layers, kind)
+            known = analyse(made.student, inputs, on_unknown="fix", also=also)
+            deeper = with_layers(made.student, known, asked, every, calibrate, seed, kind)
+            made = together(made, deeper)
     else:
-        made = with_layers(model, teacher, depths, every, calibrate, seed)
+        made = with_layers(model, teacher, layers, every, calibrate, seed, kind)
     parity = None
     if verify:
         with stage("verified"):
@@ -140,26 +160,28 @@ def _asked(asked: object) -> str:
     return f"× {asked:g}" if isinstance(asked, float) else f"+ {asked}"
 
 
-def _stacks(model: nn.Module, teacher: Inference, depths: Depths) -> dict[str, int | float]:
-    """The stacks among what is to be deepened, and how many blocks each gets.
+def _check_kind(kind: object) -> None:
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DepthError(f"kind is {kind!r:.40}. Give one of {', '.join(map(repr, KINDS))}.")
+
+
+def _stacks(
+    model: nn.Module, teacher: Inference, depths: Depths
+) -> tuple[dict[str, int | float], Depths]:
+    """The stacks among what is to be deepened, and how many blocks each gets; and the rest.
 
     Raises:
-        DepthError: there are layers as well, or what is asked for makes no sense.
+        DepthError: what is asked for makes no sense.
     """
     found: dict[str, int | float] = {}
-    others = []
+    others = {}
     for glob, asked in depths.items():
         paths = [] if isinstance(asked, tuple) else stacks_of(model, teacher, glob)
         if not paths:
-            others.append(glob)
+            others[glob] = asked
         for path in paths:
             found[path] = _checked(glob, asked)
-    if found and others:
-        raise DepthError(
-            f"'{next(iter(found))}' is a stack of blocks, and '{others[0]}' is none. Deepen one "
-            "after the other: the plans compose by plan.then."
-        )
-    return found
+    return found, others
 
 
 def _checked(glob: str, asked: Any) -> int | float:

@@ -34,6 +34,11 @@ class How:
                 f"order is {self.order!r:.80}. Give one of {', '.join(map(repr, ORDERS))}, or a "
                 "list of the blocks behind which new ones stand, by number."
             )
+        if self.copy == "zeros":
+            raise DepthError(
+                'copy is "zeros", and where two zeros meet in a product neither gets a gradient, '
+                'ever. Pass "neighbour" or "own", which hold zeros at the ends of branches alone.'
+            )
         if self.copy not in COPIES:
             raise DepthError(
                 f"copy is {self.copy!r:.40}. Give one of {', '.join(map(repr, COPIES))}."

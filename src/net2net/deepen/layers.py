@@ -13,7 +13,8 @@ from net2net.apply.fingerprint import fingerprint
 from net2net.deepen.after_block import after_block, check_block
 from net2net.deepen.after_layer import after_layer
 from net2net.deepen.attach import attached
-from net2net.deepen.made import Depths, Made
+from net2net.deepen.made import BlockBuilder, Depths, Made
+from net2net.deepen.pair import pair_like
 from net2net.deepen.places import calls_of, outermost, targets
 from net2net.errors import DepthError, InputError
 from net2net.finish import check_memory
@@ -33,14 +34,14 @@ DEEPEST = 10_000
 
 def with_layers(
     model: nn.Module, teacher: Inference, depths: Depths, inputs: Sequence[Inputs],
-    calibrate: Iterable[Inputs] | None, seed: int,
+    calibrate: Iterable[Inputs] | None, seed: int, kind: str,
 ) -> Made:  # fmt: skip
-    """The student with new layers.
+    """The student with new layers, of a kind of ``KINDS``.
 
     Raises:
         DepthError: no identity can stand there, or the student would not fit into memory.
     """
-    found, notes = _insertions(model, teacher, depths)
+    found, notes = _insertions(model, teacher, depths, kind)
     for one in found:
         if one.block:
             check_block(model, one, inputs)
@@ -51,16 +52,13 @@ def with_layers(
     plan = _plan(model, found)
     check_memory(plan, model, DepthError)
     student = plan.apply(model)
-    rows = (
-        Row(one.at, 1, 1 + one.count, "new blocks" if one.new else "identity layers")
-        for one in found
-    )
+    rows = (Row(one.at, 1, 1 + one.count, one.what) for one in found)
     done = _trace_student(student, inputs, found)
     return Made(student, plan, tuple(rows), done, notes=tuple(notes))
 
 
 def _insertions(
-    model: nn.Module, teacher: Inference, depths: Depths
+    model: nn.Module, teacher: Inference, depths: Depths, kind: str
 ) -> tuple[list[Insertion], list[str]]:
     """What to insert, from the inside outwards (what is inside a module that was wrapped has
     another path), and what to say of it.
@@ -77,12 +75,8 @@ def _insertions(
                 f"the depth of '{glob}' is {asked!r:.40}. Give a number of layers, from 0 to "
                 f"{DEEPEST:,}, or a pair of such a number and a function that builds a new block."
             )
-        for path in targets(model, glob) if block is None else outermost(model, glob):
-            if block is None:
-                here = isinstance(model.get_submodule(path), LAYERS)
-                one, note = (after_layer if here else after_block)(model, teacher, path, count)
-            else:
-                one, note = attached(teacher, calls_of(model, teacher, path), count, block), []
+        for path in paths_of(model, glob, asked, kind):
+            one, note = _insertion(model, teacher, path, count, block, kind)
             if one.at in insertions:
                 raise DepthError(
                     f"'{glob}' asks for layers after '{one.at}' that another glob asks for too. "
@@ -92,6 +86,40 @@ def _insertions(
                 insertions[one.at] = one
                 notes += note
     return sorted(insertions.values(), key=lambda one: -one.at.count(".")), notes
+
+
+def paths_of(model: nn.Module, glob: str, asked: object, kind: str) -> list[str]:
+    """The modules that a glob means, for what is asked to follow them.
+
+    Raises:
+        UnknownModuleError, DepthError: there are none that it can follow.
+    """
+    if isinstance(asked, tuple):
+        return outermost(model, glob)
+    found = targets(model, glob)
+    return found if kind != "pair" or _is_layer(model, found[0]) else outermost(model, glob)
+
+
+def _is_layer(model: nn.Module, path: str) -> bool:
+    return isinstance(model.get_submodule(path), LAYERS)
+
+
+def _insertion(
+    model: nn.Module, teacher: Inference, path: str, count: int, block: BlockBuilder | None,
+    kind: str,
+) -> tuple[Insertion, list[str]]:  # fmt: skip
+    if block is None and _is_layer(model, path):
+        return after_layer(model, teacher, path, count, kind)
+    if block is None and kind == "identity":
+        return after_block(model, teacher, path, count)
+    if block is None and kind == "pair":
+        block = pair_like(model.get_submodule(path))
+    if block is None:
+        raise DepthError(
+            f"'{path}' is no layer, and kind={kind!r} puts one behind a layer. Name linear or "
+            "convolution layers."
+        )
+    return attached(teacher, calls_of(model, teacher, path), count, block), []
 
 
 def _plan(model: nn.Module, found: list[Insertion]) -> Plan:

@@ -3,8 +3,15 @@ by configuration, and folders in and out.
 
 ``examples`` chooses arguments and finds tensors that the model runs on, of those that ``layouts``
 makes by the name of an argument; ``parts`` looks up sizes in a configuration and its parts.
-``grow`` builds the larger model from a configuration that is ``changed``. ``folder`` grows what is
-saved in a folder, and ``checkpoint`` what a Trainer saved, with its optimiser; ``callbacks`` let a
+``grow`` builds the larger model from a configuration that is ``changed``. ``numbers`` finds which
+numbers of it are widths and depths, in part from a model's ``answers`` alone; ``proportion`` grows
+all widths together, ``budget`` as far as a budget goes, a ``quantity``. ``wish`` is all that is
+asked of a growth, ``costs`` what it would cost, from single ``passes``. ``source`` is whatever a
+model is read from, and what becomes of it: ``folder`` grows what is saved in a folder, ``opened``
+by its headers; ``streamed`` tensor by tensor where the model can be had ``unloaded`` and files are
+``saved`` as they lie in it: ``rows`` are read of safetensors ``shards``, and ``stream`` writes
+them; a ``journal`` says what is done, ``lineage`` where it comes from, and the result is
+``checked``. ``checkpoint`` grows what a Trainer saved, with its optimiser; ``callbacks`` let a
 Trainer grow at a step.
 transformers is imported when a function is called (``pip install 'net2net[hf]'``).
 """

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import Trainer, TrainerCallback
 
 from net2net.errors import FolderError
+from net2net.files import FolderPath
 from net2net.hf.checkpoint import carried, grow_checkpoint
-from net2net.hf.folder import FolderPath
 from net2net.optim.carried import Carried
 
 log = logging.getLogger(__name__)

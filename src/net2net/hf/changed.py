@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import nn
 
 from net2net.errors import WidthError
 from net2net.hf.parts import config_of, sub_configs
+from net2net.hf.unloaded import as_initialised
+from net2net.trace.alone import ALONE
 
 _FAR = 64
 """How far from what was asked numbers are tried that would do."""
@@ -27,8 +30,12 @@ def built(model: nn.Module, target: Mapping[str, Any]) -> nn.Module:
     """
     config = config_of(model, "larger models", "Grow it by widen, deepen or transfer.")
     new = changed(config, target)
+    first = next(model.parameters())
     try:
-        student = type(model)(new)
+        with as_loaded(first):
+            student = type(model)(new)
+        if first.is_meta:
+            as_initialised(student)
     except Exception as error:
         asked = ", ".join(f"{name}={value!r}" for name, value in target.items())
         near = list(_neighbours(model, config, target))
@@ -37,8 +44,21 @@ def built(model: nn.Module, target: Mapping[str, Any]) -> nn.Module:
             f"{type(model).__name__} cannot be built with {asked}: {type(error).__name__}: "
             f"{error!s:.300}. {advice}"
         ) from error
-    first = next(model.parameters())
-    return student.to(first.device, first.dtype)
+    return student.to(None if first.is_meta else first.device, first.dtype)
+
+
+@contextmanager
+def as_loaded(like: torch.Tensor) -> Iterator[None]:
+    """What is built inside is of this type and, if that has no values, on ``meta``: numbers that a
+    class makes of its configuration (√width in a buffer) are rounded as in a model that is loaded.
+    """
+    default = torch.get_default_dtype()
+    with ALONE, torch.device("meta") if like.is_meta else nullcontext():
+        torch.set_default_dtype(like.dtype if like.is_floating_point() else default)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
 
 
 def changed(config: Any, target: Mapping[str, Any]) -> Any:

@@ -11,11 +11,14 @@ import torch
 from torch import nn
 
 from net2net.errors import FolderError, OptimizerError
+from net2net.files import FolderPath, written
 from net2net.growth import Growth
-from net2net.hf.examples import example_inputs
-from net2net.hf.folder import FolderPath, grown_model, load, save, written
+from net2net.hf.folder import finished, grown_model, load, save
+from net2net.hf.grow import made_inputs
+from net2net.hf.lineage import Hashing, Source
+from net2net.hf.wish import Wish
 from net2net.maps.methods import Method
-from net2net.optim.carried import Carried, state_of
+from net2net.optim.carried import CARRIED, Carried, state_of
 from net2net.optim.carry import check_options
 from net2net.optim.state import Policy
 from net2net.optim.states import grown_states
@@ -23,7 +26,7 @@ from net2net.plan.plan import Plan
 from net2net.plan.widths import Widths
 from net2net.trace.trace import Inputs
 
-OPTIMIZER, TRAINER, CARRIED = "optimizer.pt", "trainer_state.json", "net2net_carried.json"
+OPTIMIZER, TRAINER = "optimizer.pt", "trainer_state.json"
 SHARDED = ("optimizer_0", "pytorch_model_fsdp_0")
 """What a checkpoint of sharded parameters has instead."""
 
@@ -40,6 +43,8 @@ def grow_checkpoint(
     over: int = 250,
     seed: int = 0,
     verify: bool = True,
+    wish: Wish | None = None,
+    max_shard_size: int | str = "50GB",
     **numbers: Any,
 ) -> Growth:
     """Grow a Trainer's checkpoint, so that
@@ -52,7 +57,8 @@ def grow_checkpoint(
 
     Args:
         source: a checkpoint of one process, with or without an optimiser.
-        target, widths, numbers, inputs, method, seed, verify: as for ``grow_folder``.
+        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size: as for
+            ``grow_folder``.
         state, rewarm, over: as for ``Growth.carry``.
 
     Raises:
@@ -66,9 +72,13 @@ def grow_checkpoint(
             f"'{path}' holds sharded states ('{sharded[0]}'). Save the whole state in one process."
         )
     with written(target) as folder:
+        origin = Source.of(path)
         model = load(path)
-        given = example_inputs(model) if inputs is None else inputs
-        grown = grown_model(model, given, widths, numbers, method=method, seed=seed, verify=verify)
+        hashes = Hashing(origin)
+        given = made_inputs(model) if inputs is None else inputs
+        grown = grown_model(
+            model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
+        )
         if (path / OPTIMIZER).is_file():
             saved = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
             larger, young = grown_optimizer(saved, grown.plan, model, grown.model, state)
@@ -78,7 +88,8 @@ def grow_checkpoint(
         if (path / TRAINER).is_file():
             done = json.loads((path / TRAINER).read_text("utf-8"))
             (folder / TRAINER).write_text(json.dumps(_counted_on(done, grown), indent=2), "utf-8")
-        return save(model, grown, given, path, folder, verify=verify)
+        grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
+        return finished(grown, origin, hashes, "", folder)
 
 
 def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: FolderPath) -> Carried:

@@ -24,7 +24,8 @@ from net2net.errors import InputError
 from net2net.hf.layouts import LAYOUTS, Ask, image_size
 from net2net.hf.parts import config_of, sub_configs
 from net2net.trace.alone import ALONE
-from net2net.trace.trace import tensors_of
+from net2net.trace.meta_copy import meta_copy
+from net2net.trace.trace import tensors_of, trace
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Example:
 
     Attributes:
         inputs: by the name of the argument.
-        output: what the model puts out on them.
+        output: what the model puts out on them; None if it is on ``meta``.
         note: what they leave out, or empty.
     """
 
@@ -70,7 +71,8 @@ class Example:
 
 def example_inputs(model: nn.Module) -> dict[str, Any]:
     """Random inputs that a model of transformers runs on, by argument name: a batch of two, of the
-    type and on the device of the model's parameters; the same on every call.
+    type and on the device of the model's parameters (of a model on ``meta``, in memory, for they
+    have values); the same on every call.
 
     They are made from the model's configuration, and tried: the model runs, in evaluation mode, on
     what its forward may want until it does not fail. The model is not changed.
@@ -104,7 +106,7 @@ def find_example(model: nn.Module, given: Given | None = None) -> Example:
     config = config_of(model, "example inputs", "Give inputs of your own.")
     for inputs, note in _candidates(model, config, given or {}):
         try:
-            return Example(inputs, _run(_copy(model), inputs), note)
+            return Example(inputs, _tried(model, inputs), note)
         except Exception as error:
             first = first or (", ".join(inputs), error)
     assert first is not None
@@ -113,6 +115,14 @@ def find_example(model: nn.Module, given: Given | None = None) -> Example:
         f"the model does not run on examples of {names}: {type(cause).__name__}: {cause}. "
         "Give inputs that it runs on."
     ) from cause
+
+
+def _tried(model: nn.Module, inputs: dict[str, Any]) -> Any:
+    """What the model puts out; None of a model without values, which is traced."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        trace(meta_copy(model), inputs)
+        return None
+    return _run(_copy(model), inputs)
 
 
 def _copy(model: nn.Module) -> nn.Module:
@@ -153,12 +163,14 @@ def _candidates(model: Any, config: Any, given: Given) -> Iterator[tuple[dict[st
 
 
 def _as_parameters(model: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
-    """On the device of the model's parameters, and numbers of the type of those."""
+    """On the device of the model's parameters (of those without values, on the CPU), and numbers of
+    their type."""
     parameter = next((one for one in model.parameters() if one.is_floating_point()), None)
     if parameter is None:
         return inputs
+    device = torch.device("cpu") if parameter.is_meta else parameter.device
     return {
-        name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
+        name: value.to(device, parameter.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
     }
 

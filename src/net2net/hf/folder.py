@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from net2net.errors import FolderError, InputError
+from net2net.files import FolderPath, emptied, written
 from net2net.growth import Growth
-from net2net.hf.examples import example_inputs
-from net2net.hf.grow import grow
-from net2net.maps.methods import Method
+from net2net.hf.checked import check_said, fits
+from net2net.hf.grow import grow, made_inputs
+from net2net.hf.lineage import Hashing, Source, write_lineage
+from net2net.hf.opened import Opened, opened, readable
+from net2net.hf.saved import NotAsItIsError
+from net2net.hf.stream import Told
+from net2net.hf.streamed import check_missing, planned, streamed, without_weights
+from net2net.hf.unloaded import at_most
+from net2net.hf.wish import Wish
+from net2net.hf.wish import grown as wished
+from net2net.maps.methods import Method, method_of
 from net2net.plan.widths import Widths
-from net2net.report import Report
 from net2net.stages import stage
-from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs
 from net2net.verify import verify as measured
 from net2net.widen.widen import widen
 
-FolderPath = str | os.PathLike[str]
+log = logging.getLogger("net2net")
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json", "*.msgpack", "*.h5")
 """Names of files that hold the teacher's weights, which are not copied."""
 
-LINEAGE = "net2net.json"
-"""The file that says what a folder was grown from, and how."""
+OWN = ("generation_config.json",)
+"""Files that stay what the teacher has, whatever its class makes of them."""
 
 
 def grow_folder(
@@ -44,14 +48,27 @@ def grow_folder(
     inputs: Inputs | None = None,
     method: str | Method = "replicate",
     seed: int = 0,
-    verify: bool = True,
+    verify: bool | Literal["sampled"] = True,
+    wish: Wish | None = None,
+    dtype: torch.dtype | None = None,
+    max_shard_size: int | str = "50GB",
+    trust_remote_code: bool = False,
+    jobs: int = 2,
+    progress: Told | None = None,
+    command: str = "",
     **numbers: Any,
 ) -> Growth:
     """Grow a model that ``save_pretrained`` wrote into a folder that ``from_pretrained`` reads.
 
+    Where the model's tensors are on disk as they are in the model, they are read, grown and written
+    in blocks of rows, and no more than some of these are in memory: ``Growth.model`` is on ``meta``
+    then. Else (merged experts, other types, pickled weights) all of it is read first; the log says
+    so, and the bits are the same.
+
     Tokenizers, processors and all other files are copied, but for the weights; ``net2net.json``
     says what the folder was grown from. Everything is written beside the target, read again and
-    measured, and renamed in the end: the target is whole or not there.
+    measured, and renamed in the end: the target is whole or not there. After an interruption the
+    same call goes on from the files that are done.
 
     Args:
         source: the folder of a model of transformers. Nothing in it is executed, weights that are
@@ -61,34 +78,100 @@ def grow_folder(
         numbers: the configuration's own, as for ``grow`` (``hidden_size=1024``).
         inputs: what the model runs on. None: examples are made.
         method, seed: as for ``widen``.
-        verify: measure the teacher against what was read again from the target.
+        verify: measure the teacher against what was read again from the target, where the memory
+            can hold both in float64. Else, and with ``"sampled"``, rows of every tensor are read
+            again and compared with the plan.
+        wish: all of what is asked at once, instead of widths, numbers, method and seed.
+        dtype: of the target's weights, if not the source's.
+        max_shard_size: of one file of weights, as for ``save_pretrained``.
+        trust_remote_code: run the code that the folder brings, which may do anything.
+        jobs: how many blocks are made at the same time.
+        progress: is told of every block that is written.
+        command: what was called, for ``net2net.json``.
 
     Raises:
-        FolderError: the source holds no model that can be read, the target is occupied, or no
-            configuration can say the student.
+        FolderError: the source holds no model that can be read, or changes meanwhile; the target is
+            occupied, or cannot be written; or no configuration can say the student.
         Net2NetError: as ``widen`` and ``grow``.
     """
+    check_asked(widths, numbers, wish)
+    path = Path(source)
     with written(target) as folder:
-        model = load(source)
-        given = example_inputs(model) if inputs is None else inputs
-        grown = grown_model(model, given, widths, numbers, method=method, seed=seed, verify=verify)
-        return save(model, grown, given, Path(source), folder, verify=verify)
+        there = opened(path, trust_remote_code=trust_remote_code)
+        origin = Source.of(path)
+        hashes = Hashing(origin)
+
+        def grow_it(model: nn.Module, given: Inputs, verify: bool = False) -> Growth:
+            return grown_model(
+                model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
+            )
+
+        try:
+            if dtype is not None:
+                raise NotAsItIsError("weights of another type are made of whole ones")
+            if trust_remote_code:
+                raise NotAsItIsError("code of the folder's own may need values")
+            found = without_weights(there)
+            grown, given = planned(found, inputs, grow_it)
+            whole = verify is True and fits(found.model, grown.model)
+            grown = streamed(
+                grown, found, origin, folder, sampled=bool(verify) and not whole,
+                max_shard_size=max_shard_size, jobs=jobs, progress=progress,
+            )  # fmt: skip
+            if whole:
+                way = method_of(method if wish is None else wish.method)
+                exact = way.exact and not way.noise and (wish is None or wish.exact)
+                grown = _read_again(load(path), grown, given, folder, exact=exact)
+        except NotAsItIsError as why:
+            log.info("in memory, and not tensor by tensor: %s", why)
+            emptied(folder)
+            model = _loaded(there, dtype)
+            given = made_inputs(model) if inputs is None else inputs
+            grown = grow_it(model, given, bool(verify))
+            grown = save(
+                model, grown, given, folder, verify=bool(verify), max_shard_size=max_shard_size,
+                trust_remote_code=trust_remote_code,
+            )  # fmt: skip
+        return finished(grown, origin, hashes, command, folder)
 
 
-def grown_model(
-    model: nn.Module, inputs: Inputs, widths: Widths | None, numbers: dict[str, Any],
-    **options: Any,
-) -> Growth:  # fmt: skip
-    """By widths or by numbers of the configuration.
+def finished(grown: Growth, origin: Source, hashes: Hashing, command: str, folder: Path) -> Growth:
+    """The growth, with all that a model's folder has besides in it, if the source is what it was.
 
     Raises:
-        InputError: both were given, or neither.
+        FolderError: it changed.
     """
+    copy_others(origin.folder, folder)
+    origin.check_same()
+    write_lineage(grown, origin, hashes.result(), command, folder)
+    return grown
+
+
+def check_asked(widths: Widths | None, numbers: dict[str, Any], wish: Wish | None) -> None:
+    """Raises:
+    InputError: widths and numbers were both given, or neither.
+    """
+    if wish is not None and widths is None and not numbers:
+        return
     if (widths is None) == (not numbers):
         raise InputError(
             "a folder grows by widths or by numbers of its configuration, and "
             f"{'both were' if numbers else 'neither was'} given. Give one of them."
         )
+
+
+def grown_model(
+    model: nn.Module, inputs: Inputs, widths: Widths | None, numbers: dict[str, Any],
+    wish: Wish | None = None, **options: Any,
+) -> Growth:  # fmt: skip
+    """By a wish, by widths or by numbers of the configuration.
+
+    Raises:
+        InputError: both were given, or neither.
+    """
+    check_asked(widths, numbers, wish)
+    if wish is not None:
+        return wished(model, inputs, wish, verify=options["verify"])
     return (
         grow(model, inputs, **options, **numbers)
         if widths is None
@@ -96,128 +179,83 @@ def grown_model(
     )
 
 
-def load(source: FolderPath) -> nn.Module:
-    """The model in a folder, of the class and type that its configuration names.
+def load(
+    source: FolderPath, dtype: torch.dtype | None = None, *, trust_remote_code: bool = False
+) -> nn.Module:
+    """The model in a folder, of the class and (if no other is given) the type that its
+    configuration names.
 
     Raises:
         FolderError: there is none, or it needs code of its own.
     """
-    path = Path(source)
-    if not (path / "config.json").is_file():
-        raise FolderError(
-            f"'{path}' has no config.json, so it holds no model of transformers. Give a folder "
-            "that save_pretrained wrote."
-        )
-    try:
-        import transformers
+    return _loaded(opened(Path(source), trust_remote_code=trust_remote_code), dtype)
 
-        config = transformers.AutoConfig.from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,  # and nobody is asked
+
+def _loaded(there: Opened, dtype: torch.dtype | None = None) -> nn.Module:
+    with readable(there.folder), at_most(there.elements), stage("read the model"):
+        model, told = there.kind.from_pretrained(
+            there.folder, dtype=dtype or "auto", local_files_only=True, output_loading_info=True
         )
-        (name,) = config.architectures or [""]
-        kind = getattr(transformers, name)
-        with stage("read the model"):
-            model, told = kind.from_pretrained(
-                path, dtype="auto", local_files_only=True, output_loading_info=True
-            )
-    except ImportError as error:
-        raise FolderError(
-            f"transformers cannot be imported: {error}. Install it: pip install 'net2net[hf]'"
-        ) from error
-    except Exception as error:
-        raise FolderError(
-            f"the model in '{path}' cannot be read: {type(error).__name__}: {error!s:.300}. Check "
-            "that its class (architectures in config.json) is one of transformers' own and that "
-            "from_pretrained reads it."
-        ) from error
-    if missing := sorted(told["missing_keys"]):
-        raise FolderError(
-            f"'{path}' lacks {len(missing)} of the model's tensors, such as '{missing[0]}'. "
-            "Save the whole model again."
-        )
+    check_missing(there.folder, tuple(sorted(told["missing_keys"])))
     found: nn.Module = model
     return found
 
 
 def save(
-    model: nn.Module, grown: Growth, inputs: Inputs, source: Path, folder: Path, *, verify: bool
-) -> Growth:
-    """Write the student and all that a model's folder has besides, and read it again.
+    model: nn.Module, grown: Growth, inputs: Inputs, folder: Path, *, verify: bool,
+    max_shard_size: int | str = "50GB", trust_remote_code: bool = False,
+) -> Growth:  # fmt: skip
+    """Write the student, and read it again.
 
     Raises:
         FolderError: no configuration can say it.
     """
     student: Any = grown.model
-    shapes = {name: tensor.shape for name, tensor in named_tensors(student)}
-    with torch.device("meta"):
-        said = {n: t.shape for n, t in named_tensors(type(student)(student.config))}
-    if said != shapes:
-        odd = min(n for n in {*said, *shapes} if said.get(n) != shapes.get(n))
-        raise FolderError(
-            f"no configuration of {type(student).__name__} says this student: '{odd}' is "
-            f"{tuple(shapes.get(odd, ()))} in it, and {tuple(said.get(odd, ()))} in what is built "
-            "from its config. Choose widths that a configuration can say, or keep the plan and "
-            "apply it to the model (Plan.save)."
-        )
+    check_said(student)
     with stage("wrote the student"):
-        student.save_pretrained(folder)
-        copy_others(source, folder)
-    report = _read_again(model, grown.report, inputs, folder) if verify else grown.report
-    lineage = {
-        "plan": {"kind": grown.plan.kind, "method": grown.plan.method, "seed": grown.plan.seed},
-        "source": source.name, "report": report.to_dict(),
-    }  # fmt: skip
-    (folder / LINEAGE).write_text(json.dumps(lineage, indent=1), "utf-8")
-    return replace(grown, report=report)
+        student.save_pretrained(folder, max_shard_size=max_shard_size)
+    if not verify:
+        return grown
+    exact = grown.report.parity is not None and grown.report.parity.exact
+    return _read_again(
+        model, grown, inputs, folder, exact=exact, trust_remote_code=trust_remote_code
+    )
 
 
-def _read_again(model: nn.Module, report: Report, inputs: Inputs, folder: Path) -> Report:
-    parity = measured(model, load(folder), inputs)
-    if report.parity is not None and report.parity.exact and not parity.exact:
+def _read_again(
+    model: nn.Module, grown: Growth, inputs: Inputs, folder: Path, *, exact: bool,
+    trust_remote_code: bool = False,
+) -> Growth:  # fmt: skip
+    """The growth, with what was measured.
+
+    Raises:
+        FolderError: the student should be exact, and is not.
+    """
+    with stage("read and measured the student"):
+        again = load(folder, trust_remote_code=trust_remote_code)
+        parity = measured(model, again, inputs, outputs=grown.outputs)
+    if exact and not parity.exact:
         raise FolderError(
             f"read again from the folder, the student differs: {parity}. Its class computes "
             "something from its configuration that the growth made up for otherwise. Choose "
             "other widths."
         )
-    return replace(report, parity=parity)
+    return replace(grown, report=replace(grown.report, parity=parity))
 
 
 def copy_others(source: Path, folder: Path) -> None:
     """Copy the files that are neither weights nor already there. What a link leads to is copied
-    only from inside the folder."""
+    only from inside the folder, or from where the hub's cache has the files of such folders."""
     for path in sorted(source.iterdir()):
-        skip = any(path.match(name) for name in WEIGHTS) or (folder / path.name).exists()
-        inside = path.resolve().parent == source.resolve()
-        if path.is_file() and inside and not skip:
+        there = (folder / path.name).exists() and path.name not in OWN
+        skip = any(path.match(name) for name in WEIGHTS) or there
+        if path.is_file() and _inside(path, source) and not skip:
             shutil.copy2(path, folder / path.name)
 
 
-@contextmanager
-def written(target: FolderPath) -> Iterator[Path]:
-    """A folder beside the target, which takes its place when all went well, and is gone if not.
-
-    Raises:
-        FolderError: the target is occupied, or nothing can be written there.
-    """
-    path = Path(target)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FolderError(
-            f"'{path}' is there already, and nothing is overwritten. Choose another target."
-        )
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _or_error(lambda: part.mkdir(parents=True), path)
-    try:
-        yield part
-        _or_error(lambda: part.replace(path), path)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def _or_error(write: Callable[[], Any], path: Path) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise FolderError(f"'{path}' cannot be written: {error}. Choose another target.") from error
+def _inside(path: Path, folder: Path) -> bool:
+    home = path.resolve().parent
+    cached = folder.resolve().parent
+    return home == folder.resolve() or (
+        cached.name == "snapshots" and home == cached.parent / "blobs"
+    )

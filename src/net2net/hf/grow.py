@@ -13,8 +13,10 @@ from net2net.growth import Growth
 from net2net.hf.changed import built
 from net2net.hf.examples import example_inputs
 from net2net.maps.methods import Method
+from net2net.plan.steepest import Loss
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
+from net2net.transfer.longer import NewOutputs
 from net2net.transfer.stacks import Depth
 from net2net.transfer.transfer import transfer
 
@@ -27,6 +29,8 @@ def grow(
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,
+    loss: Loss | None = None,
+    new_outputs: NewOutputs | None = None,
     seed: int = 0,
     verify: bool = True,
     **target: Any,
@@ -37,12 +41,14 @@ def grow(
 
     The student is built from the changed configuration and gets its weights by ``transfer``, so it
     is saved and loaded as any model of its class. Features that it returns grow with it, and
-    ``Growth.outputs`` says what each repeats.
+    ``Growth.outputs`` says what each repeats; or new ones are added, as ``new_outputs`` says:
+
+        grown = net2net.grow(gpt2, vocab_size=50304, new_outputs="mean")
 
     Args:
         model: the teacher, with a configuration of transformers; never changed.
         inputs: what it runs on. None: ``net2net.hf.example_inputs`` makes some.
-        method, depth, exact, noise, seed, verify: as for ``transfer``.
+        method, depth, exact, noise, loss, new_outputs, seed, verify: as for ``transfer``.
         target: the configuration's own numbers, under its own names (``hidden_size=1024``). A
             dict changes a configuration inside it (``text_config={"hidden_size": 1024}``). Lists
             with an entry for every layer follow the number of layers.
@@ -60,16 +66,17 @@ def grow(
             "nothing was asked of the configuration. Give some of its numbers: hidden_size=1024."
         )
     student = built(model, target)
-    given = _inputs(model) if inputs is None else inputs
+    given = made_inputs(model) if inputs is None else inputs
     grown = transfer(
-        model, student, given, method=method, depth=depth, exact=exact, noise=noise, seed=seed,
-        verify=verify, outputs="grow",
+        model, student, given, method=method, depth=depth, exact=exact, noise=noise, loss=loss,
+        seed=seed, verify=verify, outputs="grow" if new_outputs is None else "keep",
+        new_outputs=new_outputs,
     )  # fmt: skip
     asked = ", ".join(f"{name}={value!r}" for name, value in target.items())
     return replace(grown, report=replace(grown.report, asked=asked))
 
 
-def _inputs(model: nn.Module) -> dict[str, Any]:
+def made_inputs(model: nn.Module) -> dict[str, Any]:
     """Examples, without caches, of which a deeper student has more."""
     made = example_inputs(model)
     if "use_cache" in inspect.signature(model.forward).parameters:

@@ -12,9 +12,19 @@ from torch import nn
 
 from net2net.identity.blocks import ACTIVATIONS, LAYERS, NORMS, block_from_spec
 from net2net.identity.layers import NORM_TENSORS, layer_fills, norm_fills, tap_of
-from net2net.recipe.fill import Fill
+from net2net.identity.residual import Residual
+from net2net.recipe.fill import Constant, Fill
 from net2net.recipe.layout import laid_out_like
 from net2net.trace.meta_copy import meta_copy, named_tensors
+
+Function = tuple[str, dict[str, float | str]]
+"""A functional activation: its operation, and the arguments that it is called with."""
+
+KINDS = {
+    "identity": "identity layers", "linear": "linear layers", "residual": "residual branches",
+    "pair": "pairs of layers",
+}  # fmt: skip
+"""What new layers like a layer of the teacher's can be, and what reports call them."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +42,26 @@ class Insertion:
         norms: the batch norms to imitate, or those in the new block.
         new: a block of its own, as data, in place of one that imitates.
         mean, variance: what each norm undoes, per feature; empty: 0 and 1. Recipes are made of it.
+        kind: of ``KINDS``, what new layers like one of the teacher's are: φ and an identity; an
+            identity without φ; φ and a layer of zeros in a branch beside; or two of φ and an
+            identity, of a vertical and a horizontal kernel.
     """
 
     at: str
     layers: dict[str, list[int]]
     count: int
     block: bool = False
-    activation: str | tuple[str, dict[str, float]] = ""
+    activation: str | Function = ""
     norms: list[str] = field(default_factory=list)
     new: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
+    kind: str = "identity"
+
+    @property
+    def what(self) -> str:
+        """What is new, for people."""
+        return "new blocks" if self.new else KINDS[self.kind]
 
     def renamed(self, name: str) -> str:
         """The name in the student of what was named so before."""
@@ -99,22 +118,61 @@ def parts(teacher: nn.Module, insertion: Insertion) -> list[Part]:
 
 
 def _layer_parts(teacher: nn.Module, insertion: Insertion) -> list[Part]:
-    """A layer like one of the teacher's, behind a copy of its activation, with its norm."""
+    """What stands behind one of the teacher's layers, of the insertion's kind."""
     (path,) = insertion.layers
     layer: Any = teacher.get_submodule(path)
+    match insertion.kind:
+        case "identity":
+            return [*_activation(teacher, insertion), *_identity(teacher, insertion, layer)]
+        case "linear":
+            return _identity(teacher, insertion, layer)
+        case "residual":
+            return [_branch(teacher, insertion, layer)]
+        case "pair":
+            across = [1] * (len(layer.kernel_size) - 1)
+            return [
+                part
+                for kernel in ((layer.kernel_size[0], *across), (*across, layer.kernel_size[-1]))
+                for part in (
+                    *_activation(teacher, insertion),
+                    *_identity(teacher, insertion, layer, kernel),
+                )
+            ]
+    raise ValueError(f"{insertion.kind!r:.40} is no kind of layers")
+
+
+def _activation(teacher: nn.Module, insertion: Insertion) -> list[Part]:
+    """A copy of the layer's activation, if it has one."""
+    if isinstance(kind := insertion.activation, str):
+        return [Part(meta_copy(teacher.get_submodule(kind)), kind, {})] if kind else []
+    return [Part(activation_module(teacher, kind), None, {})]
+
+
+def _identity(
+    teacher: nn.Module, insertion: Insertion, layer: Any, kernel: tuple[int, ...] | None = None
+) -> list[Part]:
+    """A layer like one of the teacher's that returns its input, with its norm."""
     width = layer.weight.shape[0]
-    result = []
-    if isinstance(insertion.activation, str) and insertion.activation:
-        activation = meta_copy(teacher.get_submodule(insertion.activation))
-        result.append(Part(activation, insertion.activation, {}))
-    elif insertion.activation:
-        result.append(Part(activation_module(teacher, insertion.activation), None, {}))
-    new = identity_layer(layer, width, width)
-    result.append(Part(new, None, _layer_fills(new, None)))
+    new = identity_layer(layer, width, width, kernel)
+    result = [Part(new, None, _layer_fills(new, None))]
     for norm in insertion.norms:
         part = meta_copy(teacher.get_submodule(norm))
         result.append(Part(part, norm, _norm_fills(part, insertion)))
     return result
+
+
+def _branch(teacher: nn.Module, insertion: Insertion, layer: Any) -> Part:
+    """The activation and a layer of zeros, added to what they are given."""
+    width = layer.weight.shape[0]
+    branch = Residual(
+        *(part.module for part in _activation(teacher, insertion)),
+        identity_layer(layer, width, width),
+    )
+    for one in branch:
+        if "inplace" in vars(one):
+            vars(one)["inplace"] = False  # what it is given is still to be added to
+    zeros: dict[str, Fill] = {name: Constant(0.0) for name, _ in named_tensors(branch)}
+    return Part(branch.train(layer.training), None, zeros)
 
 
 def _copied_part(teacher: nn.Module, insertion: Insertion) -> Part:
@@ -168,12 +226,12 @@ def block_fills(block: nn.Module, insertion: Insertion) -> dict[str, Fill]:
     return found
 
 
-def activation_module(teacher: nn.Module, kind: str | tuple[str, dict[str, float]]) -> nn.Module:
+def activation_module(teacher: nn.Module, kind: str | Function) -> nn.Module:
     """A copy of the activation module, or a module for the functional one."""
     if isinstance(kind, str):
         return copy.deepcopy(teacher.get_submodule(kind))
-    name, scalars = kind
-    return ACTIVATIONS[name](**scalars)
+    name, settings = kind
+    return ACTIVATIONS[name](**settings)
 
 
 @torch.no_grad()
@@ -197,8 +255,11 @@ def _inside(path: str, found: dict[str, Fill]) -> dict[str, Fill]:
 # -- layers and norms ------------------------------------------------------------------------------
 
 
-def identity_layer(layer: Any, inputs: int, outputs: int) -> nn.Module:
-    """A layer of the same kind that keeps the size of the map, on ``meta``."""
+def identity_layer(
+    layer: Any, inputs: int, outputs: int, kernel: tuple[int, ...] | None = None
+) -> nn.Module:
+    """A layer of the same kind that keeps the size of the map, on ``meta``. ``kernel``: not the
+    layer's own."""
     weight = layer.weight
     options: dict[str, Any] = {
         "bias": layer.bias is not None, "device": "meta", "dtype": weight.dtype,
@@ -208,7 +269,7 @@ def identity_layer(layer: Any, inputs: int, outputs: int) -> nn.Module:
     else:
         # padding="same" pads (k-1)//2 before and the rest behind, so even kernels work too
         kind: Any = next(kind for kind in LAYERS if isinstance(layer, kind))  # not a user's class
-        kernel, groups = layer.kernel_size, layer.groups
+        kernel, groups = kernel or layer.kernel_size, layer.groups
         new = kind(inputs, outputs, kernel, padding="same", groups=groups, **options)
     new.weight.data = laid_out_like(new.weight.data, weight)
     new.train(layer.training)

@@ -9,7 +9,7 @@ others, is one *component*: it is copied whole or not at all. Inside it, each un
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import gcd
@@ -349,6 +349,26 @@ class Units:
 def joined(runs: Sequence[UnitIds]) -> UnitIds:
     """One after the other; none at all is an empty one."""
     return np.concatenate([np.empty(0, dtype=np.int64), *runs])
+
+
+def in_blocks(
+    pairs: Sequence[tuple[UnitIds, UnitIds]],
+) -> Iterator[tuple[UnitIds, UnitIds, UnitIds]]:
+    """Pairs of arrays of one length, many in one: the number of each pair, and both arrays. As few
+    as memory allows, since an operation on small arrays takes the time of its call."""
+    sizes = np.array([len(a) for a, _ in pairs], dtype=np.int64)
+    block = np.cumsum(sizes) // _BLOCK
+    for begin, count in zip(*runs(block), strict=True):
+        some = range(begin, begin + count)
+        yield (
+            np.repeat(np.arange(begin, begin + count), sizes[begin : begin + count]),
+            joined([pairs[number][0] for number in some]),
+            joined([pairs[number][1] for number in some]),
+        )
+
+
+_BLOCK = 1 << 18
+"""Units at once: 2 MiB an array."""
 
 
 def occurrence(ids: UnitIds) -> UnitIds:

@@ -24,7 +24,10 @@ class Method:
             that the unit is zero where every operation maps zero to zero.
         outgoing: what readers hold for it: ``"share"`` of what they hold for the unit that it
             copies (paper, equation 2); ``"zero"``; ``"random"``; ``"copy"`` of what they hold for
-            some unit; ``"pair"``: new units are alike two by two, and read with opposite signs.
+            some unit; ``"pair"``: new units are alike two by two, and read with opposite signs;
+            ``"gradient"``: as large as ``"random"``, and such that the gradient of a loss with
+            respect to what comes into new units, which is zero, is largest (GradMax, Evci et al.,
+            2022).
         shares: of copies: ``"even"``; ``"uneven"``, drawn evenly from all that sum to one;
             ``"one_sided"``, one and zeros.
         pair: what one of two copies' readers get and the other's lose, as a fraction of the
@@ -41,7 +44,7 @@ class Method:
     """
 
     incoming: Literal["copy", "random", "initial", "zero"] = "copy"
-    outgoing: Literal["share", "zero", "random", "copy", "pair"] = "share"
+    outgoing: Literal["share", "zero", "random", "copy", "pair", "gradient"] = "share"
     shares: Literal["even", "uneven", "one_sided"] = "even"
     pair: float = 0.0
     noise: float = 0.0
@@ -54,6 +57,11 @@ class Method:
     def exact(self) -> bool:
         """Whether the student computes what the teacher does."""
         return self.exact_before_noise and not (self.noise or self.perturbs)
+
+    @property
+    def needs_loss(self) -> bool:
+        """Whether new units depend on the gradient of a loss."""
+        return self.outgoing == "gradient"
 
     @property
     def perturbs(self) -> bool:
@@ -95,6 +103,7 @@ METHODS = Methods({
     "fresh": Method("initial", "zero", norms="pad"),
     "fresh_pair": Method("initial", "pair", norms="pad"),
     "silent": Method("zero", "random", norms="pad"),
+    "gradmax": Method("zero", "gradient", norms="pad"),
     "random_pad": Method("random", "random"),
     "half_copy": Method("random", "copy"),
     "rms": Method("random", "random", rescale="rms"),
@@ -124,7 +133,7 @@ def method_of(given: str | Method) -> Method:
 def _check(method: Method) -> None:
     allowed = {
         "incoming": ("copy", "random", "initial", "zero"),
-        "outgoing": ("share", "zero", "random", "copy", "pair"),
+        "outgoing": ("share", "zero", "random", "copy", "pair", "gradient"),
         "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
         "rescale": (None, "rms"),
     }  # fmt: skip
@@ -144,6 +153,11 @@ def _check(method: Method) -> None:
         raise UnknownMethodError(
             f"units that are {method.incoming} cannot go out as {method.outgoing}: copies share, "
             "and nothing else does. Choose another outgoing."
+        )
+    if method.needs_loss and method.incoming != "zero":
+        raise UnknownMethodError(
+            f"units that are {method.incoming} cannot go out by the gradient, which is linear in "
+            'that only where they are zero. Choose incoming="zero", or another outgoing.'
         )
 
 

@@ -1,7 +1,8 @@
 """An optimiser goes on with the student: its parameters exchanged, its state grown by the plan.
 
 ``carry.py`` is the whole way. ``entries.py`` knows what optimisers keep, ``state.py`` grows that of
-one parameter, ``states.py`` of all by name (an optimiser's, or a checkpoint's). ``own.py`` says
-which positions of a tensor were the teacher's; ``carried.py`` scales the updates of the others,
-which are younger than the optimiser's count of steps (``age.py``).
+one parameter, ``states.py`` of all by name (an optimiser's, or a checkpoint's); ``groups.py`` says
+which group each of the student's is in. ``own.py`` says which positions of a tensor were the
+teacher's; ``carried.py`` scales the updates of the others, which are younger than the optimiser's
+count of steps (``age.py``).
 """

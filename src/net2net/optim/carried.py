@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,10 +14,14 @@ from torch.utils.hooks import RemovableHandle
 
 from net2net.errors import OptimizerError
 from net2net.optim.age import correction
-from net2net.optim.own import Runs
+from net2net.optim.own import Runs, runs
+from net2net.shards import here, is_sharded, positions
 
 NEGLIGIBLE = 1e-7
 """A correction that is nearer to 1 is none in float32."""
+
+CARRIED = "net2net_carried.json"
+"""The file of a checkpoint that says what of its optimiser is young."""
 
 Block = tuple[tuple[int, int, int], ...]
 """A part of a tensor: axis, begin and size."""
@@ -36,14 +41,25 @@ class Young:
     begin: float
     saved: list[Tensor] = field(default_factory=list)
 
-    def blocks(self, shape: torch.Size) -> Iterator[Block]:
-        """The young elements, each once."""
+    def blocks(self, parameter: Tensor) -> Iterator[Block]:
+        """The young elements of what this process has of a parameter, each once."""
         before: list[Block] = [()]
-        for dim, owned in sorted(self.own.items()):
+        for dim, every in sorted(self.own.items()):
+            owned = _held(every, parameter, dim)
             for one in before:
-                for begin, end in others(owned, shape[dim]):
+                for begin, end in others(owned, here(parameter).shape[dim]):
                     yield (*one, (dim, begin, end - begin))
             before = [(*one, (dim, a, b - a)) for one in before for a, b in owned]
+
+
+def _held(owned: Runs, parameter: Tensor, dim: int) -> Runs:
+    """Where these runs along an axis are in what this process has."""
+    if not is_sharded(parameter):
+        return owned
+    mask = np.zeros(parameter.shape[dim], dtype=bool)
+    for begin, end in owned:
+        mask[begin:end] = True
+    return runs(mask[positions(parameter, dim)])
 
 
 def others(owned: Runs, size: int) -> Runs:
@@ -196,14 +212,13 @@ class Carried:
                 factor = self._factor(parameter, group, one)
                 if self._rewarm == 1 and abs(factor - 1) <= NEGLIGIBLE:
                     del self._young[names[parameter]]
-                elif factor != 1:
-                    blocks = list(one.blocks(parameter.shape))
+                elif factor != 1 and (blocks := list(one.blocks(parameter))):
                     keep = 1 - _decay(optimizer, group)
                     self._save(parameter, one, blocks)
                     self._now.append((parameter, one, factor, keep, blocks))
 
     def _save(self, parameter: nn.Parameter, one: Young, blocks: list[Block]) -> None:
-        parts = [_part(parameter, block) for block in blocks]
+        parts = [_part(here(parameter), block) for block in blocks]
         if not one.saved:
             one.saved = [torch.empty_like(part) for part in parts]
         torch._foreach_copy_(one.saved, parts)
@@ -212,7 +227,7 @@ class Carried:
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._count += 1
         for parameter, one, factor, keep, blocks in self._now:
-            parts = [_part(parameter, block) for block in blocks]
+            parts = [_part(here(parameter), block) for block in blocks]
             if keep != 1:
                 torch._foreach_mul_(one.saved, keep)
             torch._foreach_lerp_(parts, one.saved, 1 - factor)

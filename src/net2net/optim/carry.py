@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from collections.abc import Callable, Hashable, Mapping
+from typing import Literal, cast, get_args
 
 from torch import nn
 from torch.optim import Optimizer
@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 from net2net.errors import OptimizerError
 from net2net.optim import own
 from net2net.optim.carried import Carried
-from net2net.optim.state import Policy
-from net2net.optim.states import grown_states
+from net2net.optim.groups import grown_groups
+from net2net.optim.state import Make, Policy, entry
+from net2net.optim.states import Past, grown_states
 from net2net.plan.plan import Plan
 
 
@@ -27,13 +28,18 @@ def carry(
     rewarm: float,
     over: int,
     unknown: Literal["raise", "drop"],
+    known: Callable[[Past], Past] = lambda past: past,
+    make: Make = entry,
 ) -> Carried:
     """What ``Growth.carry`` does.
 
     Args:
         teacher: names → the parameters that the optimiser has.
+        known: what is known of the teacher's states, if not this process alone has them, and
+        make: makes each tensor of the student's then.
     """
     check_options(state, rewarm, over, unknown)
+    check_single(plan)
     while isinstance(inside := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inside  # a wrapper, as accelerate's
     swap = _Exchange(plan, teacher, student, optimizer)
@@ -42,7 +48,7 @@ def carry(
         name: (parameter.shape, {} if state == "drop" else optimizer.state.get(parameter, {}))
         for name, parameter in swap.teacher.items()
     }
-    named, young = grown_states(plan, past, swap.student, state, unknown)
+    named, young = grown_states(plan, known(past), swap.student, state, unknown, make)
     states = {swap.student[name]: one for name, one in named.items()}
     handle = Carried(optimizer, student)
     # nothing has changed so far, and nothing below fails
@@ -81,51 +87,44 @@ class _Exchange:
                 "takes its parameters' places."
             )
         self.teacher = {name: parameter for parameter, name in self._name.items()}
-        self._homes = own.homes(plan)
-        self._sources = {name: recipe.source for name, recipe in plan.recipes.items()}
-        self._frozen = teacher.keys() - self.teacher.keys()
+        self._left = teacher.keys() - self.teacher.keys()
+        self._plan = plan
 
     def groups(self) -> list[tuple[list[nn.Parameter], list[str]]]:
         """For every group the student's parameters, and their names."""
-        result: list[tuple[list[nn.Parameter], list[str]]] = []
-        at: dict[str, int] = {}
-        for number, group in enumerate(self._groups):
-            known = group.get("param_names", [""] * len(group["params"]))
-            parameters, names = [], []
-            for parameter, own_name in zip(group["params"], known, strict=True):
-                if parameter in self._name:
-                    source = self._name[parameter]
-                    name = self._homes.get(source, source)
-                    if name not in self.student:
-                        continue  # the student has it no more
-                    at[name] = number
-                    parameters.append(self.student[name])
-                    names.append(name)
-                else:  # of something else that is trained beside
-                    parameters.append(parameter)
-                    names.append(own_name)
-            result.append((parameters, names))
-        for name, number in self._more(at):
-            result[number][0].append(self.student[name])
-            result[number][1].append(name)
-        return result
+        homes = own.homes(self._plan)
+        there = {homes.get(name, name) for name in self.teacher}
+        axes = {
+            name: one.ndim
+            for name, one in self.student.items()
+            if one.requires_grad or name in there
+        }
+        beside: dict[nn.Parameter, str] = {}
+        groups: list[list[Hashable]] = []
+        for group in self._groups:
+            groups.append([self._name.get(one, one) for one in group["params"]])
+            beside |= dict(zip(group["params"], group.get("param_names", ()), strict=False))
+        return [
+            (
+                [self.student[one] if isinstance(one, str) else one for one in group],
+                [one if isinstance(one, str) else beside.get(one, "") for one in group],
+            )
+            for group in cast(
+                "list[list[str | nn.Parameter]]",
+                grown_groups(self._plan, groups, axes, self._left),
+            )
+        ]
 
-    def _more(self, at: dict[str, int]) -> Iterator[tuple[str, int]]:
-        """Parameters that the student has more, and their groups: of what they were made from, or
-        of the last one before them with as many axes (decay tells weights from biases)."""
-        last: dict[int, int] = {}
-        for name, parameter in self.student.items():
-            if name in at:
-                last[parameter.ndim] = at[name]
-                continue
-            source = self._sources.get(name)
-            if source in self._frozen or not parameter.requires_grad:
-                continue
-            if source in self.teacher:
-                number = at[self._homes.get(source, source)]
-            else:
-                number = last.get(parameter.ndim, next(reversed(last.values()), 0))
-            yield name, number
+
+def check_single(plan: Plan) -> None:
+    """Raises:
+    OptimizerError: the plan is of growths in a row.
+    """
+    if plan.previous is not None:
+        raise OptimizerError(
+            "the plan is of several growths in a row, and states are grown by one. Carry the "
+            "optimiser over growth by growth."
+        )
 
 
 def check_options(state: str, rewarm: float, over: int, unknown: str) -> None:

@@ -37,3 +37,7 @@ def is_aligned(value: Any, shape: Sequence[int]) -> bool:
         and value.ndim == len(shape)
         and all(size in {1, wanted} for size, wanted in zip(value.shape, shape, strict=True))
     )
+
+
+FIRST = {"step": 0.0, "mu_product": 1.0}
+"""Numbers that count → what they are at first (``mu_product`` is NAdam's)."""

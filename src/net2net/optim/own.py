@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from net2net.apply.edits import renamed
+from net2net.apply.extend_list import ExtendList
 from net2net.errors import OptimizerError
 from net2net.infer.units import Role
 from net2net.plan.plan import Plan
@@ -30,16 +31,28 @@ def runs(mask: NDArray[np.bool_]) -> Runs:
 
 def homes(plan: Plan) -> dict[str, str]:
     """The teacher's tensors → the one of the student's that each goes on as. Other tensors made
-    from it are copies (those of a new block)."""
+    from it are copies (those of a new block), or factors of it."""
     made: dict[str, list[str]] = {}
     for name, recipe in plan.recipes.items():
-        if recipe.source is not None and recipe.fill is None:
+        whole = recipe.fill is None and recipe.factor is None
+        if recipe.source is not None and whole:
             made.setdefault(recipe.source, []).append(name)
     names = renamed(plan.edits, plan.teacher.tensors)
     return {
         source: names[source] if names[source] in copies else copies[0]
         for source, copies in made.items()
     }
+
+
+def origin(plan: Plan, name: str) -> str | None:
+    """The teacher's tensor that one of the student's was made from, or has the place of in a new
+    block that is like an old one; None where there is none."""
+    if (source := plan.recipes[name].source) is not None:
+        return source
+    for edit in reversed(plan.edits):
+        if isinstance(edit, ExtendList):
+            name = edit.origin(name)
+    return name if name in plan.teacher.tensors and not plan.built else None
 
 
 def own(axis: AxisMap) -> NDArray[np.bool_]:

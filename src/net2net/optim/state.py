@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, Literal
 
@@ -16,13 +16,19 @@ from net2net.errors import OptimizerError
 from net2net.optim import own
 from net2net.optim.entries import DEGREES, is_aligned, is_number
 from net2net.optim.own import runs
-from net2net.recipe.axis_map import AxisMap, Index
+from net2net.recipe.axis_map import Index
 from net2net.recipe.recipe import Recipe
 
 Policy = Literal["own", "scale", "drop"]
 
 Factors = Mapping[int, NDArray[np.float64]]
 """Axis → ``[student's size]``: what is multiplied along it."""
+
+Along = Mapping[int, tuple[Index, NDArray[np.float64]]]
+"""Axis that grows → for each of the student's positions where it is from, and times what."""
+
+Make = Callable[[str, Tensor, Along], Tensor]
+"""Makes one tensor of the state of the student's parameter of a name, from the teacher's."""
 
 
 def grown_state(
@@ -32,11 +38,12 @@ def grown_state(
     state: Mapping[str, Any],
     policy: Policy,
     unknown: Literal["raise", "drop"],
+    make: Make,
 ) -> dict[str, Any]:
     """The student's state of a parameter, in new memory.
 
     Args:
-        name: the student's, for messages.
+        name: the student's.
         shape: the teacher's.
 
     Raises:
@@ -52,7 +59,13 @@ def grown_state(
                     f"how '{key}' of '{name}' follows gradients is not known, so it cannot be "
                     'scaled. Choose state="own" or "drop".'
                 )
-            result[key] = _entry(recipe, value, shape, _factors(name, recipe, key, policy))
+            factors = _factors(name, recipe, key, policy)
+            along = {
+                axis.dim: (axis.index, factors[axis.dim])
+                for axis in recipe.axes
+                if value.shape[axis.dim] == shape[axis.dim]
+            }
+            result[key] = make(name, value, along)
         elif unknown == "raise":
             what = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else value
             raise OptimizerError(
@@ -78,13 +91,11 @@ def _factors(name: str, recipe: Recipe, key: str, policy: Policy) -> Factors:
 
 
 @torch.no_grad()
-def _entry(recipe: Recipe, value: Tensor, shape: torch.Size, factors: Factors) -> Tensor:
+def entry(name: str, value: Tensor, along: Along) -> Tensor:
     """One tensor of the state: selected like the parameter, times what is along each axis. Much of
     it is zero, so what is not is written into zeros."""
-    along = {axis.dim: axis for axis in recipe.axes if value.shape[axis.dim] == shape[axis.dim]}
-    sizes = [along[dim].size if dim in along else size for dim, size in enumerate(value.shape)]
-    result = value.new_zeros(sizes)
-    for pieces in product(*(_pieces(axis, factors[dim]) for dim, axis in along.items())):
+    result = value.new_zeros(sizes(value, along))
+    for pieces in product(*(_pieces(*one) for one in along.values())):
         source, target = value, result
         for dim, (begin, taken, factor) in zip(along, pieces, strict=True):
             target = target.narrow(dim, begin, len(taken))
@@ -99,9 +110,14 @@ def _entry(recipe: Recipe, value: Tensor, shape: torch.Size, factors: Factors) -
     return result
 
 
+def sizes(value: Tensor, along: Along) -> list[int]:
+    """The shape that a tensor of the state grows to."""
+    return [len(along[dim][0]) if dim in along else size for dim, size in enumerate(value.shape)]
+
+
 Piece = tuple[int, Index, NDArray[np.float64]]
 """Positions in a row that hold something: where they begin, where each is from, times what."""
 
 
-def _pieces(axis: AxisMap, factor: NDArray[np.float64]) -> list[Piece]:
-    return [(a, axis.index[a:b], factor[a:b]) for a, b in runs(factor != 0)]
+def _pieces(index: Index, factor: NDArray[np.float64]) -> list[Piece]:
+    return [(a, index[a:b], factor[a:b]) for a, b in runs(factor != 0)]

@@ -9,7 +9,7 @@ import torch
 
 from net2net.optim import own
 from net2net.optim.carried import Young
-from net2net.optim.state import Policy, grown_state
+from net2net.optim.state import Make, Policy, entry, grown_state
 from net2net.plan.plan import Plan
 from net2net.recipe.recipe import Recipe
 
@@ -19,12 +19,13 @@ Past = Mapping[str, tuple[torch.Size, Mapping[str, Any]]]
 
 def grown_states(
     plan: Plan, past: Past, parameters: Collection[str], state: Policy,
-    unknown: Literal["raise", "drop"],
+    unknown: Literal["raise", "drop"], make: Make = entry,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Young]]:  # fmt: skip
     """By the student's names: the state of what has a past, and what of each has none.
 
     Args:
         parameters: the student's.
+        make: makes each tensor, where that takes more than what is in memory.
 
     Raises:
         OptimizerError: a state cannot be grown.
@@ -39,7 +40,7 @@ def grown_states(
         whole = source not in past or homes.get(source) != name
         shape, before = past.get(source, (torch.Size(), {}))
         if before and not whole:
-            states[name] = grown_state(name, recipe, shape, before, state, unknown)
+            states[name] = grown_state(name, recipe, shape, before, state, unknown, make)
         begin = float(states.get(name, {}).get("step", 0.0))
         if (one := _young(recipe, begin, state, whole=whole)) is not None:
             young[name] = one

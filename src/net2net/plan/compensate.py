@@ -89,7 +89,7 @@ def _makes_up(graph: Graph, change: Change) -> tuple[Names | None, float]:
     data = _multiplied(made, number)
     if not old * new > 0 or not isinstance(data, Node) or _rounds(made):
         return None, 1.0
-    names = _before(data, op)
+    names = _before(data, op) or _around(data, op)
     if names is None and not made.traits.weighs:  # else what it makes is not multiplied
         names = _after(made)
     return names, new / old if _divides(made) else old / new
@@ -113,24 +113,42 @@ def _rounds(node: Node) -> bool:
     return node.args.get("rounding_mode") is not None
 
 
-def _before(node: object, reader: Op) -> Names | None:
-    """The parameters with which what ``reader`` gets, and nobody else, is multiplied."""
-    if not isinstance(node, Node) or node.returned or not _alone(node, reader):
+def _around(node: object, reader: Op) -> Names | None:
+    """The same where ways part and meet again before ``reader``, as a rotation by position."""
+    seen: set[Node] = set()
+    names = _before(node, reader, seen)
+    return names if names and all(_ends_in(one, seen, reader) for one in seen) else None
+
+
+def _ends_in(node: Node, seen: Set[Node], reader: Op) -> bool:
+    """Whether all that reads it is ``reader``, or makes nothing but what was seen."""
+    made = [one for op in node.users if op is not reader for one in node.graph.outputs(op)]
+    return all(one in seen or not (one.users or one.returned) for one in made)
+
+
+def _before(node: object, reader: Op, seen: set[Node] | None = None) -> Names | None:
+    """The parameters with which what ``reader`` gets, and nobody else, is multiplied. ``seen``: is
+    told what is multiplied on the way, and others may read that."""
+    if not isinstance(node, Node) or node.returned:
         return None
+    if seen is None and not _alone(node, reader):
+        return None
+    if seen is not None:
+        seen.add(node)
     if (op := node.producer) is None:
         return frozenset([node.name]) if node.name and node.shape else None
     known, args = node.traits, node.args
     if (layer := known.weight) is not None:
-        return _each([args[layer.weight], args.get(known.adds)], op)
+        return _each([args[layer.weight], args.get(known.adds)], op, seen)
     if node.kind == "embedding" or known.normalises:
-        return _each([args["weight"], args.get("bias")], op) if args["weight"] else None
+        return _each([args["weight"], args.get("bias")], op, seen) if args["weight"] else None
     operands = node.inputs
     if known.scaled is Zero.ALL:
-        return _each(operands, op) if not op.numbers.keys() & {"self", "other"} else None
+        return _each(operands, op, seen) if not op.numbers.keys() & {"self", "other"} else None
     if known.keeps_scale or (known.scaled is Zero.FIRST and not _rounds(node)):
-        return _before(operands[0], op)
+        return _before(operands[0], op, seen)
     if known.zero is Zero.ANY and not known.adds:
-        found = (_before(one, op) for one in operands if operands.count(one) == 1)
+        found = (_before(one, op, seen) for one in operands if operands.count(one) == 1)
         return next((names for names in found if names), None)
     return None
 
@@ -142,9 +160,9 @@ def _alone(node: Node, reader: Op) -> bool:
     return all(not one.users and not one.returned for one in made)
 
 
-def _each(items: Sequence[object], reader: Op) -> Names | None:
+def _each(items: Sequence[object], reader: Op, seen: set[Node] | None) -> Names | None:
     """All of them are multiplied."""
-    found = [_before(item, reader) for item in items if item is not None]
+    found = [_before(item, reader, seen) for item in items if item is not None]
     known = [names for names in found if names is not None]
     return frozenset().union(*known) if len(known) == len(found) else None
 

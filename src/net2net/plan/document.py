@@ -3,18 +3,23 @@ same name not at all."""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from net2net.apply.fingerprint import Fingerprint
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe import fill
-from net2net.recipe.axis_map import ABSENT, AxisMap, Mixture
+from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, Mixture
+from net2net.recipe.factor import Factor
 from net2net.recipe.recipe import FollowedNorm, Mean, New, Perturbed, Recipe, Spread, Uniform
+from net2net.recipe.stacked import Stacked
 
 DAMAGED = "The plan is damaged: make it again."
 
@@ -65,9 +70,11 @@ class _Maps:
                 [one.positions.tolist(), [[name, places.tolist()] for name, places in one.by]]
                 for one in axis.mixtures
             ]
+        if axis.values is not None:
+            data["values"] = _values_data(axis.values)
         key = (
             *(None if array is None else array.tobytes() for array in arrays.values()),
-            str(data.get("mixtures")).encode(),
+            str([data.get("mixtures"), data.get("values")]).encode(),
         )
         if key not in self._numbers:
             self._numbers[key] = len(self.table)
@@ -77,6 +84,8 @@ class _Maps:
 
 def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
     data: dict[str, Any] = {"source": one.source}
+    if one.factor is not None:
+        data["factor"] = [one.factor.second, one.factor.groups, one.factor.gain]
     if one.axes:
         data["axes"] = [[axis.dim, str(axis.role), maps.number(axis)] for axis in one.axes]
     if one.new is not None:
@@ -92,6 +101,8 @@ def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
         ]  # fmt: skip
     if one.norm is not None:
         data["norm"] = [one.norm.direction, one.norm.dim]
+    if one.stacked is not None:
+        data["stacked"] = asdict(one.stacked)
     if one.fill is not None:
         data["fill"] = fill.to_data(one.fill)
     return data
@@ -118,8 +129,21 @@ def _recipe(
         source, axes, _new(data.get("new")), _spread(data.get("noise")),
         None if norm is None else FollowedNorm(*norm),
         None if "fill" not in data else fill.from_data(data["fill"]), _spread(data.get("pair")),
-        _perturbed(data.get("perturbed")),
+        _perturbed(data.get("perturbed")), _factor(data.get("factor"), source),
+        _stacked(name, data.get("stacked"), teacher),
     )  # fmt: skip
+
+
+def _stacked(name: str, data: dict[str, Any] | None, teacher: Fingerprint) -> Stacked | None:
+    match data:
+        case None:
+            return None
+        case {
+            "parts": [str(), *_] as parts, "dim": 0 | 1, "mixed": bool(), "transposed": bool(),
+            "copies": int() | None, "scale": float(), "noise": float() | int(), "first": bool(),
+        } if len(data) == 8 and set(parts) <= teacher.tensors.keys():  # fmt: skip
+            return Stacked(**{**data, "parts": tuple(parts)})
+    raise PlanError(f"'{name}' is made of {data!r:.80}. {DAMAGED}")
 
 
 def _map(
@@ -158,7 +182,25 @@ def _map(
             for at, by in mixtures
         ),
         None if twin is None else np.array(twin, dtype=np.int64),
+        None if "values" not in data else _values(name, dim, data["values"], index),
     )  # fmt: skip
+
+
+def _values_data(values: NDArray[np.float32]) -> list[Any]:
+    """The shape, and the numbers in the order of its rows, four bytes each."""
+    return [list(values.shape), base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")]
+
+
+def _values(name: str, dim: int, data: Any, index: list[int]) -> NDArray[np.float32]:
+    shape, text = data
+    found = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+    new = index.count(NEW)
+    if math.prod(shape) != found.size or shape[dim] != new or not np.isfinite(found).all():
+        raise PlanError(
+            f"the map of '{name}' has {found.size} values of shape {shape!r:.80} for {new} new "
+            f"positions. {DAMAGED}"
+        )
+    return found.reshape(shape)
 
 
 def _is_mixture(data: Any, size: int, teacher: Fingerprint) -> bool:
@@ -202,6 +244,17 @@ def _perturbed(data: list[Any] | None) -> Perturbed | None:
         ) and math.isfinite(amount):
             return Perturbed(float(shrink), float(amount), _new(law))
     raise PlanError(f"a tensor is perturbed by {data!r:.80}. {DAMAGED}")
+
+
+def _factor(data: list[Any] | None, source: str | None) -> Factor | None:
+    match data:
+        case None:
+            return None
+        case [bool() as second, int() as groups, gain] if (
+            source is not None and groups >= 1 and _measure(gain) and gain != 0
+        ):
+            return Factor(second, groups, gain)
+    raise PlanError(f"a tensor is a factor by {data!r:.80}. {DAMAGED}")
 
 
 def _new(data: list[Any] | None) -> New | None:

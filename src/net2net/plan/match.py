@@ -7,7 +7,8 @@ was traced at its new sizes, so both graphs say where their units lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference, mixed
-from net2net.infer.units import Axis, Role, UnitIds, joined, occurrence
+from net2net.infer.units import Axis, Role, UnitIds, in_blocks, joined, occurrence
 from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
+from net2net.plan.choices import Choice
 from net2net.plan.choose import Chosen, Closest, Growing, choose
-from net2net.plan.new_positions import with_new
+from net2net.plan.new_positions import NewUnits, with_new
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
 
@@ -42,20 +44,27 @@ class Matched:
 def match(
     teacher: Inference, student: Inference, *, method: Method, balanced: bool, seed: int,
     strict: bool = True, closest: Closest | None = None,
+    choices: Collection[Choice] = (),
 ) -> Matched:  # fmt: skip
     """A map for every parameter axis that grows. ``closest``: the new units of groups of which none
-    keep what is computed. ``strict=False`` lets axes shrink, and units be read otherwise than the
+    keep what is computed. ``choices``: among which units the best are taken, of which there may be
+    copies of all. ``strict=False`` lets axes shrink, and units be read otherwise than the
     teacher's, which changes it more.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not; or no new units of a kind keep what is computed.
     """
-    found = _match_units(teacher, student, method, balanced, seed, strict, closest)
+    found = _match_units(teacher, student, method, balanced, seed, strict, closest, choices)
     source = found.source
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
+    grown_on: dict[Axis, list[tuple[Group, Group, NewUnits]]] = defaultdict(list)
+    for group, origin, chosen in found.grown:
+        if chosen.new is not None:
+            for axis in group.places:
+                grown_on[axis].append((group, origin, chosen.new))
     for axis, number in student.numbers.items():
         old_number = teacher.numbers[axis]
         old, new = teacher.ids(old_number), student.ids(number)
@@ -77,9 +86,8 @@ def match(
             one = replace(one, twin=in_pairs(index))
         if found.weights is not None and one.divisor is not None:
             one = replace(one, divisor=None, scale=shared(index, found.weights[new]))
-        for group, origin, chosen in found.grown:
-            if axis in group.places and chosen.new is not None:
-                one = with_new(one, axis, teacher, student, origin, group, chosen.new)
+        for group, origin, new_units in grown_on.get(axis, ()):
+            one = with_new(one, axis, teacher, student, origin, group, new_units)
         maps[axis] = one
     taken = tuple(
         (frozenset(group.places), chosen.instead)
@@ -113,6 +121,7 @@ def _match_units(
     seed: int,
     strict: bool,
     closest: Closest | None,
+    choices: Collection[Choice],
 ) -> _Units:
     """For every student component, the teacher's component that it is made from."""
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
@@ -126,6 +135,9 @@ def _match_units(
         if origin is None:
             continue
         n, q = origin.size, group.size
+        if any(choice.is_among(origin, group) for choice in choices):
+            source[group.components] = origin.components[np.arange(q) % n]
+            continue
         if strict and q < n and key in teacher.groups:
             raise GraphMismatchError(
                 f"{_describe(group)}: the teacher has {n} units of this kind, the student {q}. "
@@ -199,7 +211,7 @@ def _check_order(teacher: Inference, student: Inference, source: NDArray[np.int6
 def _passages(
     inference: Inference, source: UnitIds
 ) -> Iterator[tuple[NDArray[np.uint64], UnitIds]]:
-    """``[units]`` twice, for one operation after the other: for every unit's step a hash, and the
+    """``[units]`` twice, for some operations after the other: for every unit's step a hash, and the
     unit's own component.
 
     A step is a unit going through an operation, from one number to the next (``Units.steps``). The
@@ -213,9 +225,9 @@ def _passages(
     Args:
         source: ``[units]``, for every component the teacher's.
     """
-    for number, (old, new) in enumerate(inference.units.steps):
+    for number, old, new in in_blocks(inference.units.steps):
         owner = inference.component[old]
-        result = np.full(len(old), number * int(_FACTOR) % 2**64, dtype=np.uint64)
+        result = number.astype(np.uint64) * _FACTOR
         for column in (source[owner], inference.slot[old], inference.slot[new]):
             result = (result + column.astype(np.uint64)) * _FACTOR
         yield mixed(result), owner

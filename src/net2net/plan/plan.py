@@ -25,12 +25,15 @@ from net2net.apply.edits import Edit
 from net2net.apply.extend_list import ExtendList
 from net2net.apply.fingerprint import Fingerprint, shapes_of
 from net2net.apply.module import grown_module
+from net2net.apply.split_layer import SplitLayer
 from net2net.apply.state_dict import checked_state, grown_state
 from net2net.errors import PlanError
 from net2net.files import write_whole
 from net2net.identity.insertion import Insertion
 from net2net.plan import document, format_1
 from net2net.plan.deepening import deepening
+from net2net.recipe.axis_map import Index
+from net2net.recipe.measured import measured
 from net2net.recipe.recipe import Recipe
 from net2net.recipe.run import Executor, Read, reader
 from net2net.tables import html_table
@@ -73,7 +76,7 @@ class Plan:
     """A growth as data.
 
     Attributes:
-        kind: the verb: ``widen``, ``deepen``, ``transfer``.
+        kind: the verb: ``widen``, ``deepen``, ``factorize``, ``transfer``.
         method: how new units are made.
         seed: of what is drawn.
         teacher: the tensors of the model that it applies to.
@@ -195,11 +198,7 @@ class Plan:
         Raises:
             PlanError: it is not of the shapes that the plan was made for.
         """
-        if self._open:
-            raise PlanError(
-                "a plan of format 1 that inserts layers does not say what tensors they have. "
-                "Apply it to the model, or make it again."
-            )
+        self._check_known()
         if self.previous is not None:
             read, like = self.previous.reader(teacher, student=student), self._like(teacher)
         else:
@@ -207,21 +206,67 @@ class Plan:
             read, like = reader(found), self._like(found)
         return self._executor(read, like, student).make
 
+    def reader_from(self, read: Read, like: Tensor) -> Read:
+        """As ``reader``, where the teacher's tensors are nowhere as a whole. What ``read`` gives is
+        not checked.
+
+        Args:
+            read: gives a tensor of the (first) teacher's by name, whole or some rows of it.
+            like: an empty tensor of the type and on the device that are to be worked in.
+
+        Raises:
+            PlanError: a tensor stays what it is in a student that the user built.
+        """
+        self._check_known()
+        before = read if self.previous is None else self.previous.reader_from(read, like)
+        return self._executed(before, _left_alone, like).make
+
+    def measured(self, read: Read, like: Tensor) -> Plan:
+        """The same plan, with what it takes of whole tensors (deviations, means) measured once.
+
+        Args:
+            read, like: as for ``reader_from``.
+        """
+        before = self.previous
+        if before is not None:
+            before = before.measured(read, like)
+            read = before.reader_from(read, like)
+        recipes = measured(self.recipes, self.teacher.shapes, read)
+        return replace(self, recipes=recipes, previous=before)
+
+    def sources(self, name: str) -> frozenset[str]:
+        """The tensors of the (first) teacher's that one of the student's is made from."""
+        recipe = self.recipes[name]
+        here = recipe.reads
+        if recipe.norm is not None:
+            here |= self.recipes[recipe.norm.direction].reads
+        if self.previous is None:
+            return here
+        return frozenset().union(*map(self.previous.sources, here))
+
+    def _check_known(self) -> None:
+        if self._open:
+            raise PlanError(
+                "a plan of format 1 that inserts layers does not say what tensors they have. "
+                "Apply it to the model, or make it again."
+            )
+
     def _executor(self, read: Read, like: Tensor, student: nn.Module | None) -> Executor:
         if self.built and not isinstance(student, nn.Module | None):
             raise PlanError(f"student is a {type(student).__name__}. {BUILD_ANEW}")
         own = dict(named_tensors(student)) if self.built and student is not None else {}
         if self.built:
             self.student.check(shapes_of(own), "student", BUILD_ANEW)
+        return self._executed(read, reader(own), like)
+
+    def _executed(self, teacher: Read, student: Read, like: Tensor) -> Executor:
         usual = self.student.dtype
         types = {
             name: spec.dtype
             for name, spec in self.student.tensors.items()
             if spec.dtype not in {None, usual}
         }
-        return Executor(
-            self.recipes, self.student.shapes, types, self.seed, read, reader(own), like
-        )
+        return Executor(self.recipes, self.student.shapes, types, self.seed, teacher, student, like)
 
     def _like(self, tensors: Mapping[str, Tensor]) -> Tensor:
         floats = (tensor for tensor in tensors.values() if tensor.is_floating_point())
@@ -359,10 +404,14 @@ class Plan:
         if one.source is not None:
             old = self.teacher.tensors[one.source].shape
             done = [f"axis {a.dim} {old[a.dim]} → {a.size} ({a.role})" for a in one.axes]
+        if one.factor is not None:
+            done.append(f"the {'second' if one.factor.second else 'first'} of two factors")
         if one.noise is not None:
             done.append(f"noise {one.noise.fraction:g}")
         if one.norm is not None:
             done.append(f"follows the norm of {one.norm.direction}")
+        if one.stacked is not None:
+            done.append(f"{one.stacked.copies or 1} × {', '.join(one.stacked.parts)}")
         if one.fill is not None:
             done.append(f"filled: {type(one.fill).__name__.lower()}")
         return ", ".join(done) or ("kept" if one.kept else "copied")
@@ -380,17 +429,25 @@ class Plan:
             f"{len(self.recipes)} tensors are not plain copies"
         )
         for edit in inserted:
-            what = "new blocks" if edit.new else "identity layers"
-            lines.append(f"  {edit.count} {what} after {edit.at}")
+            lines.append(f"  {edit.count} {edit.what} after {edit.at}")
         for one in self.edits:
             if isinstance(one, ExtendList):
                 said = ", ".join(f"{new} like {old}" for new, old in one.added.items())
                 lines.append(f"  new blocks in {one.at or 'the model'}: {said}")
+            if isinstance(one, SplitLayer):
+                lines.append(f"  {one.at} becomes two layers, with {one.inner} units between")
         lines += [
             f"  {name}: {done}" + (f", from {source}" if source not in ("", name) else "")
             for name, source, done in found
         ]
         return "\n".join(lines)
+
+
+def _left_alone(name: str, rows: Index | None) -> Tensor:
+    raise PlanError(
+        f"'{name}' stays what it is in the student that the user built, which is not here. Apply "
+        "such plans one after the other, each to whole models."
+    )
 
 
 def _digest(data: dict[str, Any]) -> str:

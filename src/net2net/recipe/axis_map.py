@@ -54,6 +54,8 @@ class AxisMap:
         twin: ``[student's size]``, for positions in pairs the first of the two, for others
             themselves, or None: there are no pairs. What is drawn for the first is what the second
             gets; of what reads them, its opposite.
+        values: what ``NEW`` positions hold in the student, in order, or None: what is drawn. Of
+            the tensor's shape, with as many positions on this axis as are ``NEW``.
     """
 
     dim: int
@@ -64,6 +66,7 @@ class AxisMap:
     offset: NDArray[np.float64] | None = None
     mixtures: tuple[Mixture, ...] = ()
     twin: Index | None = None
+    values: NDArray[np.float32] | None = None
 
     @property
     def size(self) -> int:

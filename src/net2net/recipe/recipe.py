@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,12 @@ from torch import Tensor
 
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import NEW, AxisMap
+from net2net.recipe.factor import Factor
 from net2net.recipe.fill import Fill
+from net2net.recipe.stacked import Stacked
+
+CHUNK = 2**20
+"""About how many elements are measured at once."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Recipe:
     Attributes:
         source: the teacher's tensor that it starts from. None: it is made anew, by ``fill``, or
             without one stays what it is in the student that the user built.
+        factor: which of two weights, whose product the source is, it is; or None: it is the source.
         axes: the maps of the axes that grow, in ascending order: positions are selected, divided.
         new: what positions that copy nothing (``NEW``) hold.
         noise: added to all but the first copy of each unit that the tensor produces (paper,
@@ -74,6 +81,7 @@ class Recipe:
         pair: added to one of two copies of each unit that the tensor reads, and taken from the
             other, or None.
         perturbed: how all of it is shrunk and perturbed then, or None.
+        stacked: what it is made of in place of one source, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
     """
@@ -86,17 +94,26 @@ class Recipe:
     fill: Fill | None = None
     pair: Spread | None = None
     perturbed: Perturbed | None = None
+    factor: Factor | None = None
+    stacked: Stacked | None = None
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The teacher's tensors that it needs, but for those of a norm that it follows."""
+        sources = () if self.source is None else (self.source,)
+        weighted = (name for a in self.axes for mixture in a.mixtures for name, _ in mixture.by)
+        return frozenset((*sources, *weighted))
 
     @property
     def copies(self) -> bool:
         """Whether it is the source as it is."""
-        done = self.axes or self.perturbed or self.norm or self.fill
+        done = self.axes or self.perturbed or self.norm or self.fill or self.factor
         return self.source is not None and not done
 
     @property
     def kept(self) -> bool:
         """Whether it stays what it is in the student that the user built."""
-        return self.source is None and self.fill is None
+        return self.source is None and self.fill is None and self.stacked is None
 
 
 def recipe(
@@ -133,7 +150,30 @@ def recipe(
 @torch.no_grad()
 def deviation(tensor: Tensor) -> float | None:
     """The standard deviation of all elements; None without values."""
-    return None if tensor.is_meta else float(tensor.std(correction=0))
+    if tensor.is_meta:
+        return None
+    return deviation_of(tensor[a:b] if tensor.ndim else tensor for a, b in chunks(tensor.shape))
+
+
+def chunks(shape: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of rows, each of about ``CHUNK`` elements."""
+    rows = max(1, CHUNK // max(1, math.prod(shape[1:])))
+    size = shape[0] if shape else 1
+    yield from ((first, min(first + rows, size)) for first in range(0, size, rows))
+
+
+@torch.no_grad()
+def deviation_of(parts: Iterable[Tensor]) -> float:
+    """The standard deviation of the elements of all parts, one after the other in float64: that of
+    ``deviation`` if they are the ``chunks`` of a tensor, of which no more is in memory."""
+    count, middle, squares = 0, 0.0, 0.0
+    for part in parts:
+        variance, mean = torch.var_mean(part.double(), correction=0)
+        size, apart = part.numel(), float(mean) - middle
+        squares += float(variance) * size + apart * apart * count * size / (count + size)
+        middle += apart * size / (count + size)
+        count += size
+    return math.sqrt(squares / count) if count else math.nan
 
 
 @torch.no_grad()

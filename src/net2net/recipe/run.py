@@ -8,7 +8,7 @@ whole: every step works on each element for itself, and numbers are drawn by row
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
 from net2net.recipe.draw import Law, normal, uniform
+from net2net.recipe.factor import Factors, decomposed
 from net2net.recipe.layout import laid_out_like
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
@@ -59,6 +60,8 @@ class Executor:
     teacher: Read
     student: Read
     like: Tensor
+    _last: dict[tuple[str, int], Factors] = field(default_factory=dict, repr=False)
+    """The last weight that was decomposed: two tensors, and every block of their rows, need it."""
 
     def make(self, name: str, rows: Index | None = None) -> Tensor:
         """One tensor of the student, in new memory, or these rows of it.
@@ -91,10 +94,14 @@ class Executor:
             kept = self.student(name, rows).to(self.like.device, copy=True)
             return kept.to(self.like.dtype) if kept.is_floating_point() else kept
         every = np.arange(shape[0] if shape else 0) if rows is None else rows
+        if recipe.stacked is not None:
+            return recipe.stacked.made(lambda one: self.teacher(one, None), name, self.seed, every)
         if recipe.source is None:
             made = self.like.new_empty(
                 shape if rows is None else (len(rows), *shape[1:]), dtype=self.types.get(name)
             )
+        elif recipe.factor is not None:
+            made = self._factored(name, recipe, every)
         else:
             made = self._grown(name, recipe, rows, every)
             self._perturb(made, name, every)
@@ -116,7 +123,8 @@ class Executor:
         if rows is not None and first is not None:
             self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
-            if recipe.new is not None and (new := axis.index == NEW).any():
+            drawn = recipe.new is not None and axis.values is None
+            if drawn and (new := axis.index == NEW).any():
                 self._put_new(result, name, axis, every, new)
         for axis in recipe.axes:
             if axis.scale is not None:
@@ -125,6 +133,11 @@ class Executor:
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
                 result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
+        if result.is_meta:  # nothing to put into it
+            return laid_out_like(result, tensor)
+        for axis in recipe.axes:
+            if axis.values is not None:
+                _put_values(result, axis, axis.values, every)
         for axis in recipe.axes:
             if recipe.noise is not None and axis.role is Role.PRODUCES:
                 later = axis.later_copies
@@ -134,9 +147,22 @@ class Executor:
                 self._put(result, name, axis, every, paired, recipe.pair, "pair")
         return laid_out_like(result, tensor)
 
+    def _factored(self, name: str, recipe: Recipe, rows: Index) -> Tensor:
+        assert recipe.source is not None and recipe.factor is not None
+        tensor, groups = self.teacher(recipe.source, None), recipe.factor.groups
+        if (key := (recipe.source, groups)) not in self._last:
+            self._last.clear()
+            self._last[key] = decomposed(tensor, groups)
+        made, new = recipe.factor.made(self._last[key], self.shapes[name])
+        result = made[torch.from_numpy(rows)].to(self.like.device, tensor.dtype)
+        if new[rows].any() and isinstance(recipe.new, Spread | Uniform):
+            axis = AxisMap(0, np.where(new, NEW, 0), Role.PRODUCES)
+            self._put(result, name, axis, rows, new, recipe.new, "new")
+        return laid_out_like(result, tensor)
+
     def _perturb(self, tensor: Tensor, name: str, rows: Index) -> None:
         """Shrink it, and add what is drawn for these rows of it."""
-        if (how := self.recipes[name].perturbed) is None:
+        if (how := self.recipes[name].perturbed) is None or tensor.is_meta:
             return
         tensor *= how.shrink
         if isinstance(how.law, Mean):
@@ -165,6 +191,8 @@ class Executor:
                 )
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
+        if result.is_meta:  # nothing to put it into
+            return
         recipe = self.recipes[name]
         if isinstance(recipe.new, Spread | Uniform):
             self._put(result, name, axis, rows, new, recipe.new, "new")
@@ -277,6 +305,17 @@ def _mean(
 
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
     return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
+
+
+def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:
+    """``rows``: those of the whole tensor that ``result`` has."""
+    new = axis.index == NEW
+    if axis.dim == 0:
+        values = values[(np.cumsum(new) - 1)[rows[new[rows]]]]
+        new = new[rows]
+    else:
+        values = values[rows]
+    result.index_copy_(axis.dim, _places(result, new), torch.from_numpy(values).to(result))
 
 
 def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:

@@ -40,7 +40,10 @@ def check_model(model: nn.Module) -> None:
             raise UnsupportedModelError(
                 f"'{name}' is quantised. Grow the float model, then quantise the student."
             )
-        devices.setdefault(str(tensor.device), name)
+        if isinstance(tensor, nn.Parameter) or "meta" not in devices:
+            devices.setdefault(
+                str(tensor.device), name
+            )  # buffers may have values beside no weights
         if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
             types.setdefault(str(tensor.dtype), name)
     for kind, found in (("devices", devices), ("types", types)):
@@ -75,7 +78,7 @@ def _check_state(path: str, part: nn.Module) -> None:
     if sharded or bases & {"FSDPModule", "FullyShardedDataParallel"}:
         raise UnsupportedModelError(
             f"{where} is sharded over devices (fully_shard), so no weight is here as a whole. "
-            "Load its full state dict into a model that is not, grow that, and shard the student."
+            "Make the plan on meta, and apply it to the parts (net2net.distributed)."
         )
     for name, item in vars(part).items():
         if isinstance(item, Tensor) and not item.is_leaf:

@@ -1,6 +1,7 @@
 """Into a student that its own code built.
 
 ``transfer.py`` is the verb. ``pair.py`` brings teacher and student together: ``stacks.py`` says
-which block is which, ``checks.py`` what cannot be exact. ``recipes.py``: where every tensor comes
-from.
+which block is which, ``longer.py`` which rows are new, ``gained.py`` which biases, ``headed.py`` of
+which part of the student the teacher is all; ``checks.py`` what cannot be exact. ``recipes.py``:
+where every tensor comes from. ``upcycle.py``: experts in place of MLPs.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -75,9 +75,16 @@ def grown_inside(
             )
             for one in (teacher, student)
         ]
-        if not any(turned[0].groups[key].fixed for key in _on(turned[0], inside.features)):
+        if all(_can_be(turned, key) for key in _on(turned[0], inside.features)):
             return turned[0], turned[1]
     return teacher, student
+
+
+def _can_be(both: Sequence[Inference], key: int) -> bool:
+    """Whether units grow inside heads, or are as many (the part that a rotation knows)."""
+    old, new = (one.groups.get(key) for one in both)
+    assert old is not None
+    return not old.fixed or (new is not None and new.size == old.size)
 
 
 def _shared(teacher: Inference, student: Inference) -> Iterator[tuple[SharedHeads, SharedHeads]]:

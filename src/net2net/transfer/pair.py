@@ -3,10 +3,10 @@ inferred, and which of its tensors is which of the teacher's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from net2net.analysis import analyse
@@ -14,14 +14,21 @@ from net2net.apply.config_numbers import numbers_in_buffers
 from net2net.errors import InputError, TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
-from net2net.trace.meta_copy import meta_copy
+from net2net.plan.choices import Choice, choices
+from net2net.plan.outputs import OutputMaps
+from net2net.plan.value_proxy import built_proxy, with_values
+from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, trace
 from net2net.transfer.checks import (
     check_bundles,
     check_operations,
     grown_inside,
 )
+from net2net.transfer.gained import without_gained
+from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +42,13 @@ class Pair:
         sources: the student's tensor → the name that both inferences use, and the teacher's tensor.
         unread: tensors of the student that nothing reads, and that are of another size than the
             teacher's of that name.
+        choices: among which units (experts) both take the best, and of which the student has more.
         own: buffers of the student with another number than the teacher's, which its class makes
             of its sizes.
+        longer: tensors of the student with rows that the teacher's have not, and that are not in
+            the inferences.
+        gained: biases of the student that the teacher has not.
+        ends: where in the student's output positions are new.
     """
 
     teacher: Inference
@@ -45,12 +57,17 @@ class Pair:
     stacks: list[Stack]
     sources: dict[str, tuple[str, str]]
     unread: list[str]
+    choices: frozenset[Choice]
     own: set[str]
+    longer: Longer
+    gained: list[str]
+    ends: OutputMaps
 
 
 def paired(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool,
     grow_outputs: bool = False, also: Sequence[Inputs] = (),
+    new_outputs: NewOutputs | None = None,
 ) -> Pair:  # fmt: skip
     """Bring the models together.
 
@@ -58,17 +75,25 @@ def paired(
         InputError: one of them cannot be traced.
         TransferError: they do not correspond, or (``exact``) cannot compute the same.
     """
-    whole = _traced(_like(teacher, student), inputs, "student")
-    ops_of = _operations(whole), _operations(_traced(meta_copy(teacher), inputs, "teacher"))
-    stacks = align(student, teacher, depth, ops_of, exact=exact)
-    apart, of_tied = _untied(teacher, student)
+    make, whole, other = both_traced(teacher, student, inputs)
+    ops_of = _operations(whole), _operations(other)
+    bare = _like(teacher, student, make)
+    gained = without_gained(bare, teacher)
+    stacks = align(bare, teacher, depth, ops_of, exact=exact)
+    apart, of_tied = _untied(make(teacher), student)
     old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
-    new, of_student = _without(
-        _like(teacher, student), [(s.student, [a for a, _ in s.pairs], s) for s in stacks]
-    )
+    new, of_student = _without(bare, [(s.student, [a for a, _ in s.pairs], s) for s in stacks])
     known = analyse(old, inputs, on_unknown="fix", grow_outputs=grow_outputs, also=also)
+    if known.traced_with_values:
+        new = built_proxy(new, old, known)
     traces = _student_traces(new, known.traces)
     names = _same_names(known.traces, traces)
+    indices = [name for name, one in new.named_buffers() if not one.is_floating_point()]
+    longer = longer_axes(known, traces[0], names, indices, outputs=new_outputs is not None)
+    ends = new_ends(known.traces[0], traces[0], longer, new_outputs)
+    if longer:
+        shorten(new, longer)
+        traces = _student_traces(new, known.traces)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
@@ -79,23 +104,49 @@ def paired(
     ratios, own = _made_anew(teacher, student, named)
     for one in traces:
         one.multiples = ratios
+    among: frozenset[Choice] = frozenset()
     if exact:
         check_operations(known.traces, traces)
+        among = choices(known.traces, traces)
     found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
     known, found = grown_inside(known, found, grow_outputs=grow_outputs)
     if exact:
         check_bundles(known, found)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
-    return Pair(known, found, whole, stacks, back, [of_student[name] for name in unread], own)
+    return Pair(
+        known, found, whole, stacks, back, [of_student[name] for name in unread], among, own,
+        {of_student[name]: axes for name, axes in longer.items()},
+        gained, ends,
+    )  # fmt: skip
+
+
+Copier = Callable[[nn.Module], nn.Module]
+"""``meta_copy`` or ``with_values``."""
+
+
+def both_traced(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, make: Copier = meta_copy
+) -> tuple[Copier, Trace, Trace]:
+    """What both are run as (without their values, unless their code branches on these), and what
+    student and teacher do."""
+    try:
+        whole = _traced(_like(teacher, student, make), inputs, "student")
+        return make, whole, _traced(make(teacher), inputs, "teacher")
+    except InputError as error:
+        tensors = [one for model in (teacher, student) for _, one in named_tensors(model)]
+        if make is with_values or any(tensor.is_meta for tensor in tensors):
+            raise
+        log.info("traced with values, for without them: %s", error)
+        return both_traced(teacher, student, inputs, with_values)
 
 
 def _without(
     model: nn.Module, kept: list[tuple[str, list[str], Stack]]
 ) -> tuple[nn.Module, dict[str, str]]:
-    """A meta copy with the corresponding blocks alone, and its names → the model's."""
-    meta = meta_copy(model)
-    return meta, cut(meta, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
+    """A copy of its own with the corresponding blocks alone, in place, and its names → those
+    before."""
+    return model, cut(model, [(path, blocks, _names(stack)) for path, blocks, stack in kept])
 
 
 def _made_anew(
@@ -116,27 +167,26 @@ def _made_anew(
     return dict(found.values()), set(found)
 
 
-def _untied(teacher: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    """A meta copy of the teacher with parameters of their own where it has tied ones that the
+def _untied(own: nn.Module, student: nn.Module) -> tuple[nn.Module, dict[str, str]]:
+    """A copy of the teacher, in place, with parameters of their own where it has tied ones that the
     student has not; and the names of these → the teacher's parameter."""
-    meta = meta_copy(teacher)
-    first = {id(parameter): name for name, parameter in meta.named_parameters()}
+    first = {id(parameter): name for name, parameter in own.named_parameters()}
     theirs = {name for name, _ in student.named_parameters()}
     found = {}
-    for name, parameter in list(meta.named_parameters(remove_duplicate=False)):
+    for name, parameter in list(own.named_parameters(remove_duplicate=False)):
         tied = first[id(parameter)]
         if name != tied and name in theirs and tied in theirs:
-            path, _, own = name.rpartition(".")
-            alone = nn.Parameter(torch.empty_like(parameter), parameter.requires_grad)
-            setattr(meta.get_submodule(path), own, alone)
+            path, _, last = name.rpartition(".")
+            alone = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+            setattr(own.get_submodule(path), last, alone)
             found[name] = tied
-    return meta, found
+    return own, found
 
 
-def _like(teacher: nn.Module, student: nn.Module) -> nn.Module:
-    """A meta copy of the student in the teacher's type: code converts, or not, accordingly."""
+def _like(teacher: nn.Module, student: nn.Module, make: Copier) -> nn.Module:
+    """A copy of the student in the teacher's type: code converts, or not, accordingly."""
     types = (p.dtype for p in teacher.parameters() if p.is_floating_point())
-    return meta_copy(student).to(next(types, None))
+    return make(student).to(next(types, None))
 
 
 def _traced(meta: nn.Module, inputs: Inputs, which: str) -> Trace:
@@ -144,7 +194,7 @@ def _traced(meta: nn.Module, inputs: Inputs, which: str) -> Trace:
         return trace(meta, inputs)
     except InputError as error:
         raise InputError(
-            f"the {which}: {error} It runs without values here, so no code may branch on them.",
+            f"the {which}: {error} Where code branches on hidden values, neither may be on meta.",
             error.module,
         ) from error
 

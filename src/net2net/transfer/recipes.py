@@ -18,6 +18,7 @@ from net2net.recipe.fill import Constant
 from net2net.recipe.recipe import FollowedNorm, New, Recipe, recipe
 from net2net.trace.graph import Graph
 from net2net.trace.meta_copy import named_tensors
+from net2net.transfer.longer import NewOutputs, new_rows
 from net2net.transfer.pair import Pair
 from net2net.transfer.stacks import join
 
@@ -25,11 +26,12 @@ from net2net.transfer.stacks import join
 def recipes_for(
     teacher: nn.Module, student: nn.Module, pair: Pair, maps: Mapping[Axis, AxisMap], *,
     exact: bool, noise: float = 0.0, opposite: float = 0.0,
-    initial: Mapping[str, New] | None = None,
+    initial: Mapping[str, New] | None = None, new_rows: NewOutputs = "random",
 ) -> tuple[dict[str, Recipe], list[str]]:  # fmt: skip
     """A recipe for every tensor of the student, and what to say of them. ``noise``, ``opposite``:
     as ``noise`` and ``pair`` of ``recipe``; ``initial``: for tensors of the student's, what new
-    positions hold where that is not measured on the teacher.
+    positions hold where that is not measured on the teacher; ``new_rows``: rows of tables and
+    outputs.
 
     Raises:
         TransferError: shapes do not fit, or (``exact``) an added block cannot be an identity.
@@ -43,6 +45,7 @@ def recipes_for(
         noise,
         opposite,
         initial or {},
+        new_rows,
         {},
         [],
     )
@@ -72,6 +75,7 @@ class _Recipes:
     noise: float
     opposite: float
     initial: Mapping[str, New]
+    new_rows: NewOutputs
     recipes: dict[str, Recipe]
     notes: list[str]
 
@@ -87,7 +91,17 @@ class _Recipes:
             made = index and tensor.ndim > 0  # positions and masks of the student's own code
             if made and not tensor.is_meta:
                 continue
+            longer = self.pair.longer.get(name, {})
+            if longer and not isinstance(tensor, nn.Parameter) and not made:
+                if not tensor.is_meta:
+                    continue  # the student's own code makes it longer
+                raise TransferError(
+                    f"'{name}' is longer in the student, whose own code fills it, and it is on "
+                    "meta, without values. Build the student on a real device."
+                )
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
+            axes += [] if made else new_rows(longer, self.new_rows)
+            axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
                 raise TransferError(
@@ -99,6 +113,11 @@ class _Recipes:
                 source, self.old[source], axes, noise=self.noise, pair=self.opposite,
                 initial=self.initial.get(name),
             )  # fmt: skip
+
+        for name in self.pair.gained:
+            self.recipes[name] = Recipe(None, fill=Constant(0.0))
+        if self.pair.gained:
+            self.notes.append(f"biases that are new, and zero: {', '.join(self.pair.gained)}")
 
     def norms(self) -> None:
         """Scales follow the norm of the weights that grow."""

@@ -1,12 +1,13 @@
 """Stacks of blocks in two module trees, and which block of the student is which of the teacher's.
 
-A stack is a ``ModuleList`` or ``Sequential`` at the same place in both; where names differ, stacks
-correspond in order. Blocks that the student has more are *added*; each names a like block of the
-student's to copy.
+A stack is a ``ModuleList`` or ``Sequential``, or a module whose children are numbered (``b1``,
+``b2``), at the same place in both; where names differ, lists and sequences correspond in order.
+Blocks that the student has more are *added*; each names a like block of the student's to copy.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -93,7 +94,7 @@ def _differing(
     theirs = [name for name in old if name not in new and _holds_stack(old[name])]
     if len(ours) == len(theirs):  # another class, which names its stacks otherwise
         pairs += zip(ours, theirs, strict=True)
-    if isinstance(student, STACKS) and isinstance(teacher, STACKS):
+    if _is_stack(student) and _is_stack(teacher):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
         if len(new) != len(old) or named:
             stack = _stack(new, old, at, of, depth, ops_of, exact)
@@ -105,6 +106,16 @@ def _differing(
         yield from _differing(
             new[name], old[source], join(at, name), join(of, source), depth, ops_of, exact
         )
+
+
+def _is_stack(module: nn.Module) -> bool:
+    """Whether its children are blocks: by its class, or by names that count."""
+    if isinstance(module, STACKS):
+        return True
+    found = [re.fullmatch(r"(\D*)(\d+)", name) for name in module._modules]
+    counts = [(one[1], int(one[2])) for one in found if one is not None]
+    in_a_row = [(counts[0][0], counts[0][1] + i) for i in range(len(found))] if counts else []
+    return bool(counts) and counts == in_a_row
 
 
 def _holds_stack(module: nn.Module) -> bool:
@@ -195,12 +206,13 @@ def _ordered(new: list[Kind], old: list[Kind], depth: str) -> list[tuple[int, in
 
 
 def _subsequence(new: list[Kind], old: list[Kind]) -> list[tuple[int, int]]:
-    """A chain of several kinds: each of the teacher's at its first place, the last at the end, so
-    that what is added stands between."""
+    """A chain of several kinds: each of the teacher's at its first place, the last at the end if it
+    can stand there, so that what is added stands between."""
     pairs: list[tuple[int, int]] = []
     for j, kind in enumerate(old):
         start = pairs[-1][0] + 1 if pairs else 0
-        places = range(len(new) - 1, len(new)) if j == len(old) - 1 else range(start, len(new))
+        last = j == len(old) - 1 and new[-1] == kind
+        places = range(len(new) - 1, len(new)) if last else range(start, len(new))
         place = next((i for i in places if i >= start and new[i] == kind), None)
         if place is None:
             return []

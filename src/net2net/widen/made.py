@@ -17,6 +17,7 @@ from net2net.plan.initial import initial, perturbed
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
 from net2net.plan.runnable import not_runnable, stops
+from net2net.plan.steepest import steepest
 from net2net.plan.widening import widening
 from net2net.plan.widths import SpaceGrowth
 from net2net.recipe.axis_map import NEW
@@ -70,6 +71,10 @@ class Maker:
         check_memory(plan, self.model, WidthError)
         with stage("made the student"):
             student = plan.apply(self.model)
+        if self.request.loss is not None:
+            with stage("looked for the largest gradient"):
+                plan = steepest(plan, student, wider.student, self.request.loss)
+                student = plan.apply(self.model)
         if self.request.calibrate is not None:
             with stage("calibrated"):
                 plan = calibrated(plan, student, self.request.calibrate)

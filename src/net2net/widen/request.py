@@ -12,6 +12,7 @@ from torch import Tensor
 from net2net.analysis import check_also, check_choice
 from net2net.errors import InputError, WidthError
 from net2net.maps.methods import Method, method_of
+from net2net.plan.steepest import Loss
 from net2net.plan.widths import MultipleOf, Widths
 from net2net.trace.trace import Inputs
 
@@ -33,6 +34,7 @@ class Request:
     calibrate: Sequence[Inputs] | None = None
     exact: bool = True
     loadable: bool = False
+    loss: Loss | None = None
 
     @property
     def keeps(self) -> bool:

@@ -13,6 +13,7 @@ from net2net.growth import Growth, references
 from net2net.infer.inference import Inference
 from net2net.maps.methods import Method, name_of
 from net2net.plan.globs import name_attributes
+from net2net.plan.steepest import Loss, check_loss
 from net2net.plan.widths import MultipleOf, Widths
 from net2net.report import Report
 from net2net.trace.flops import flops
@@ -37,6 +38,7 @@ def widen(
     balanced: bool = True,
     noise: float = 0.0,
     calibrate: Iterable[Inputs] | None = None,
+    loss: Loss | None = None,
     seed: int = 0,
     verify: bool = True,
     on_unknown: str = "raise",
@@ -78,6 +80,9 @@ def widen(
         calibrate: batches, each like ``inputs``, on which running means and variances of new units
             behind batch norms are measured. Without, those of random units are the means of the
             teacher's, which nothing reads until their readers learn to.
+        loss: for ``method="gradmax"``: a function of a model that returns its loss, on batches that
+            the function knows (``lambda model: cross_entropy(model(x), labels)``). It is called
+            with the student in evaluation mode, up to 30 times, and differentiated twice.
         seed: of the random map and the noise. The same seed gives the same student everywhere.
         verify: measure the difference. Where the function was not kept, find the spaces to blame:
             one factor for all leaves them as they are; those asked for by name are an error.
@@ -102,9 +107,10 @@ def widen(
     check_model(model)
     request = Request(
         widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also,
-        multiple_of, None if calibrate is None else listed(calibrate), exact, loadable,
+        multiple_of, None if calibrate is None else listed(calibrate), exact, loadable, loss,
     )  # fmt: skip
     check_request(request, outputs)
+    check_loss(loss, request.way)
     wider, export, notes = prepared(model, inputs, request)
     made = Maker(model, inputs, request, export).whole(wider)
     wider = made.wider

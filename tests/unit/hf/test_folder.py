@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import net2net
 from net2net import FolderError, InputError, WidthError, hf
+from net2net.hf import folder, stream
 from tests.any_width import DECODERS
 
 transformers = pytest.importorskip("transformers")
@@ -107,12 +109,14 @@ def test_a_model_that_cannot_be_read(saved, tmp_path, damage):
         config = json.loads((source / "config.json").read_text())
         (source / "config.json").write_text(json.dumps({**config, "architectures": ["Mine"]}))
     else:
-        from safetensors.torch import load_file, save_file
+        from safetensors.torch import save_file
 
         tensors = load_file(weights)
         tensors.pop("transformer.h.0.mlp.c_fc.weight")
         save_file(tensors, weights, {"format": "pt"})
-    with pytest.raises(FolderError, match=r"cannot be read|lacks 1 of the model's tensors"):
+    with pytest.raises(
+        FolderError, match=r"cannot be read|is damaged|lacks 1 of the model's tensors"
+    ):
         hf.grow_folder(source, tmp_path / "large", n_inner=60)
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -142,5 +146,92 @@ def test_the_growth_is_the_same_as_in_memory(saved, tmp_path):
     model = transformers.GPT2LMHeadModel.from_pretrained(saved, dtype=torch.float64)
     here = net2net.grow(model, n_inner=60, seed=3, method="fresh")
     there = hf.grow_folder(saved, tmp_path / "large", n_inner=60, seed=3, method="fresh")
-    for one, other in zip(here.model.parameters(), there.model.parameters(), strict=True):
+    assert next(there.model.parameters()).is_meta  # what was written is not in memory
+    made = folder.load(tmp_path / "large")
+    for one, other in zip(here.model.parameters(), made.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_tensor_by_tensor_has_the_bits_of_in_memory(name, tmp_path, caplog, monkeypatch):
+    """In many small blocks of rows, without any weight in memory before."""
+    monkeypatch.setattr(stream, "BLOCK", 512)
+    DECODERS[name].model().save_pretrained(tmp_path / "small")
+    with caplog.at_level("INFO", "net2net"):
+        written = hf.grow_folder(
+            tmp_path / "small", tmp_path / "streamed", widths=2.0, method="fresh", verify="sampled"
+        )
+    assert not any("in memory" in line for line in caplog.messages)
+    assert "as planned" in written.report.notes[-1]
+    whole = net2net.widen(
+        folder.load(tmp_path / "small"), 2.0, hf.example_inputs(folder.load(tmp_path / "small")),
+        method="fresh",
+    ).model  # fmt: skip
+    whole.save_pretrained(tmp_path / "memory")
+    there = load_file(tmp_path / "streamed" / "model.safetensors")
+    wanted = load_file(tmp_path / "memory" / "model.safetensors")
+    assert there.keys() == wanted.keys()
+    assert all(torch.equal(there[key], wanted[key]) for key in wanted)
+
+
+def test_shards_have_an_index_and_a_killed_run_goes_on(saved, tmp_path, monkeypatch):
+    target, plain = tmp_path / "large", stream.Writer._file
+    left = iter(range(2))
+
+    def stopped(self, path, names):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return plain(self, path, names)
+
+    monkeypatch.setattr(stream.Writer, "_file", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        hf.grow_folder(saved, target, n_inner=60, max_shard_size="20KB")
+    assert not target.exists()
+    again = []
+    monkeypatch.setattr(
+        stream.Writer, "_file",
+        lambda self, path, names: again.append(path.name) or plain(self, path, names),
+    )  # fmt: skip
+    hf.grow_folder(saved, target, n_inner=60, max_shard_size="20KB")
+    index = json.loads((target / "model.safetensors.index.json").read_text("utf-8"))
+    files = sorted({*index["weight_map"].values()})
+    assert len(files) > 3 and again == files[2:]
+    told = json.loads((target / "net2net.json").read_text("utf-8"))
+    assert told["files"].keys() >= {"config.json", "model.safetensors"}
+    assert folder.load(target).config.n_inner == 60
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "longer", "overlapping", "a huge header", "no JSON"]
+)
+def test_damaged_weights_are_refused_before_anything_is_made(saved, tmp_path, damage):
+    source = tmp_path / "source"
+    shutil.copytree(saved, source)
+    path = source / "model.safetensors"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + size])
+    if damage == "overlapping":
+        first, second = [name for name in header if name != "__metadata__"][:2]
+        header[second]["data_offsets"] = header[first]["data_offsets"]
+        text = json.dumps(header).encode()
+        whole = len(text).to_bytes(8, "little") + text + whole[8 + size :]
+    path.write_bytes({
+        "truncated": whole[:-5], "longer": whole + b"more", "overlapping": whole,
+        "a huge header": (2**60).to_bytes(8, "little") + whole[8:],
+        "no JSON": whole[:8] + b"x" * size + whole[8 + size :],
+    }[damage])  # fmt: skip
+    with pytest.raises(FolderError, match=r"model\.safetensors"):
+        hf.grow_folder(source, tmp_path / "large", n_inner=60)
+    assert [one.name for one in tmp_path.iterdir()] == ["source"]
+
+
+def test_an_index_that_leads_out_of_the_folder(saved, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(saved, source)
+    (source / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = {"weight_map": {"transformer.wte.weight": "../elsewhere.safetensors"}}
+    (source / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(FolderError, match="none in that folder"):
+        hf.grow_folder(source, tmp_path / "large", n_inner=60)
+    assert not (tmp_path / "large").exists()

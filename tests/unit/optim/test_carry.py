@@ -396,7 +396,7 @@ def test_young_elements_are_each_met_once() -> None:
 
     young = Young({0: ((0, 2), (3, 4)), 1: ((1, 3),)}, 0.0)
     met: Tensor = torch.zeros(5, 4)
-    for block in young.blocks(met.shape):
+    for block in young.blocks(met):
         part = met
         for dim, begin, size in block:
             part = part.narrow(dim, begin, size)

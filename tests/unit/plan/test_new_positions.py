@@ -41,7 +41,7 @@ class Stream(nn.Module):
         return self.e(F.rms_norm(h, h.shape[-1:]) * (1 + self.w))
 
 
-METHODS = [name for name, one in net2net.METHODS.items() if one.exact]
+METHODS = [name for name, one in net2net.METHODS.items() if one.exact and not one.needs_loss]
 
 
 @cache

@@ -517,7 +517,7 @@ def test_experts() -> None:
     inputs = {**words(), "use_cache": False}
     growth = net2net.transfer(teacher, mixtral(32, 8, 3, 40), inputs)
     assert growth.report.parity is not None and growth.report.parity.exact
-    with refused(TransferError, "mlp.gate.weight", "from 4 to 8", "softmax", teacher=teacher):
+    with refused(TransferError, "mlp.gate'", "2 of 4", "2 of 8", "4 of 8", teacher=teacher):
         net2net.transfer(teacher, mixtral(16, 4, 2, 24, 8), inputs)
 
 
@@ -696,3 +696,37 @@ def test_noise_on_copies() -> None:
     teacher = randomise(Net(4, 2))
     with refused(TransferError, "noise", teacher=teacher):
         net2net.transfer(teacher, Net(8, 2), X, noise=-1.0)
+
+
+class Stage(nn.Module):
+    """Blocks in a row, by numbered names and in no list; the first one changes the width."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.b1 = nn.Linear(4, 6)
+        for number in range(2, blocks + 1):
+            self.add_module(f"b{number}", Around(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.children():
+            x = block(x)
+        return x
+
+
+class Around(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x.tanh())
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_children_with_numbers_are_a_stack(blocks: int) -> None:
+    teacher, student = (
+        randomise(nn.Sequential(Stage(n), nn.Linear(6, 2)), seed=n) for n in (blocks, 4)
+    )
+    growth = net2net.transfer(teacher, student, noise(3, 4))
+    assert growth.report.parity.max_rel <= 1e-12
+    assert (growth.report.rows[0].name, growth.report.rows[0].new) == ("0", 4)

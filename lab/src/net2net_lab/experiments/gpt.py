@@ -34,12 +34,12 @@ class GPT(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention to what came before, then an MLP four times as wide, each added to the stream."""
+    """Attention, then an MLP four times as wide, each added to the stream."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, causal: bool = True) -> None:
         super().__init__()
         self.before_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads, causal)
         self.before_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
@@ -52,17 +52,17 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention."""
+    """Self-attention, to what came before if it is causal."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, causal: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.inputs = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         each = self.inputs(x).unflatten(-1, (3, self.heads, -1))
         query, key, value = each.permute(2, 0, 3, 1, 4)
-        found = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        found = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         result: Tensor = self.output(found.transpose(1, 2).flatten(2))
         return result

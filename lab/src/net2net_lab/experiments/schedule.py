@@ -31,6 +31,8 @@ OPTIMISERS: dict[str, Optimiser] = {
 DECAYS: dict[str, Callable[[float], float]] = {
     "cosine": lambda part: (1 + math.cos(math.pi * part)) / 2,
     "constant": lambda part: 1.0,
+    # Constant until the last fifth, and then straight down: one can stop anywhere before it.
+    "wsd": lambda part: min(1.0, (1 - part) / 0.2),
 }
 """Part of the training that is over → factor of the learning rate."""
 

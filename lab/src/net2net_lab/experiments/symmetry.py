@@ -69,10 +69,19 @@ def measure(seeds: int) -> Iterator[Separation]:
     for seed in range(seeds):
         teacher = _perceptron(seed)
         list(_trained(teacher, OPTIMISERS["SGD"], data, seed, [TEACHER_STEPS]))
-        for method in net2net.METHODS:
-            growth = net2net.widen(teacher, 2.0, _inputs(data.example), method=method, seed=seed)
+        for method, way in net2net.METHODS.items():
+            growth = net2net.widen(
+                teacher, 2.0, _inputs(data.example), method=method, seed=seed,
+                loss=_loss(data, seed) if way.needs_loss else None,
+            )  # fmt: skip
             for name, optimiser in OPTIMISERS.items():
                 yield Separation(method, name, seed, _distances(growth, optimiser, data, seed))
+
+
+def _loss(data: Data, seed: int) -> Callable[[nn.Module], Tensor]:
+    """On the first batch that the student will learn from."""
+    images, classes = next(iter(data.epochs(BATCH, seed)))
+    return lambda model: F.cross_entropy(model(_inputs(images)), classes)
 
 
 def _perceptron(seed: int) -> nn.Module:

@@ -107,47 +107,63 @@ class Training:
         """Floating-point operations of one step, forward and backward, two for each multiply-add of
         a contraction; those of optimiser and evaluations are not counted."""
         x, y = next(self.data.epochs(self.schedule.batch_size, self.seed))
-        counter = FlopCounterMode(display=False)
-        # Attention as one operation of the CPU is none that PyTorch counts.
-        with self.machine.random(0), sdpa_kernel(SDPBackend.MATH), counter:
-            model, lesson = copy.deepcopy((self.model, self.lesson))
-            self._gradients(model.train(), lesson, x, y)
-        return counter.get_total_flops()
+        return flops_of_step(self.model, self.lesson, x, y, self.machine)
 
     def _gradients(self, model: nn.Module, lesson: Lesson, x: Tensor, y: Tensor) -> Tensor:
         """Set the gradients of one batch. Returns its loss and accuracy."""
-        x, y = x.to(self.machine.device), y.to(self.machine.device)
-        with self.machine.arithmetic():
-            logits, loss = lesson(model, x, y)
-        model.zero_grad()
-        lesson.zero_grad()
-        loss.backward()
-        correct = (logits.argmax(-1) == y).float().mean()
-        return torch.stack([loss.detach().float(), correct])
+        return gradients(model, lesson, x, y, self.machine)
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {self.step}")
 
-    @torch.no_grad()
     def _evaluation(
         self, model: nn.Module, train_loss: float | None, train_accuracy: float | None, lr: float
     ) -> Evaluation:
-        model.eval()
-        loss, correct, count = 0.0, 0, 0
-        for x, y in self.data.validation(256):
-            x, y = x.to(self.machine.device), y.to(self.machine.device)
-            with self.machine.arithmetic():
-                logits = model(x)
-                loss += cross_entropy(logits, y).item() * y.numel()
-            correct += int((logits.argmax(-1) == y).sum())
-            count += y.numel()
+        loss, accuracy = validated(model, self.data, self.machine)
         self._check_finite(loss)
         return Evaluation(
             step=self.step,
-            val_accuracy=correct / count,
-            val_loss=loss / count,
+            val_accuracy=accuracy,
+            val_loss=loss,
             train_loss=train_loss,
             lr=lr,
             train_accuracy=train_accuracy,
         )
+
+
+def gradients(model: nn.Module, lesson: Lesson, x: Tensor, y: Tensor, machine: Machine) -> Tensor:
+    """Set the gradients of one batch. Returns its loss and accuracy."""
+    x, y = x.to(machine.device), y.to(machine.device)
+    with machine.arithmetic():
+        logits, loss = lesson(model, x, y)
+    model.zero_grad()
+    lesson.zero_grad()
+    loss.backward()
+    correct = (logits.argmax(-1) == y).float().mean()
+    return torch.stack([loss.detach().float(), correct])
+
+
+def flops_of_step(model: nn.Module, lesson: Lesson, x: Tensor, y: Tensor, machine: Machine) -> int:
+    """Floating-point operations of one batch, forward and backward, on copies."""
+    counter = FlopCounterMode(display=False)
+    # Attention as one operation of the CPU is none that PyTorch counts.
+    with machine.random(0), sdpa_kernel(SDPBackend.MATH), counter:
+        model, lesson = copy.deepcopy((model, lesson))
+        gradients(model.train(), lesson, x, y, machine)
+    return counter.get_total_flops()
+
+
+@torch.no_grad()
+def validated(model: nn.Module, data: Data, machine: Machine) -> tuple[float, float]:
+    """Loss and accuracy on the validation part, in evaluation mode."""
+    model.eval()
+    loss, correct, count = 0.0, 0, 0
+    for x, y in data.validation(256):
+        x, y = x.to(machine.device), y.to(machine.device)
+        with machine.arithmetic():
+            logits = model(x)
+            loss += cross_entropy(logits, y).item() * y.numel()
+        correct += int((logits.argmax(-1) == y).sum())
+        count += y.numel()
+    return loss / count, correct / count

@@ -1,0 +1,112 @@
+"""The command: ``net2net-lab race``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from net2net_lab.terminal import ended_like_ctrl_c, logging_to
+
+if TYPE_CHECKING:
+    from net2net_lab.race.engine import Engine
+    from net2net_lab.race.plan import Race
+    from net2net_lab.race.records import Records
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option(
+    "--stage",
+    "stages",
+    type=click.Choice(["tune", "quarter", "half", "retune", "full", "frontier"]),
+    multiple=True,
+    help="Only this stage (may be repeated).  [default: all, in this order]",
+)
+@click.option("--task", "tasks", multiple=True, help="Run only this task (may be repeated).")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Runs at a time, each on one core.",
+)  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results/race"),
+    show_default=True,
+    help="Directory of the records, tables and plots.",
+)
+@click.option("--render", is_flag=True, help="Draw again what was recorded; train nothing.")
+def race(
+    stages: tuple[str, ...], tasks: tuple[str, ...], engine: str, workers: int, out: Path,
+    render: bool,
+) -> None:  # fmt: skip
+    """Which growth in the middle of a training is worth it, with all FLOPs counted.
+
+    All arms run with a quarter of the budget, the best third with half, a few with all of it
+    (docs/race.md). Each run is recorded as it ends; after an interruption, the same command goes
+    on where it was. Run it under nice(1) beside other work.
+    """
+    from net2net_lab.race.engine import ENGINES
+    from net2net_lab.race.plan import STAGES, Race
+    from net2net_lab.race.records import read
+    from net2net_lab.race.tasks import TASKS, available
+    from net2net_lab.race.train import entry_of
+
+    console = Console(stderr=True)
+    unknown = set(tasks) - set(TASKS)
+    if unknown:
+        raise click.UsageError(f"There is no task {sorted(unknown)[0]!r}: {', '.join(TASKS)}.")
+    with logging_to(console):
+        records = read(out, {name: entry_of(name) for name in TASKS})
+        if not render:
+            here, why = available()
+            for name, reason in why.items():
+                click.echo(f"{name} is left out: {reason}", err=True)
+            with ended_like_ctrl_c():
+                state = Race(list(here), records, only=tasks)
+                for stage in stages or STAGES:
+                    run_stage(state, stage, ENGINES[engine], workers, out, console)
+        for path in show(records, out):
+            click.echo(path)
+
+
+def run_stage(
+    race: Race, stage: str, engine: Engine, workers: int, out: Path, console: Console
+) -> None:
+    """Do what a stage lacks, and what that shows to be lacking (tuning goes further)."""
+    from net2net_lab.race.plan import missing
+    from net2net_lab.race.records import append
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TextColumn("runs"), TimeElapsedColumn(),
+        console=console, disable=not console.is_terminal, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task(stage)
+        while todo := missing(race, stage):
+            bar.update(task, completed=0, total=len(todo))
+            log.info("%s: %d runs to do", stage, len(todo))
+            for record in engine(todo, workers):
+                append(out, record)
+                race.records[record.spec] = record
+                bar.advance(task)
+                told = record.fault or f"{record.loss:.4f}, {record.cpu_seconds:.0f} s"
+                log.info("%s: %s", record.spec, told)
+
+
+def show(records: Records, out: Path) -> list[Path]:
+    """Write tables and plots."""
+    from net2net.files import write_whole
+    from net2net_lab.race.curves import draw
+    from net2net_lab.race.tables import tables
+
+    if not records:
+        raise click.ClickException(f"There are no records in '{out}'. Run a stage first.")
+    write_whole(out / "tables.md", tables(records))
+    return [out / "tables.md", *draw(records, out)]

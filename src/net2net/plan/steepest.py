@@ -1,0 +1,270 @@
+"""What reads units that are zero, chosen so that they learn fastest: GradMax (Evci et al., 2022).
+
+While what comes into a unit is zero, its output is, and nobody notices what reads it: so the
+gradient of a loss with respect to what comes in is linear in what reads it, g = uᵀM. Of all sets of
+orthonormal u, the left singular vectors of M for its largest singular values make the gradient
+largest. They are found by orthogonal iteration: u ← M(Mᵀu), made orthonormal. Both products are
+gradients of the loss, so M, which is as large as both sides of a unit together, is never made, and
+whatever lies between (convolutions, norms, gates, attention) is taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from net2net.errors import InputError
+from net2net.infer.inference import Group, Inference
+from net2net.infer.units import Axis, Role
+from net2net.maps.methods import Method
+from net2net.plan.plan import Plan
+from net2net.recipe.axis_map import NEW, AxisMap, Index
+from net2net.trace.alone import ALONE
+from net2net.trace.meta_copy import copied, named_tensors
+
+Loss = Callable[[nn.Module], Tensor]
+"""A loss of a model, on batches that the function knows."""
+
+ROUNDS = 30
+"""At most so many times is the loss computed."""
+GAIN = 1e-4
+"""Less than this fraction more of the squared gradient is not worth another round."""
+
+EXAMPLE = "Give a function of a model: loss=lambda model: cross_entropy(model(x), labels)."
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """Positions of new units on one axis of a tensor: ``[units, positions of each]``, flat.
+    ``old``: which elements of the tensor lie on no other new unit; None: no matter."""
+
+    name: str
+    dim: int
+    positions: Tensor
+    units: int
+    old: Tensor | None = None
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """``[units, elements of each]``."""
+        chosen = tensor if self.old is None else tensor * self.old
+        return chosen.index_select(self.dim, self.positions).movedim(self.dim, 0).reshape(
+            self.units, -1
+        )  # fmt: skip
+
+    def put(self, tensor: Tensor, rows: Tensor) -> None:
+        """The other way round, in place."""
+        wide = tensor.movedim(self.dim, 0)
+        wide[self.positions] = rows.reshape(len(self.positions), *wide.shape[1:]).to(tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class _NewUnits:
+    """The zero units of one group: where they are read, and where they are made."""
+
+    read: list[_Side]
+    made: list[_Side]
+
+    def outgoing(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([side.of(tensors[side.name]) for side in self.read], 1)
+
+    def put(self, tensors: Mapping[str, Tensor], rows: Tensor) -> None:
+        sizes = [side.of(tensors[side.name]).shape[1] for side in self.read]
+        for side, part in zip(self.read, torch.split(rows, sizes, 1), strict=True):
+            side.put(tensors[side.name], part)
+
+
+def check_loss(loss: Loss | None, method: Method) -> None:
+    """Raises:
+    InputError: the method needs a loss and there is none, or the other way round.
+    """
+    if method.needs_loss and not callable(loss):
+        given = "none was given" if loss is None else f"loss is a {type(loss).__name__}"
+        raise InputError(f"the method looks at the gradient of a loss, and {given}. {EXAMPLE}")
+    if not method.needs_loss and loss is not None:
+        raise InputError(
+            "a loss was given, and the method looks at no gradient. Leave it out, or choose "
+            'method="gradmax".'
+        )
+
+
+def steepest(
+    plan: Plan, student: nn.Module, inference: Inference, loss: Loss,
+    names: Mapping[str, str] | None = None,
+) -> Plan:  # fmt: skip
+    """The plan, with what reads zero units such that the loss's gradient on them is largest.
+
+    Args:
+        student: as the plan makes it.
+        inference: of the student.
+        names: what the inference calls a tensor → its name in the student, where they differ.
+
+    Raises:
+        InputError: the loss is no number, or cannot be differentiated twice.
+    """
+    model = copied(student).eval().requires_grad_(True)
+    tensors = {name: one for name, one in named_tensors(model) if one.requires_grad}
+    found = [
+        units
+        for group in inference.groups.values()
+        if (units := _new_units(plan, inference, group, tensors, names or {})) is not None
+    ]
+    if not found:
+        return plan
+    with ALONE, torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(plan.seed)
+        _iterate(model, found, tensors, loss)
+    recipes = dict(plan.recipes)
+    for name in {side.name for units in found for side in units.read}:
+        axes = (_with_values(one, tensors[name]) for one in recipes[name].axes)
+        recipes[name] = replace(recipes[name], axes=tuple(axes))
+    return replace(plan, recipes=recipes)
+
+
+def _new_units(
+    plan: Plan, inference: Inference, group: Group, tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
+) -> _NewUnits | None:  # fmt: skip
+    def maps(role: Callable[[Role], bool]) -> Iterator[tuple[Axis, str, AxisMap]]:
+        for axis in group.places:
+            name = names.get(axis.name, axis.name)
+            known = plan.recipes[name].axes if name in tensors else ()
+            for one in known:
+                if one.dim == axis.dim and role(one.role):
+                    yield axis, name, one
+
+    units = group.components
+    read = []
+    for axis, name, one in maps(lambda role: role is Role.CONSUMES):
+        ids = inference.ids(inference.numbers[axis])
+        if (new := np.unique(ids[(one.index == NEW) & np.isin(ids, units)])).size:
+            units = new
+            old = _old(plan.recipes[name].axes, one, tensors[name])
+            read.append(_side(inference, axis, name, units, old))
+    if not read:
+        return None
+    made = [
+        _side(inference, axis, name, units, None)
+        for axis, name, one in maps(lambda role: role is not Role.CONSUMES)
+    ]
+    return _NewUnits(read, made)
+
+
+def _side(
+    inference: Inference, axis: Axis, name: str, units: Index, old: Tensor | None
+) -> _Side:  # fmt: skip
+    number = inference.numbers[axis]
+    ids, slots = inference.ids(number), inference.slots(number)
+    here = np.flatnonzero(np.isin(ids, units))
+    order = here[np.lexsort((slots[here], ids[here]))]
+    return _Side(name, axis.dim, torch.from_numpy(order), len(units), old)
+
+
+def _old(axes: tuple[AxisMap, ...], mine: AxisMap, tensor: Tensor) -> Tensor:
+    """Ones, and zeros where another axis has new units: what reads theirs of ours stays zero, so
+    that the gradient is linear in all."""
+    result = torch.ones_like(tensor, requires_grad=False)
+    for one in axes:
+        if one is not mine:
+            new = torch.from_numpy(np.flatnonzero(one.index < 0)).to(tensor.device)
+            result.index_fill_(one.dim, new, 0)
+    return result
+
+
+def _iterate(
+    model: nn.Module, found: list[_NewUnits], tensors: Mapping[str, Tensor], loss: Loss
+) -> None:
+    """In place: the tensors that read new units."""
+    sizes = []
+    with torch.no_grad():
+        for units in found:
+            rows = units.outgoing(tensors)
+            sizes.append(float(rows.norm()) / len(rows) ** 0.5)
+            units.put(tensors, rows)  # without what other new units read of these
+    made = sorted({side.name for units in found for side in units.made})
+    read = sorted({side.name for units in found for side in units.read})
+    before = [0.0] * len(found)
+    for _ in range(ROUNDS):
+        outgoing, squares = _gradients(model, found, tensors, loss, made, read)
+        if all(new <= old * (1 + GAIN) for old, new in zip(before, squares, strict=True)):
+            return
+        before = squares
+        with torch.no_grad():
+            for units, size in zip(found, sizes, strict=True):
+                units.put(tensors, _orthonormal(units.outgoing(outgoing), size, units, tensors))
+
+
+def _gradients(
+    model: nn.Module, found: list[_NewUnits], tensors: Mapping[str, Tensor], loss: Loss,
+    made: list[str], read: list[str],
+) -> tuple[dict[str, Tensor], list[float]]:  # fmt: skip
+    """M(Mᵀu) on what reads new units; and for each group the square of Mᵀu, which is on what makes
+    them."""
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # the others are differentiated once only
+            value = loss(model)
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                raise InputError(f"the loss is {_told(value)}, and no number. {EXAMPLE}")
+            first = _grad([value], [tensors[name] for name in made], None, create_graph=True)
+            incoming = dict(zip(made, first, strict=True))
+            wanted = {name: torch.zeros_like(one) for name, one in incoming.items()}
+            for side in (side for units in found for side in units.made):
+                mine = incoming[side.name].detach().index_select(side.dim, side.positions)
+                wanted[side.name].index_copy_(side.dim, side.positions, mine)
+            live = [name for name in made if incoming[name].requires_grad]
+            second = [torch.zeros_like(tensors[name]) for name in read]
+            if live:
+                second = _grad(
+                    [incoming[name] for name in live], [tensors[name] for name in read],
+                    [wanted[name] for name in live], create_graph=False,
+                )  # fmt: skip
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the loss of the student cannot be computed and differentiated twice: "
+            f"{type(error).__name__}: {error}. {EXAMPLE} Or choose another method."
+        ) from error
+    squares = [
+        sum(float(side.of(wanted[side.name]).double().square().sum()) for side in units.made)
+        for units in found
+    ]
+    return dict(zip(read, second, strict=True)), squares
+
+
+def _grad(
+    of: list[Tensor], by: list[Tensor], weights: list[Tensor] | None, *, create_graph: bool
+) -> list[Tensor]:
+    found = torch.autograd.grad(of, by, weights, create_graph=create_graph, allow_unused=True)
+    return [torch.zeros_like(b) if g is None else g for g, b in zip(found, by, strict=True)]
+
+
+def _orthonormal(
+    rows: Tensor, size: float, units: _NewUnits, tensors: Mapping[str, Tensor]
+) -> Tensor:
+    """Rows of this size, at right angles; those beyond their number of elements, and all of units
+    that no gradient comes to, as they were."""
+    result = units.outgoing(tensors).clone()
+    some = rows[: rows.shape[1]].double()
+    if some.any():
+        basis, _ = torch.linalg.qr(some.T)
+        result[: len(some)] = (basis.T * size).to(result)
+    return result
+
+
+def _with_values(one: AxisMap, tensor: Tensor) -> AxisMap:
+    new = np.flatnonzero(one.index == NEW)
+    if one.role is not Role.CONSUMES or not new.size:
+        return one
+    chosen = tensor.detach().index_select(one.dim, torch.from_numpy(new).to(tensor.device))
+    values: NDArray[np.float32] = chosen.cpu().float().numpy()
+    return replace(one, values=values)
+
+
+def _told(value: object) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.40}"

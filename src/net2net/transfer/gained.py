@@ -1,0 +1,29 @@
+"""Biases that the student's layers have, and the teacher's have not: zero, they change nothing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from net2net.plan.feasible import pattern
+
+
+def without_gained(student: nn.Module, teacher: nn.Module) -> list[str]:
+    """Take biases, in place, from layers of the student that the teacher has without one, in every
+    block alike.
+
+    Returns:
+        Their names.
+    """
+    theirs = {pattern(path): part for path, part in teacher.named_modules()}
+    found = [
+        (part, name, f"{path}.{name}" if path else name)
+        for path, part in student.named_modules()
+        for name, one in part._parameters.items()
+        if name.endswith("bias")
+        and one is not None
+        and (like := theirs.get(pattern(path))) is not None
+        and like._parameters.get(name, one) is None
+    ]
+    for part, name, _ in found:
+        part._parameters[name] = None
+    return [name for _, _, name in found]

@@ -1,0 +1,242 @@
+"""Mixtures of experts: more of them, and code that runs those that its hidden values choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import net2net
+from net2net import InputError, Plan, TransferError
+from tests.helpers import assert_exact, noise, randomise, refused, same_bits
+
+X = noise(9, 3)
+
+
+class Mixture(nn.Module):
+    """Experts as one tensor each, of which a router takes the best ``k`` for every row."""
+
+    def __init__(self, experts: int, k: int, *, renormalise: bool = True) -> None:
+        super().__init__()
+        self.stem, self.router = nn.Linear(3, 4), nn.Linear(4, experts)
+        self.up = nn.Parameter(torch.empty(experts, 5, 4))
+        self.down = nn.Parameter(torch.empty(experts, 4, 5))
+        self.head = nn.Linear(4, 2)
+        self.k, self.renormalise = k, renormalise
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        weights, chosen = self.router(h).softmax(-1).topk(self.k, dim=-1)
+        if self.renormalise:
+            weights = weights / weights.sum(-1, keepdim=True)
+        inner = F.silu(torch.einsum("tkih,th->tki", self.up[chosen], h))
+        made = torch.einsum("tkhi,tki->tkh", self.down[chosen], inner)
+        return self.head(h + (made * weights[..., None]).sum(1))
+
+
+class Branching(nn.Module):
+    """Experts as modules, each run on the rows that it is chosen for."""
+
+    def __init__(self, width: int, experts: int = 3, blocks: int = 1) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(3, width), nn.Linear(width, 2)
+        self.routers = nn.ModuleList(nn.Linear(width, experts) for _ in range(blocks))
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 4), nn.GELU(), nn.Linear(4, width))
+            for _ in range(experts)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for router in self.routers:
+            best = router(h).argmax(-1)
+            made = torch.zeros_like(h)
+            for number, expert in enumerate(self.experts):
+                rows = torch.where(best == number)[0]
+                if len(rows):
+                    made = made.index_add(0, rows, expert(h[rows]))
+            h = h + made
+        return self.head(h)
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
+@pytest.mark.parametrize("sizes", [(6, 4), (9, 6)])
+def test_copies_of_all_experts(sizes: tuple[int, int], renormalise: bool) -> None:
+    """Each gets its part of the weight of what it copies."""
+    teacher = randomise(Mixture(3, 2, renormalise=renormalise))
+    grown = net2net.transfer(teacher, Mixture(*sizes, renormalise=renormalise), X)
+    assert_exact(teacher, grown.model, X)
+    assert ("router", 3, sizes[0]) in [(row.name, row.old, row.new) for row in grown.report.rows]
+    for name in ("router.weight", "up", "down"):
+        one = grown.model.get_parameter(name)
+        assert torch.equal(one[3:6], one[:3])
+
+
+def test_one_of_two_copies_is_the_same_whichever_it_is() -> None:
+    teacher = randomise(Mixture(3, 1))
+    assert_exact(teacher, net2net.transfer(teacher, Mixture(6, 1), X).model, X)
+
+
+@pytest.mark.parametrize("sizes", [(6, 2), (4, 2), (4, 3)])
+def test_copies_that_would_displace_experts_are_refused(sizes: tuple[int, int]) -> None:
+    teacher = randomise(Mixture(3, 2))
+    with refused(TransferError, "2 of 3", "in the place of others", "4 of 6", teacher=teacher):
+        net2net.transfer(teacher, Mixture(*sizes), X)
+
+
+def test_code_that_branches_on_hidden_values_is_transferred() -> None:
+    teacher = randomise(Branching(4))
+    grown = net2net.transfer(teacher, Branching(8).double(), X)
+    assert_exact(teacher, grown.model, X)
+    assert [(row.name, row.old, row.new) for row in grown.report.rows] == [("stem", 4, 8)]
+    with refused(InputError, "neither may be on meta", teacher=teacher):
+        net2net.transfer(teacher, Branching(8).to("meta"), X)
+
+
+# -- from an MLP to experts ------------------------------------------------------------------------
+
+
+class Around(nn.Module):
+    """What lies around layers that are one MLP, or a mixture of experts."""
+
+    def __init__(self, mlp: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.mlp, self.head = nn.Linear(3, 4), mlp, nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        return self.head(h + self.mlp(h))
+
+
+class Gated(nn.Module):
+    def __init__(self, *, bias: bool = False) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj = (nn.Linear(4, 5, bias=bias) for _ in range(2))
+        self.down_proj = nn.Linear(5, 4, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Routed(nn.Module):
+    """Of four experts two are taken."""
+
+    def __init__(self, *, renormalise: bool = True) -> None:
+        super().__init__()
+        self.gate = nn.Linear(4, 4, bias=False)
+        self.renormalise = renormalise
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, chosen = self.gate(x).softmax(-1).topk(2, dim=-1)
+        if self.renormalise:
+            weights = weights / weights.sum(-1, keepdim=True)
+        every = torch.stack([self.expert(number, x) for number in range(4)], 1)
+        rows = torch.arange(len(x))[:, None]
+        return (every[rows, chosen] * weights[..., None]).sum(1)
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Merged(Routed):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate_up = nn.Parameter(torch.randn(4, 10, 4))
+        self.down = nn.Parameter(torch.randn(4, 4, 5))
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        gate, up = F.linear(x, self.gate_up[number]).chunk(2, -1)
+        return F.linear(up * F.silu(gate), self.down[number])
+
+
+class Interleaved(Routed):
+    """Transposed, with gates and values in turns."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate_up = nn.Parameter(torch.randn(4, 4, 10))
+        self.down = nn.Parameter(torch.randn(4, 5, 4))
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        both = x @ self.gate_up[number]
+        return (both[:, 1::2] * F.silu(both[:, ::2])) @ self.down[number]
+
+
+class Listed(Routed):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.experts = nn.ModuleList(Gated(bias=True) for _ in range(4))
+
+    def expert(self, number: int, x: Tensor) -> Tensor:
+        return self.experts[number](x)
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
+@pytest.mark.parametrize("kind", [Merged, Interleaved, Listed])
+def test_experts_are_copies_of_an_mlp(kind: type[Routed], renormalise: bool) -> None:
+    teacher = randomise(Around(Gated(bias=kind is Listed)))
+    student = Around(kind(renormalise=renormalise)).double()
+    grown = net2net.transfer(teacher, student, X)
+    assert_exact(teacher, grown.model, X)
+    router = grown.model.get_parameter("mlp.gate.weight")
+    own = student.get_parameter("mlp.gate.weight")
+    assert torch.equal(router, own if renormalise else torch.zeros_like(own))
+    assert same_bits(
+        Plan.from_json(grown.plan.to_json()).apply(teacher, student=student), grown.model
+    )
+    read = grown.plan.reader(teacher.state_dict(), student=student)
+    for name, tensor in grown.model.named_parameters():
+        assert torch.equal(read(name, torch.tensor([1, 0]).numpy()), tensor[[1, 0]])
+
+
+def test_noise_tells_experts_apart() -> None:
+    teacher, student = randomise(Around(Gated())), Around(Merged()).double()
+    grown = net2net.transfer(teacher, student, X, noise=0.1)
+    down = grown.model.get_parameter("mlp.down")
+    assert torch.equal(down[0], teacher.get_parameter("mlp.down_proj.weight"))
+    apart = (down[1:] - down[0]).std() / down[0].std()
+    assert 0.05 < apart < 0.2 and not torch.equal(down[1], down[2])
+
+
+def test_experts_of_another_kind_are_refused() -> None:
+    class Other(Merged):
+        def expert(self, number: int, x: Tensor) -> Tensor:
+            return super().expert(number, x).tanh()
+
+    teacher = randomise(Around(Gated()))
+    with refused(TransferError, "'mlp'", "experts of the teacher's kind", teacher=teacher):
+        net2net.transfer(teacher, Around(Other()).double(), X)
+    with refused(TransferError, "'mlp'", "real device", teacher=teacher):
+        net2net.transfer(teacher, Around(Merged()).to("meta"), X)
+
+
+# -- models of transformers ------------------------------------------------------------------------
+
+
+def mixtral(**options: Any) -> Any:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.MixtralConfig(
+        vocab_size=20, hidden_size=16, intermediate_size=8, num_hidden_layers=1, head_dim=8,
+        num_attention_heads=2, num_key_value_heads=1, num_local_experts=3, num_experts_per_tok=2,
+    )  # fmt: skip
+    model = randomise(transformers.MixtralForCausalLM(config))
+    for name, value in options.items():
+        getattr(model, name)(value)
+    return model
+
+
+def test_mixtral_grows_where_each_expert_runs_alone() -> None:
+    """In float64, of which torch has no grouped product."""
+    teacher = mixtral(set_experts_implementation="eager")
+    target = {"hidden_size": 32, "intermediate_size": 12, "num_hidden_layers": 2}
+    grown = net2net.grow(teacher, **target)
+    assert grown.report.parity is not None and grown.report.parity.max_rel < 1e-12
+
+
+def test_mixtral_has_more_experts_in_grouped_products() -> None:
+    teacher = mixtral().float()
+    grown = net2net.grow(teacher, num_local_experts=6, num_experts_per_tok=4, hidden_size=32)
+    assert grown.report.parity is not None and grown.report.parity.exact
