@@ -7,6 +7,7 @@ tied (``tied.py``), heads of more features (``head_size.py``), and heads that qu
 (``shared_heads.py``), of which ``inside.py`` says how they grow; ``shares.py`` says which weights
 can be divided, ``filled.py`` what becomes of tensors that code fills piece by piece.
 ``size_uses.py`` finds integers that are sizes of groups, ``branches.py`` what the code decides by
-its inputs; ``spaces.py`` is the table for people. ``new_units/`` tells
-what units that copy nothing may hold, ``needed.py`` which operations matter.
+its inputs (``made_axes.py``: axes of size 1 that it makes itself); ``spaces.py`` is the table for
+people. ``new_units/`` tells what units that copy nothing may hold, ``needed.py`` which operations
+matter.
 """

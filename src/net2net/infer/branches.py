@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from net2net.infer.inference import Inference
-from net2net.infer.made_axes import MadeAxes
+from net2net.infer.made_axes import is_made
 from net2net.infer.values import Value
 from net2net.trace.decisions import Decision
 
@@ -15,10 +15,10 @@ def input_decisions(found: Inference) -> list[Decision]:
     of a parameter, no 1 that the code makes. The first of each line."""
     first: dict[tuple[str, int], Decision] = {}
     for trace, values in zip(found.traces, found.values, strict=True):
-        made = MadeAxes(trace)
+        graph = found.graph_of(trace)
         for one in () if trace.training else trace.decisions:
             sizes = [
-                _is_given(values.get(tensor), axis) and not made.has(tensor, axis)
+                _is_given(values.get(tensor), axis) and not is_made(graph.node(tensor), axis)
                 for tensor, axis in one.sizes
             ]
             if not sizes or any(sizes):

@@ -3,37 +3,24 @@ put in between, written as a literal. What is computed from their sizes tells no
 
 from __future__ import annotations
 
-from net2net.ops import traits
-from net2net.trace.trace import Op, Trace
+from net2net.trace.graph import Node
 
 
-class MadeAxes:
-    """Those of one trace."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
-        self._producers: dict[int, Op] = {}
-        for op in trace.ops:
-            for ref in op.outputs:
-                self._producers.setdefault(ref.id, op)
-
-    def has(self, tensor: int, axis: int) -> bool:
-        """Whether an axis of a tensor is one."""
-        shape, op = self.trace.shapes[tensor], self._producers.get(tensor)
-        if op is None or shape[axis] != 1:
-            return False
-        if traits(op.kind).elementwise:
-            return self._in_all(op, axis - len(shape))
-        dims = op.args.get("dim", op.args.get("size"))
-        if op.kind in {"view", "reshape", "_unsafe_view"}:
-            told = {*op.traced_ints, *op.traced_sizes}
-            return dims[axis] == 1 and ("size", axis) not in told
-        if op.kind == "unsqueeze" or op.args.get("keepdim"):
-            gone = dims if isinstance(dims, list) else [dims]
-            return axis in {dim % len(shape) for dim in gone if dim is not None}
+def is_made(node: Node, axis: int) -> bool:
+    """Whether an axis of a tensor is one."""
+    op, ndim = node.producer, len(node.shape)
+    if op is None or node.shape[axis] != 1:
         return False
-
-    def _in_all(self, op: Op, axis: int) -> bool:
-        """``axis``: counted from the last, as operands are laid over each other."""
-        shapes = [(ref.id, len(self.trace.shapes[ref.id])) for ref in op.inputs]
-        return all(self.has(tensor, ndim + axis) for tensor, ndim in shapes if ndim + axis >= 0)
+    if node.traits.elementwise:  # operands are laid over each other from the last axis on
+        places = [(one, len(one.shape) + axis - ndim) for one in node.inputs]
+        return all(is_made(one, place) for one, place in places if place >= 0)
+    sizes = node.args.get("size")
+    if node.traits.moves and isinstance(sizes, list):  # a view
+        told = {*op.traced_ints, *op.traced_sizes}
+        return len(sizes) == ndim and sizes[axis] == 1 and ("size", axis) not in told
+    put = node.traits.moves and [len(one.shape) for one in node.inputs] == [ndim - 1]
+    if put or node.args.get("keepdim"):
+        dims = node.args.get("dim")
+        gone = dims if isinstance(dims, list) else [dims]
+        return axis in {dim % ndim for dim in gone if dim is not None}
+    return False

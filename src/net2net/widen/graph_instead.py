@@ -16,8 +16,8 @@ from net2net.widen.attempt import BY_NAME
 def graph_instead(
     model: nn.Module, inputs: Inputs, error: GraphMismatchError, found: Inference
 ) -> tuple[GraphModel, Export, tuple[str, ...]]:
-    """The graph, how to make it again, and what to say of it. ``found``: of the model, whose lines a
-    graph no longer knows.
+    """The graph, how to make it again, and what to say of it. ``found``: of the model, for a graph
+    knows none of its lines.
 
     Raises:
         GraphMismatchError: ``error``, and why there is no graph.
