@@ -12,6 +12,7 @@ from net2net.apply import attributes
 from net2net.apply.attributes import SetAttribute, set_attributes
 from net2net.apply.config_numbers import Anew
 from net2net.apply.configs import config_edits
+from net2net.apply.exported_graph import GraphModel
 from net2net.apply.kept_numbers import kept_numbers
 from net2net.errors import GraphMismatchError, InputError, Net2NetError
 from net2net.infer.infer import infer
@@ -136,6 +137,11 @@ class Attempt:
     spaces: Spaces
     asked: list[SpaceGrowth]
     closest: Closest = "pads"
+
+    @property
+    def _by_name(self) -> str:
+        """What else may help where a size is written into the code, which a graph has not."""
+        return "" if isinstance(self.base, GraphModel) else BY_NAME
 
     def check_runnable(self, error: GraphMismatchError) -> None:
         """What to say where no student was found: if it stopped, and would not at other widths,
@@ -281,7 +287,7 @@ class Attempt:
             raise GraphMismatchError(
                 f"{change}, and no weight can make up for it: a size is written into the model's "
                 f"code ({told([one for one in grown if one.space.name in blamed])}). Leave those "
-                f"spaces as they are.{BY_NAME}",
+                f"spaces as they are.{self._by_name}",
                 module=change.new.path,
             )
         grown = left_out(grown, blamed)
@@ -290,7 +296,7 @@ class Attempt:
     def _infer(self, wider: nn.Module, widths: str, anew: Anew) -> Inference:
         advice = (
             "Leave the spaces that meet there as they are, or read the size from a tensor's shape "
-            f"in forward.{BY_NAME}"
+            f"in forward.{self._by_name}"
         )
         try:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
