@@ -85,7 +85,7 @@ def infer(
         units, units.components(), all_values, list(traces), counts, unused,
         inside=inside, absorbers=absorbing, roles_at=roles_at,
     )  # fmt: skip
-    for key in found.no_copies:
+    for key in found.undecided:
         if (why := why_not(found, key)) is not None:
             found.no_new_units[key] = why
     return found

@@ -184,6 +184,12 @@ class Inference:
         return {key: why for key, why in found if why}
 
     @cached_property
+    def undecided(self) -> list[int]:
+        """Signatures of groups of which there can be no copies, and that nothing else keeps."""
+        fixed = self._reasons([*self.units.fixed, *self._unseen()])
+        return [key for key in self.no_copies if (fixed[self.members[key]] == NO_UNIT).all()]
+
+    @cached_property
     def _fixed(self) -> tuple[list[tuple[UnitIds, str]], UnitIds]:
         """What was said of units that stay, and for every component the first that it is told."""
         lost = [

@@ -38,15 +38,12 @@ class Space:
     Attributes:
         name: the first module that makes these units.
         size: positions along that module's output axis (channels, features).
-        step: a grown size is a multiple of this (heads and groups grow whole; a space that is
-            averaged over grows by whole multiples of itself).
         units_step: what one unit more adds to it, or the units of a whole run.
         axes: every parameter axis in it → how many of its positions belong to the space.
         modules: the modules that make its units.
         ties: what ties them, as ``operation in 'module'`` or ``'module.attribute'``, a size that
             the code gives several.
         reason: why it cannot grow, or None.
-        equal_copies: why it grows by whole multiples only, or None.
         runs: why it grows by whole runs of units, or None.
         split_by_position: the code cuts its axes by position, so only a trial shows which
             sizes it admits.
@@ -54,17 +51,17 @@ class Space:
         gates: axes that make each unit by several rows, one a gate → how many.
         lead: the first parameter that makes its units.
         unread: as far as is seen, nothing reads its units.
+        exact: sizes are admissible at which what is computed is kept, rather than all at which
+            every unit is whole.
     """
 
     name: str
     size: int
-    step: int
     units_step: int
     axes: dict[Axis, int]
     modules: tuple[str, ...]
     ties: tuple[str, ...]
     reason: str | None
-    equal_copies: str | None
     runs: str | None
     split_by_position: bool
     split_between_bundles: bool
@@ -72,11 +69,32 @@ class Space:
     gates: dict[Axis, int]
     lead: str
     unread: bool
+    exact: bool
     inference: Inference = field(repr=False, compare=False)
 
     @property
     def growable(self) -> bool:
         return self.reason is None
+
+    @property
+    def step(self) -> int:
+        """A grown size is a multiple of this (heads and groups grow whole; a space that is averaged
+        over grows by whole multiples of itself)."""
+        if not (self.growable and self.exact and self.equal_copies):
+            return self.units_step
+        copies = _copies(self.groups, self.units_step, self.size)
+        return copies.get(Kind.COPY, self.units_step)
+
+    @cached_property
+    def equal_copies(self) -> str | None:
+        """Why it grows by whole multiples only, or None."""
+        why = next((group.equal_copies for group in self.groups if group.equal_copies), None)
+        copies = _copies(self.groups, self.units_step, self.size)
+        if not self.growable or copies.get(Kind.COPY) == self.units_step:
+            return why
+        if (others := self.why_not(Kind.RANDOM)) is None:
+            return None
+        return f"{why}; units that copy nothing will not do: {others}" if copies else why
 
     @cached_property
     def kinds(self) -> dict[Kind, int]:
@@ -341,25 +359,14 @@ def _space(
     }
     size = axes[lead] // gates.get(lead, 1)
     units_step, runs = _units_step(inference, groups, size, gcd(*units.values()))
-    step = units_step
-    copies = _copies(groups, step, size)
-    if copies.get(Kind.COPY) != step:
-        others = next((why for one in groups if (why := why_not(inference, one.key))), None)
-        if others is None:
-            equal_copies = None
-        elif copies and exact:
-            step = copies[Kind.COPY]
-            equal_copies = f"{equal_copies}; units that copy nothing will not do: {others}"
     return Space(
         name=module_of(lead.name, called),
         size=size,
-        step=step,
         units_step=units_step,
         axes=axes,
         modules=tuple(dict.fromkeys(module_of(axis.name, called) for axis in makers)),
         ties=ties,
         reason=reason,
-        equal_copies=equal_copies,
         runs=runs,
         split_by_position=cut,
         split_between_bundles=split,
@@ -367,5 +374,6 @@ def _space(
         gates=gates,
         lead=lead.name,
         unread=unread,
+        exact=exact,
         inference=inference,
     )

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
@@ -202,22 +203,24 @@ class Units:
         ``others``: numbers of the same shape, of what it was combined with; one unit combined with
         different ones becomes different ones.
         """
-        values, places = distinct(ids)
+        if ids.size == 0:
+            return ids
+        flat = ids.reshape(-1)
+        alone = not others and in_order(flat)  # each there once: memory is shared
+        values, places = (flat, flat) if alone else distinct(flat)
         for other in others:
             theirs, at = distinct(other)
             pairs, places = distinct(places * len(theirs) + at)
             values = values[pairs // len(theirs)]
-        if values.size == 0:
-            return ids
-        none = int(np.searchsorted(values, NO_UNIT, side="right"))  # they come first
+        none = int(np.count_nonzero(values == NO_UNIT)) if others else int(values[0] == NO_UNIT)
         _, fresh = self.new("", 0, len(values))
         origin = self.origins()
         origin[fresh[none:]] = origin[values[none:]]
         self.steps.append((values[none:], fresh[none:]))
         if none:
             fresh = np.where(values == NO_UNIT, NO_UNIT, fresh)
-        one_by_one = len(values) == ids.size and in_order(places)  # then memory is shared
-        return (fresh if one_by_one else fresh[places]).reshape(ids.shape)
+        alone = alone or (len(values) == ids.size and in_order(places))
+        return (fresh if alone else fresh[places]).reshape(ids.shape)
 
     def through_op(self, ids: UnitIds) -> UnitIds:
         """New numbers for the units of an operation's output, noting how often each is
@@ -229,7 +232,7 @@ class Units:
         _, units = self.steps[-1]
         made = self.starts[-1] - self.starts[-2]
         if result.size == made:
-            count = np.broadcast_to(np.int64(1), units.shape)
+            count = _once(len(units))
         else:
             times = np.bincount(result[result != NO_UNIT] - self.starts[-2], minlength=made)
             count = times[made - len(units) :]
@@ -386,9 +389,15 @@ def runs(ranked: UnitIds) -> tuple[UnitIds, UnitIds]:
     return first, np.diff(first, append=len(ranked))
 
 
+@lru_cache(maxsize=1024)
+def _once(size: int) -> UnitIds:
+    """A count of 1 for so many units, in the memory of one."""
+    return np.broadcast_to(np.int64(1), (size,))
+
+
 def in_order(ids: UnitIds) -> bool:
     """Whether each number is above the one before it."""
-    return bool((ids[1:] > ids[:-1]).all())
+    return bool(np.logical_and.reduce(ids[1:] > ids[:-1]))
 
 
 def distinct(ids: UnitIds) -> tuple[UnitIds, UnitIds]:

@@ -222,6 +222,9 @@ def _by_factor(
             f"the factor {factor} for '{space.name}' is smaller than 1. Net2Net only grows."
         )
     multiple = multiples.get(space.name, 1)
+    if not (wanted := space.size * factor) % math.lcm(space.size, space.units_step, multiple):
+        _check_largest(space, int(wanted))  # at whole multiples copies will do
+        return SpaceGrowth(space, int(wanted), asked, "", wanted=wanted)
     step = math.lcm(space.step, multiple) if factor > 1 else space.step
     new = max(math.floor(space.size / step * factor + 0.5) * step, space.size)
     _check_largest(space, new)
