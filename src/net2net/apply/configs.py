@@ -240,17 +240,18 @@ def _fitting(
 
 def _found(search: Search, known: set[str]) -> dict[str, int]:
     """Values under which all sizes fit, or as many as can be. ``known``: fields that stay."""
-    said, unsaid = (
-        [name for name in fields(search.config, wanted) if name not in known]
-        for wanted in (is_number, is_open)
-    )
+    def named(config: Any, wanted: Callable[[Any], bool]) -> list[str]:
+        return [name for name in fields(config, wanted) if name not in known]
+
+    said, unsaid = named(search.config, is_number), named(search.config, is_open)
     now = search.sizes({})
     if now is None or now == search.wanted:
         return {}
     few, sizes, counts = shallow(search.config, now, said, search.built)
     if counts:
         inner = search.of(few, {key: search.wanted[key] for key in sizes})
-        values = inner.run([name for name in said if name not in counts], unsaid)
+        fewer = set(named(few, is_number)) - counts  # and shorter lists
+        values = inner.run([name for name in said if name in fewer], unsaid)
         if inner.sizes(values) != inner.wanted or search.sizes(values) == search.wanted:
             return values
     return search.run(said, unsaid)

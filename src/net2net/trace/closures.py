@@ -5,7 +5,7 @@ function, which runs the original; here it gets one that runs the copy."""
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
+from functools import cached_property, partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -35,9 +35,13 @@ class _Rebinder:
 
     def __init__(self, memo: dict[int, Any]) -> None:
         self._memo = memo
-        self._ours = {id(twin) for original, twin in memo.items() if id(twin) != original}
         self._made: dict[int, Any] = {}
         """By id: what stands for an item. One that is being made may hold itself."""
+
+    @cached_property
+    def _ours(self) -> set[int]:
+        """The copies, by id."""
+        return {id(twin) for original, twin in self._memo.items() if id(twin) != original}
 
     def rebound(self, item: Any) -> Any:
         """The same with copies in place of modules and tensors; itself, if it holds none. A list or

@@ -265,3 +265,27 @@ def test_a_module_without_tensors_was_exchanged() -> None:
     teacher.end = nn.Identity()
     growth = widen(teacher, 2.0, noise(4, 6))
     assert "no change of the config builds the student" in str(growth.report)
+
+
+def test_numbers_in_a_list_of_as_many_as_there_are_blocks() -> None:
+    """The search looks at a model of fewer blocks, whose list is shorter."""
+
+    class Stages(nn.Module):
+        def __init__(self, config: Config) -> None:
+            super().__init__()
+            self.config = config
+            sizes = [6, *config.inner]
+            self.stages = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+            assert len(self.stages) == config.depth
+            self.head = nn.Linear(sizes[-1], 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for stage in self.stages:
+                x = stage(x).relu()
+            return self.head(x)
+
+    inner = [7, 8, 6, 9, 8]
+    config = Config(width=8, heads=2, inner=inner, depth=5)
+    growth = widen(randomise(Stages(config)), 2.0, noise(4, 6))
+    assert growth.model.config.inner == [2 * size for size in inner]
+    assert not growth.report.notes
