@@ -240,6 +240,7 @@ def _fitting(
 
 def _found(search: Search, known: set[str]) -> dict[str, int]:
     """Values under which all sizes fit, or as many as can be. ``known``: fields that stay."""
+
     def named(config: Any, wanted: Callable[[Any], bool]) -> list[str]:
         return [name for name in fields(config, wanted) if name not in known]
 
