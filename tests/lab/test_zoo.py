@@ -160,6 +160,29 @@ def test_a_student_that_differs_fails_with_what_was_measured(
     assert "differs: largest difference" in (found.reason or "")
 
 
+@pytest.mark.parametrize(
+    ("what", "differ"), [(lambda x, h: h.float().to(h.dtype), False), (lambda x, h: h, True)]
+)
+def test_what_the_code_rounds_to_float32_may_differ_by_that(
+    what: Any, differ: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Casts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x * x.sum().float().exp().isfinite()  # inputs, not units
+            return self.last(what(x, self.first(x)))
+
+    monkeypatch.setattr(
+        "net2net_lab.zoo.measure.verify",
+        lambda *_: SimpleNamespace(max_rel=1e-6, dtype=torch.float64, worst=""),
+    )
+    found = measure(Subject(Casts(), images()))
+    assert (found.stage == "function") is differ, found.reason
+
+
 def test_a_student_that_hardly_grows_fails_and_names_the_constraint() -> None:
     fixed = nn.Sequential(nn.Linear(30, 8), nn.Softmax(-1), nn.Linear(8, 4), nn.Linear(4, 2))
     found = measure(Subject(fixed, torch.randn(2, 30)))

@@ -18,12 +18,12 @@ what the factor asks for (counted in the table); the student has at least as man
 teacher's parameters as the factor says, or as the space grows by whose steps let it grow least, of
 those that the model reads on its inputs (of a part that they do not reach the graph says nothing;
 where there is one, the table says how many are read); the outputs differ by at most 1e-9 relatively
-in float64 (1e-5 in float32, where a kernel has no float64); every parameter has a finite gradient
-that has one in the teacher; the class is the same; the state dict loads. Models that end in
-features are measured with a linear read-out on them, and the two models that are fed with features
-(a Q-Former, SpeechT5) with a linear layer before them. Then `deepen` puts one layer into the
-teacher, after one of the first that admit it (and none larger than the model), and the outputs are
-compared again.
+in float64 (1e-5 in float32, where a kernel has no float64; 5e-6 where the model's own code casts
+hidden units to float32); every parameter has a finite gradient that has one in the teacher; the
+class is the same; the state dict loads. Models that end in features are measured with a linear
+read-out on them, and the two models that are fed with features (a Q-Former, SpeechT5) with a linear
+layer before them. Then `deepen` puts one layer into the teacher, after one of the first that admit
+it (and none larger than the model), and the outputs are compared again.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.
