@@ -317,18 +317,19 @@ class Inference:
         return [needed(trace) for trace in self.traces]
 
     @cached_property
-    def tensors_of(self) -> list[dict[int, set[int]]]:
-        """For every trace, the number of a group → the tensors that it has units in."""
+    def tensors_of(self) -> list[dict[int, dict[int, list[int]]]]:
+        """For every trace, the number of a group → the tensors that it has units in, and along
+        which axes."""
         group_of = self.group_of[self.component]
         result = []
         for values in self.values:
-            tensors: dict[int, set[int]] = defaultdict(set)
+            tensors: dict[int, dict[int, list[int]]] = defaultdict(dict)
             for tensor, value in values.items():
                 for part in value.parts:
                     groups = group_of[part.ids[part.ids != NO_UNIT]]
                     others = groups[1:][groups[1:] != groups[:-1]].tolist()
                     for number in {*groups[:1].tolist(), *others}:
-                        tensors[number].add(tensor)
+                        tensors[number].setdefault(tensor, []).extend(part.axes)
             result.append(dict(tensors))
         return result
 

@@ -27,7 +27,7 @@ class GroupInTrace:
         self.values = teacher.values[number]
         self.graph: Graph = teacher.graph_of(trace)
         self.which = teacher.group_numbers[growing.key]
-        self.here: set[int] = teacher.tensors_of[number].get(self.which, set())
+        self.here: dict[int, list[int]] = teacher.tensors_of[number].get(self.which, {})
         self.ops = sorted(
             teacher.needed[number].intersection(
                 *[{at for tensor in self.here for at in teacher.places_of[number].get(tensor, ())}]
@@ -48,13 +48,7 @@ class GroupInTrace:
 
     def axes(self, node: Node) -> list[int]:
         """The axes along which the group has units."""
-        known = self.teacher
-        found: list[int] = []
-        for part in self.values[node.tensor].parts:
-            ids = part.ids[part.ids != NO_UNIT]
-            if (known.group_of[known.component[ids]] == self.which).any():
-                found += part.axes
-        return found
+        return self.here.get(node.tensor, [])
 
     def axis_numbers(self, node: Node) -> frozenset[int]:
         """The parameter axes along which the group has units, of what is made of parameters."""
