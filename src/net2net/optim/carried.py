@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,9 +40,16 @@ class Young:
     own: dict[int, Runs]
     begin: float
     saved: list[Tensor] = field(default_factory=list)
+    _known: list[Block] | None = None
+
+    def parts(self, parameter: Tensor) -> list[Tensor]:
+        """The young elements of what this process has of a parameter, each once, in its memory."""
+        if self._known is None:
+            self._known = list(self.blocks(parameter))
+        return [_part(here(parameter).detach(), block) for block in self._known]
 
     def blocks(self, parameter: Tensor) -> Iterator[Block]:
-        """The young elements of what this process has of a parameter, each once."""
+        """Where they are."""
         before: list[Block] = [()]
         for dim, every in sorted(self.own.items()):
             owned = _held(every, parameter, dim)
@@ -110,7 +117,7 @@ class Carried:
         self._rewarm = 1.0
         self._over = 1
         self._hooks: list[RemovableHandle] = []
-        self._now: list[tuple[nn.Parameter, Young, float, float, list[Block]]] = []
+        self._now: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
 
     @property
     def active(self) -> bool:
@@ -182,8 +189,9 @@ class Carried:
         """Whether the next step of a parameter is, or any later one will be."""
         parameter = self._parameters[name]
         group = self._group_of(parameter)
+        (count,) = self._counts([parameter])
         return group is not None and (
-            self._rewarm != 1 or abs(self._factor(parameter, group, one) - 1) > NEGLIGIBLE
+            self._rewarm != 1 or abs(self._factor(parameter, group, one, count) - 1) > NEGLIGIBLE
         )
 
     def _group_of(self, parameter: nn.Parameter) -> dict[str, Any] | None:
@@ -192,46 +200,66 @@ class Carried:
                 return group
         return None
 
-    def _factor(self, parameter: nn.Parameter, group: Mapping[str, Any], one: Young) -> float:
-        """What the next update of its young elements is multiplied by."""
-        state = self._optimizer.state.get(parameter, {})
-        step = float(state.get("step", self._count + one.begin)) + 1
+    def _counts(self, parameters: Sequence[nn.Parameter]) -> list[float | None]:
+        """How many steps each has made, where that is counted. Counts on an accelerator are read
+        at once, for each reading waits for it."""
+        found = [self._optimizer.state.get(one, {}).get("step") for one in parameters]
+        away = [one for one in found if isinstance(one, Tensor) and one.device.type != "cpu"]
+        if away and len({one.device for one in away}) == 1:
+            read = iter(torch.stack(away).tolist())
+            found = [next(read) if any(one is its for its in away) else one for one in found]
+        return [None if one is None else float(one) for one in found]
+
+    def _factor(
+        self, parameter: nn.Parameter, group: Mapping[str, Any], one: Young, count: float | None
+    ) -> float:
+        """What the next update of its young elements is multiplied by.
+
+        Args:
+            count: the parameter's steps so far.
+        """
+        step = (self._count + one.begin if count is None else count) + 1
         age = max(1, round(step - one.begin))
         ramp = 1 + (self._rewarm - 1) * min(age / self._over, 1)
+        state = self._optimizer.state.get(parameter, {})
         return ramp * correction(self._optimizer, group, state, step, age)
 
     @torch.no_grad()
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._now = []
-        names = {parameter: name for name, parameter in self._parameters.items()}
+        self._now = {}
+        names = {self._parameters[name]: name for name in self._young}
         for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                one = self._young.get(names.get(parameter, ""))
-                if one is None or parameter.grad is None:
-                    continue
-                factor = self._factor(parameter, group, one)
+            found = [one for one in group["params"] if one in names and one.grad is not None]
+            keep = 1 - _decay(optimizer, group) if found else 1.0
+            known: dict[tuple[float | None, float], float] = {}
+            for parameter, count in zip(found, self._counts(found), strict=True):
+                name = names[parameter]
+                one = self._young[name]
+                if (count, one.begin) not in known:
+                    known[count, one.begin] = self._factor(parameter, group, one, count)
+                factor = known[count, one.begin]
                 if self._rewarm == 1 and abs(factor - 1) <= NEGLIGIBLE:
-                    del self._young[names[parameter]]
-                elif factor != 1 and (blocks := list(one.blocks(parameter))):
-                    keep = 1 - _decay(optimizer, group)
-                    self._save(parameter, one, blocks)
-                    self._now.append((parameter, one, factor, keep, blocks))
+                    del self._young[name]
+                elif factor != 1:
+                    self._save(parameter, one, factor, keep)
 
-    def _save(self, parameter: nn.Parameter, one: Young, blocks: list[Block]) -> None:
-        parts = [_part(here(parameter), block) for block in blocks]
+    def _save(self, parameter: nn.Parameter, one: Young, factor: float, keep: float) -> None:
+        """What the young elements would be without the update."""
+        parts = one.parts(parameter)
         if not one.saved:
             one.saved = [torch.empty_like(part) for part in parts]
-        torch._foreach_copy_(one.saved, parts)
+        for part, kept in zip(parts, one.saved, strict=True):
+            torch.mul(part, keep, out=kept)
+        at = self._now.setdefault(factor, ([], []))
+        at[0].extend(parts)
+        at[1].extend(one.saved)
 
     @torch.no_grad()
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._count += 1
-        for parameter, one, factor, keep, blocks in self._now:
-            parts = [_part(here(parameter), block) for block in blocks]
-            if keep != 1:
-                torch._foreach_mul_(one.saved, keep)
-            torch._foreach_lerp_(parts, one.saved, 1 - factor)
-        self._now = []
+        for factor, (parts, saved) in self._now.items():
+            torch._foreach_lerp_(parts, saved, 1 - factor)
+        self._now = {}
         if not self._young:
             self.remove()
 
