@@ -12,9 +12,10 @@ from net2net.distributed.stored_models import grown_models
 from net2net.distributed.stored_optimizers import grown_optimizers
 from net2net.errors import FolderError
 from net2net.files import FolderPath, written
-from net2net.optim.carried import CARRIED, state_of
+from net2net.optim.carried import CARRIED
 from net2net.optim.carry import check_options
 from net2net.optim.state import Policy
+from net2net.optim.young import state_of
 from net2net.plan.plan import Plan
 
 

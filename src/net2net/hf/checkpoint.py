@@ -18,10 +18,11 @@ from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import Hashing, Source
 from net2net.hf.wish import Wish
 from net2net.maps.methods import Method
-from net2net.optim.carried import CARRIED, Carried, state_of
+from net2net.optim.carried import CARRIED, Carried
 from net2net.optim.carry import check_options
 from net2net.optim.state import Policy
 from net2net.optim.states import grown_states
+from net2net.optim.young import state_of
 from net2net.plan.plan import Plan
 from net2net.plan.widths import Widths
 from net2net.trace.trace import Inputs

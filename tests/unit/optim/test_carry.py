@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 import net2net
 from net2net import Carried, Growth, OptimizerError
+from net2net.optim import young
 from tests.helpers import randomise
 
 RATE, DECAY, EPS = 1e-2, 0.1, 1e-3
@@ -128,10 +129,14 @@ def test_uneven_shares_have_no_scaled_state() -> None:
 # -- own: what is new is young ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("small", [0, young.SMALL], ids=["alone", "within"])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_old_positions_go_on_and_new_ones_begin(kind: str) -> None:
+def test_old_positions_go_on_and_new_ones_begin(
+    kind: str, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same gradients: old positions get the bits of a run that never grew, new ones what a
-    fresh optimiser makes of theirs."""
+    fresh optimiser makes of theirs. What is new is stepped alone, or corrected within."""
+    monkeypatch.setattr(young, "SMALL", small)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     optimizer = OPTIMIZERS[kind](model.parameters())
     losses(model, optimizer, range(30))
@@ -158,7 +163,7 @@ def test_old_positions_go_on_and_new_ones_begin(kind: str) -> None:
             each.step()
     for one, its in zip(grown.model.parameters(), alone.parameters(), strict=True):
         assert torch.equal(one[tuple(map(slice, its.shape))], its)
-    if kind not in {"nadam", "radam"}:  # whose first steps are others
+    if small == 0 or kind not in {"nadam", "radam"}:  # whose first steps are others
         torch.testing.assert_close(layer.weight[8:], rows, rtol=1e-10, atol=1e-10)
 
 
@@ -170,8 +175,12 @@ def grown_and_trained(rewarm: float = 1.0) -> tuple[Growth, Optimizer, Carried]:
     return grown, optimizer, grown.carry(optimizer, rewarm=rewarm, over=10)
 
 
+@pytest.mark.parametrize("small", [0, young.SMALL], ids=["alone", "within"])
 @pytest.mark.parametrize("rewarm", [1.0, 1.3])
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(rewarm: float, tmp_path: Any) -> None:
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(
+    rewarm: float, small: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(young, "SMALL", small)
     grown, optimizer, handle = grown_and_trained(rewarm)
     losses(grown.model, optimizer, range(20, 25))
     torch.save(
@@ -179,12 +188,12 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(rewarm: float, tmp_path
     )
     losses(grown.model, optimizer, range(25, 60))
 
-    weights, state, young = torch.load(tmp_path / "all.pt", weights_only=True)
+    weights, state, told = torch.load(tmp_path / "all.pt", weights_only=True)
     again = grown.plan.apply(network())
     again.load_state_dict(weights)
     resumed = torch.optim.AdamW(again.parameters(), lr=RATE)
     resumed.load_state_dict(state)
-    Carried(resumed, again).load_state_dict(young)
+    Carried(resumed, again).load_state_dict(told)
     losses(again, resumed, range(25, 60))
     for one, other in zip(grown.model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -221,6 +230,84 @@ def test_updates_of_what_is_new_are_rewarmed() -> None:
     assert moved == pytest.approx([1.25, 1.5, 1.75, 2.0, 2.0, 2.0])
     handle.remove()
     assert not handle.active
+
+
+@pytest.mark.parametrize("decay", [0.0, DECAY])
+@pytest.mark.parametrize("kind", ["loop", "foreach", "fused"])
+def test_stepped_alone_or_corrected_within(
+    kind: str, decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways go to the same weights, also while what is new is warmed up again, and leave the
+    optimiser's groups and states as they were."""
+    ends = []
+    for small in (0, young.SMALL):
+        monkeypatch.setattr(young, "SMALL", small)
+        model, ways = network(), {} if kind == "loop" else {kind: True}
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=RATE, eps=NONE, weight_decay=decay, amsgrad=True, **ways
+        )
+        losses(model, optimizer, range(20))
+        grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+        grown.carry(optimizer, rewarm=1.3, over=10)
+        for step in range(20):
+            rng = torch.Generator().manual_seed(step)
+            for one in grown.model.parameters():
+                one.grad = torch.randn(one.shape, generator=rng, dtype=one.dtype)
+            optimizer.step()
+        assert len(optimizer.param_groups) == 1
+        assert set(optimizer.state) == set(optimizer.param_groups[0]["params"])
+        assert {float(one["step"]) for one in optimizer.state.values()} == {40.0}
+        ends.append([one.detach() for one in grown.model.parameters()])
+    for alone, within in zip(*ends, strict=True):
+        torch.testing.assert_close(alone, within, rtol=1e-10, atol=1e-10)
+
+
+def test_hooks_and_closures_meet_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(young, "SMALL", 0)
+    grown, optimizer, handle = grown_and_trained()
+    whole = list(grown.model.parameters())
+    met = []
+
+    def meet(*given: Any) -> None:
+        met.append([len(group["params"]) for group in optimizer.param_groups])
+
+    def closure() -> float:
+        meet()
+        optimizer.zero_grad()
+        for one in whole:
+            one.grad = torch.ones_like(one)
+        return 1.0
+
+    closure()
+    optimizer.step(closure)  # type: ignore[arg-type]
+    for hook in (optimizer.register_step_pre_hook, optimizer.register_step_post_hook):
+        removed = hook(meet)
+        optimizer.step()
+        removed.remove()
+    assert met == [[6]] * 4 and handle.active
+
+
+def test_a_step_that_fails_leaves_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To whoever saves then, and to the next step."""
+    monkeypatch.setattr(young, "SMALL", 0)
+    grown, optimizer, _ = grown_and_trained()
+    for one in grown.model.parameters():
+        one.grad = torch.ones_like(one)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        assert len(optimizer.param_groups) == 2
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("torch.optim.adamw.AdamW._init_group", fail)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                optimizer.step()
+        saved = optimizer.state_dict()
+    assert [group["params"] for group in saved["param_groups"]] == [list(range(6))]
+    assert saved["state"].keys() == set(range(6))
+    optimizer.step()
+    assert len(optimizer.param_groups) == 1
 
 
 # -- groups, schedules -----------------------------------------------------------------------------
@@ -392,15 +479,11 @@ def test_bad_states_of_the_handle(state: dict[str, Any]) -> None:
 
 
 def test_young_elements_are_each_met_once() -> None:
-    from net2net.optim.carried import Young
-
-    young = Young({0: ((0, 2), (3, 4)), 1: ((1, 3),)}, 0.0)
     met: Tensor = torch.zeros(5, 4)
-    for block in young.blocks(met):
-        part = met
-        for dim, begin, size in block:
-            part = part.narrow(dim, begin, size)
-        part += 1
+    old, new = young.split({0: ((0, 2), (3, 4)), 1: ((1, 3),)}, met)
+    for number, blocks in enumerate((old, new), start=1):
+        for block in blocks:
+            young.part(met, block).add_(number)
     own = torch.zeros(5, 4)
     own[[[0], [1], [3]], [[1, 2]]] = 1
-    assert torch.equal(met, 1 - own)
+    assert torch.equal(met, 2 - own)
