@@ -299,7 +299,7 @@ def test_a_step_that_fails_leaves_whole_parameters(monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr("torch.optim.adamw.AdamW._init_group", fail)
+        broken.setattr(torch.optim.AdamW, "_init_group", fail)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 optimizer.step()
