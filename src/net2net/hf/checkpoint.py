@@ -76,6 +76,10 @@ def grow_checkpoint(
     check_options(state, rewarm, over, "raise")
     path = Path(source)
     parts = in_parts(path)
+    done = _trained(path / TRAINER)
+    optimizers = {name: _saved(path / name) for name in OPTIMIZERS if (path / name).is_file()}
+    for saved in optimizers.values():
+        check_agreed(path, saved, done)
     with written(target) as folder:
         origin = Source.of(path)
         model = blueprint(path) if parts else load(path)
@@ -85,13 +89,10 @@ def grow_checkpoint(
             model, given, widths, numbers, wish, method=method, seed=seed,
             verify=verify and not parts,
         )  # fmt: skip
-        done = json.loads((path / TRAINER).read_text("utf-8")) if (path / TRAINER).is_file() else {}
-        for file in (path / name for name in OPTIMIZERS if (path / name).is_file()):
-            saved = _saved(file)
-            check_agreed(path, saved, done)
+        for file, saved in optimizers.items():
             larger, young = grown_optimizer(saved, grown.plan, model, grown.model, state)
             with told_as_os_error(RuntimeError):
-                torch.save(larger, folder / file.name)
+                torch.save(larger, folder / file)
             told = state_of(young, rewarm, over)
             (folder / CARRIED).write_text(json.dumps(told), "utf-8")
         if done:
@@ -158,6 +159,18 @@ def grown_optimizer(
             place: states[name] for place, name in zip(at, names, strict=True) if name in states
         }
     return result, young
+
+
+def _trained(file: Path) -> dict[str, Any]:
+    """The Trainer's state, or nothing.
+
+    Raises:
+        FolderError: the file holds none.
+    """
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise FolderError(f"'{file}' is damaged: {error}. Save the checkpoint again.") from error
 
 
 def _saved(file: Path) -> dict[str, Any]:

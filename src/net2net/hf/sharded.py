@@ -59,9 +59,13 @@ def grow_parts(
         OptimizerError: the optimiser's state cannot be grown.
     """
     check_said(student)
+    trained = {name for name, one in student.named_parameters() if one.requires_grad}
     for name in (MODEL, OPTIMIZER):
         if name == MODEL or (source / name).is_dir():
-            grow_dcp(plan, source / name, target / name, state=state, rewarm=rewarm, over=over)
+            grow_dcp(
+                plan, source / name, target / name, state=state, rewarm=rewarm, over=over,
+                trained=trained,
+            )  # fmt: skip
     if (target / OPTIMIZER / CARRIED).is_file():
         (target / OPTIMIZER / CARRIED).replace(target / CARRIED)
     student.config.save_pretrained(target)
