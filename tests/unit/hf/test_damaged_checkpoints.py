@@ -104,7 +104,7 @@ def in_a_process(function):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors", "config.json"])
+@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors"])
 def test_a_disk_that_is_full(source, file):
     """When half of a file is written."""
     if file != "optimizer.pt":
@@ -143,13 +143,13 @@ def grown_and_killed(source, target, at):
 
 
 def test_a_process_that_is_killed(source):
-    """At whatever file (with NET2NET_EVERY_TYPE, else at three of them): there is no target, the
+    """At whatever file (with NET2NET_EVERY_TYPE, else at two of them): there is no target, the
     source is as it was, and the same call makes a whole one afterwards."""
     target, before = source.parent / "grown", contents(source)
     count = in_a_process(lambda: grown_and_killed(source, target, 0))
     assert 10 < count < 100
     shutil.rmtree(target)
-    for at in range(1, count + 1) if EVERY else (2, count // 2, count):
+    for at in range(1, count + 1) if EVERY else (count // 2, count):
         assert in_a_process(lambda at=at: grown_and_killed(source, target, at)) == -signal.SIGKILL
         assert not target.exists() and contents(source) == before, at
     hf.grow_checkpoint(source, target, verify=False, **LARGER)
