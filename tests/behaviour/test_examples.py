@@ -52,7 +52,7 @@ def test_a_trainer_goes_on_with_a_larger_model(capsys):
 
 def losses(printed: str) -> list[float]:
     assert "verified: largest difference" in printed
-    return [float(one) for one in re.findall(r"loss (\S+)", printed)]
+    return [float(one) for one in re.findall(r"loss (\d\S+)", printed)]
 
 
 def test_a_plain_loop_grows_and_resumes(capsys):

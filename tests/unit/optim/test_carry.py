@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 import net2net
 from net2net import Carried, Growth, OptimizerError
 from net2net.optim import young
+from net2net.plan.plan import Plan
 from tests.helpers import randomise
 
 RATE, DECAY, EPS = 1e-2, 0.1, 1e-3
@@ -358,6 +360,40 @@ def test_what_is_new_in_depth_joins_the_group_of_its_kind() -> None:
     assert not set(map(id, model.parameters())) & set(map(id, optimizer.state))
     losses(grown.model, optimizer, range(3, 6))
     assert len(optimizer.state) == 8
+
+
+class Block(nn.Module):
+    """Adds to what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 8), nn.Linear(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = x + self.down(torch.tanh(self.up(x)))
+        return found
+
+
+def test_a_block_goes_on_behind_an_added_one_that_copies_it() -> None:
+    """Also where the plan was saved; the added one begins, wherever it stands."""
+    model = nn.Sequential(Block(), Block()).double()
+    optimizer = torch.optim.Adam(model.parameters())
+    losses(model, optimizer, range(3))
+    past = [copy.deepcopy(optimizer.state[one]) for one in model.parameters()]
+    student = nn.Sequential(*(Block() for _ in range(4))).double()
+    grown = net2net.transfer(model, student, INPUTS, depth={"0": None, "2": None})
+    grown = replace(grown, plan=Plan.from_json(grown.plan.to_json()))
+    grown.carry(optimizer)
+    held = [
+        (name, optimizer.state[one]["exp_avg"])
+        for name, one in grown.model.named_parameters()
+        if one in optimizer.state
+    ]
+    assert [name for name, _ in held] == [
+        f"{block}.{layer}.{part}"
+        for block in (1, 3) for layer in ("up", "down") for part in ("weight", "bias")
+    ]  # fmt: skip
+    assert all(torch.equal(mean, its["exp_avg"]) for (_, mean), its in zip(held, past, strict=True))
 
 
 def test_frozen_parameters_stay_out() -> None:
