@@ -396,6 +396,34 @@ def test_a_block_goes_on_behind_an_added_one_that_copies_it() -> None:
     assert all(torch.equal(mean, its["exp_avg"]) for (_, mean), its in zip(held, past, strict=True))
 
 
+def test_tied_weights_and_counts_on_the_device() -> None:
+    """A tensor under two names is one, also where its names would be in two groups; counts that
+    are tensors (``capturable``) stay such."""
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8, bias=False), nn.Tanh(),
+        nn.Linear(8, 8, bias=False), nn.Linear(8, 3, bias=False),
+    ).double()  # fmt: skip
+    model[4].weight = model[2].weight
+    groups: list[dict[str, Any]] = [
+        {"params": [model[4].weight]},
+        {"params": [*model[0].parameters(), model[5].weight], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, capturable=True)
+    for one in model.parameters():
+        moments = {key: torch.rand_like(one) for key in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[one] = {"step": torch.tensor(7.0), **moments}
+    grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+    grown.carry(optimizer)
+    first, rest = (group["params"] for group in optimizer.param_groups)
+    student: Any = grown.model
+    assert len(first) == 1 and len(rest) == 3
+    assert student[4].weight is student[2].weight is first[0]
+    assert all(group["capturable"] for group in optimizer.param_groups)
+    counts = [state["step"] for state in optimizer.state.values()]
+    assert all(isinstance(one, Tensor) and one == 7 for one in counts)
+    assert len(set(map(id, counts))) == 4
+
+
 def test_frozen_parameters_stay_out() -> None:
     model = network()
     model[0].requires_grad_(False)
@@ -451,6 +479,30 @@ def test_an_optimiser_of_another_model() -> None:
     grown.carry(own)
     with pytest.raises(OptimizerError, match="none of the optimiser's parameters"):
         grown.carry(own)  # a second time
+
+
+def test_a_parameter_that_is_there_twice() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    grown = net2net.widen(model, 2.0, INPUTS)
+    optimizer.add_param_group({"params": []})
+    optimizer.param_groups[1]["params"].append(model[0].weight)
+    before = [list(group["params"]) for group in optimizer.param_groups]
+    with pytest.raises(OptimizerError, match=r"'0\.weight' is in the optimiser's groups twice"):
+        grown.carry(optimizer)
+    assert list(map(len, before)) == [len(group["params"]) for group in optimizer.param_groups]
+
+
+def test_the_layout_of_bitsandbytes() -> None:
+    """Bytes of the parameter's shape, and the table that they point into."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    for one in model.parameters():
+        state1 = torch.zeros(one.shape, dtype=torch.uint8)
+        optimizer.state[one] = {"step": 3, "state1": state1, "qmap1": torch.zeros(256)}
+    grown = net2net.widen(model, 2.0, INPUTS)
+    with pytest.raises(OptimizerError, match=r"'state1' of '0\.weight'.* compressed"):
+        grown.carry(optimizer)
 
 
 @pytest.mark.parametrize("entry", [
