@@ -24,11 +24,12 @@ CARRIED = "net2net_carried.json"
 
 
 class Carried:
-    """Scales the updates of what is new in a student, as hooks around the optimiser's steps.
+    """Has what is new in a student updated by its own age, as hooks around the optimiser's steps.
 
     Positions that a growth made have no past, and their parameter's ``step`` has: without, the
-    first updates that Adam gives them are 3.2 times as large as those of a fresh Adam. What the
-    teacher had is not touched. The hooks remove themselves when all corrections have become 1 (with
+    first updates that Adam gives them are 3.2 times as large as those of a fresh Adam. New rows are
+    tensors of their own during a step, with a count of their own; updates of other new positions
+    are scaled behind it. What the teacher had is not touched. The hooks remove themselves when all corrections have become 1 (with
     ``rewarm`` other than 1 they stay).
 
     To go on after an interruption, load the student and the optimiser's state as always, and then
