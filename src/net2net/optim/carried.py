@@ -29,8 +29,8 @@ class Carried:
     Positions that a growth made have no past, and their parameter's ``step`` has: without, the
     first updates that Adam gives them are 3.2 times as large as those of a fresh Adam. New rows are
     tensors of their own during a step, with a count of their own; updates of other new positions
-    are scaled behind it. What the teacher had is not touched. The hooks remove themselves when all corrections have become 1 (with
-    ``rewarm`` other than 1 they stay).
+    are scaled behind it. What the teacher had is not touched. The hooks remove themselves when all
+    corrections have become 1 (with ``rewarm`` other than 1 they stay).
 
     To go on after an interruption, load the student and the optimiser's state as always, and then
     ``Carried(optimizer, student).load_state_dict(saved)``.

@@ -289,6 +289,33 @@ def test_hooks_and_closures_meet_whole_parameters(monkeypatch: pytest.MonkeyPatc
     assert met == [[6]] * 4 and handle.active
 
 
+def test_a_scaler_of_gradients_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the fused step itself leaves out an update that is not finite."""
+    monkeypatch.setattr(young, "SMALL", 0)
+    ends = []
+    for fused in (False, True):
+        model = network().float()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for step in range(8):
+            if step == 4:
+                grown = net2net.widen(model, 1.5, INPUTS.float(), method="fresh")
+                grown.carry(optimizer)
+                model = grown.model  # type: ignore[assignment]
+            x = torch.randn(16, 6, generator=torch.Generator().manual_seed(step))
+            optimizer.zero_grad()
+            scaler.scale(model(x).square().mean()).backward()
+            if step == 5:
+                model[0].weight.grad[0, 0] = torch.inf
+            scaler.step(optimizer)
+            scaler.update()
+        assert {float(one["step"]) for one in optimizer.state.values()} == {7.0}
+        assert scaler.get_scale() == 2.0
+        ends.append(list(model.parameters()))
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_step_that_fails_leaves_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     """To whoever saves then, and to the next step."""
     monkeypatch.setattr(young, "SMALL", 0)
