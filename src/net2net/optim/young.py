@@ -16,6 +16,9 @@ from net2net.shards import here, is_sharded, positions
 Block = tuple[tuple[int, int, int], ...]
 """A part of a tensor: axis, begin and size."""
 
+NONE: Block = ((0, 0, 0),)
+"""No row: what is stepped for the count alone."""
+
 SMALL = 8192
 """Parts of fewer elements cost more as tensors of their own than they save."""
 
@@ -52,23 +55,29 @@ class Young:
 
     def cut(self, parameter: Tensor, apart: bool) -> Cut:
         """What this process has of a parameter, in parts along its first axis, unless these would
-        be small; or whole."""
+        be small; or whole. Whether in parts does not depend on what other processes have."""
         if apart not in self._cuts:
-            mine = here(parameter)
-            rows = {dim: one for dim, one in self.own.items() if apart and dim == 0}
-            old, new = split(rows, parameter)
-            if not new or not old or mine.numel() < SMALL * (len(old) + len(new)):
-                old, new = [], []
+            old: list[Block] = []
+            new: list[Block] = []
+            rows = apart and parameter.ndim > 0 and 0 in self.own
+            if rows and parameter.numel() >= SMALL * self._parts(parameter):
+                old, new = split({0: self.own[0]}, parameter)
             within = [block for block in split(self.own, parameter)[1] if block not in new]
-            saved = [torch.empty_like(part(mine.detach(), block)) for block in within]
-            self._cuts[apart] = Cut(old, new, within, saved)
+            mine = here(parameter).detach()
+            saved = [torch.empty_like(part(mine, block)) for block in within]
+            self._cuts[apart] = Cut((old or [NONE]) if new else [], new, within, saved)
         return self._cuts[apart]
+
+    def _parts(self, parameter: Tensor) -> int:
+        return len(self.own[0]) + len(others(self.own[0], parameter.shape[0]))
 
 
 def split(own: Mapping[int, Runs], parameter: Tensor) -> tuple[list[Block], list[Block]]:
     """What this process has of a parameter: blocks whose positions are own, and the others."""
     old: list[Block] = [()]
     young: list[Block] = []
+    if parameter.ndim == 0 and own:
+        return young, old  # a number is wholly new
     for dim, every in sorted(own.items()):
         owned = _held(every, parameter, dim)
         left = others(owned, here(parameter).shape[dim])

@@ -451,6 +451,39 @@ def test_tied_weights_and_counts_on_the_device() -> None:
     assert len(set(map(id, counts))) == 4
 
 
+class Scaled(nn.Module):
+    """Adds a multiple of what it is given, times a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.scale = nn.Linear(6, 6), nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = x + self.up(x) * self.scale
+        return found
+
+
+@pytest.mark.parametrize("small", [0, young.SMALL])
+@pytest.mark.parametrize("kind", ["loop", "foreach", "fused"])
+def test_new_numbers_are_rewarmed(kind: str, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parameter without axes, and matrices that are wholly new."""
+    monkeypatch.setattr(young, "SMALL", small)
+    ways = {} if kind == "loop" else {kind: True}
+    model, student = nn.Sequential(Scaled()).double(), nn.Sequential(Scaled(), Scaled()).double()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=NONE, weight_decay=0, **ways)
+    losses(model, optimizer, range(2))
+    grown = net2net.transfer(model, student, INPUTS, depth={"1": None})
+    grown.carry(optimizer, rewarm=2.0, over=2)
+    new: Any = grown.model.get_submodule("1")
+    for moved in (1.5, 2.0, 2.0):
+        before = [one.detach().clone() for one in new.parameters()]
+        for one in grown.model.parameters():
+            one.grad = torch.ones_like(one)
+        optimizer.step()
+        for one, old in zip(new.parameters(), before, strict=True):
+            torch.testing.assert_close(old - one.detach(), torch.full_like(one, moved * RATE))
+
+
 def test_frozen_parameters_stay_out() -> None:
     model = network()
     model[0].requires_grad_(False)
