@@ -34,6 +34,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
+@contextmanager
+def told_as_os_error(*errors: type[Exception]) -> Iterator[None]:
+    """What libraries make of a disk that is full, as the error that Python makes of it."""
+    try:
+        yield
+    except errors as error:
+        raise OSError(f"{type(error).__name__}: {error!s:.200}") from error
+
+
 def emptied(folder: Path, kept: Collection[str] = ()) -> None:
     """Remove all else that is in a folder."""
     for path in folder.iterdir():

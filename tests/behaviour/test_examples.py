@@ -14,10 +14,11 @@ def run(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_there_are_five_and_they_fit_on_a_page():
+def test_there_are_eight_and_they_fit_on_a_page():
     lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in FOLDER.iterdir()}
     assert lines.keys() == {
-        "cnn.py", "fsdp2_grow.py", "gpt2.py", "own_operation.py", "trainer.py"
+        "accelerate_loop.py", "cnn.py", "fsdp2_grow.py", "gpt2.py", "lightning_style.py", "loop.py",
+        "own_operation.py", "trainer.py",
     }  # fmt: skip
     assert max(lines.values()) <= 60
 
@@ -47,6 +48,28 @@ def test_a_trainer_goes_on_with_a_larger_model(capsys):
     printed = run("trainer.py", capsys)
     assert "verified: largest difference" in printed
     assert printed.splitlines()[-1] == "trained on to step 20"
+
+
+def losses(printed: str) -> list[float]:
+    assert "verified: largest difference" in printed
+    return [float(one) for one in re.findall(r"loss (\d\S+)", printed)]
+
+
+def test_a_plain_loop_grows_and_resumes(capsys):
+    first, before, after, last = losses(run("loop.py", capsys))
+    assert last < after < 1.1 * before < first
+
+
+def test_a_loop_with_accelerate_grows_and_resumes(capsys):
+    pytest.importorskip("accelerate")
+    printed = run("accelerate_loop.py", capsys)
+    before, after = losses(printed)[:2]
+    assert after < before and printed.endswith("the same loss True\n")
+
+
+def test_a_callback_in_the_form_of_lightning(capsys):
+    printed = run("lightning_style.py", capsys)
+    assert losses(printed)[0] < 0.1 and "what of 3 parameters is new" in printed
 
 
 def test_an_operation_of_ones_own(capsys, registry):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +13,10 @@ from net2net.distributed.stored_models import grown_models
 from net2net.distributed.stored_optimizers import grown_optimizers
 from net2net.errors import FolderError
 from net2net.files import FolderPath, written
-from net2net.optim.carried import CARRIED, state_of
+from net2net.optim.carried import CARRIED
 from net2net.optim.carry import check_options
 from net2net.optim.state import Policy
+from net2net.optim.young import state_of
 from net2net.plan.plan import Plan
 
 
@@ -27,6 +29,7 @@ def grow_dcp(
     rewarm: float = 1.0,
     over: int = 250,
     unknown: Literal["raise", "drop"] = "raise",
+    trained: Collection[str] | None = None,
 ) -> None:
     """Grow what ``torch.distributed.checkpoint.save`` wrote: a model, an optimiser, or both.
 
@@ -44,6 +47,8 @@ def grow_dcp(
         source: a folder that you trust, for torch unpickles its list of contents.
         target: a folder that is not there, or empty.
         state, rewarm, over, unknown: as for ``Growth.carry``.
+        trained: names of the student's parameters that are trained. Needed only of those that the
+            plan makes anew, such as what starts at zero in a new block.
 
     Raises:
         FolderError: the source cannot be read, holds nothing of the teacher's, or only some of its
@@ -56,7 +61,7 @@ def grow_dcp(
     with written(target) as folder:
         stored = Stored(path)
         models = grown_models(plan, stored)
-        optimizers = grown_optimizers(plan, stored, state, unknown)
+        optimizers = grown_optimizers(plan, stored, state, unknown, trained)
         if not models.replaced and not optimizers.replaced:
             raise FolderError(
                 f"'{path}' holds nothing of the plan's teacher, such as "

@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from net2net.errors import FolderError
-from net2net.optim.carried import Young
+from net2net.optim.young import Young
 
 Place = tuple[str | int, ...]
 """Where something is in a state dict of state dicts."""

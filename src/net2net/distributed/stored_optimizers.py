@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,9 +58,13 @@ class _Saved:
 
 
 def grown_optimizers(
-    plan: Plan, stored: Stored, state: Policy, unknown: Literal["raise", "drop"]
-) -> Grown:
+    plan: Plan, stored: Stored, state: Policy, unknown: Literal["raise", "drop"],
+    trained: Collection[str] | None = None,
+) -> Grown:  # fmt: skip
     """Every optimiser in the folder that has the teacher's parameters.
+
+    Args:
+        trained: the student's parameters that are trained, of those that the plan makes anew.
 
     Raises:
         OptimizerError: its state cannot be grown, it has other parameters too, or which of the
@@ -70,13 +73,21 @@ def grown_optimizers(
     known = plan.first.teacher
     result = Grown()
     for saved in _saved(stored):
-        trained = [[known.ties.get(n, n) for n in group] for group in saved.trained(stored)]
-        names = [name for group in trained for name in group]
+        groups = [[known.ties.get(n, n) for n in group] for group in saved.trained(stored)]
+        names = [name for group in groups for name in group]
         if not set(names) & known.tensors.keys():
             continue  # of something else
         check_single(plan)
         _check(plan, stored, saved, names)
-        one = _Growing(plan, stored, saved, trained, state, unknown).grown()
+        new = [name for name in plan.recipes if own.origin(plan, name) is None]
+        if new and trained is None:
+            raise OptimizerError(
+                f"the plan makes '{new[0]}' anew, and whether that is trained is not known without "
+                "the model. Say which parameters are (trained=…), or load the model, and carry the "
+                "optimiser over (net2net.distributed.carry)."
+            )
+        anew = [name for name in new if name in (trained or ())]
+        one = _Growing(plan, stored, saved, groups, anew, state, unknown).grown()
         result = Grown(
             result.replaced | one.replaced, {**result.entries, **one.entries},
             {**result.young, **one.young},
@@ -114,22 +125,18 @@ def _check(plan: Plan, stored: Stored, saved: _Saved, names: list[str]) -> None:
             f"the optimiser in '{stored.folder}' has {wrong}. Give the plan of the model that it "
             "trained."
         )
-    if new := [name for name in plan.recipes if own.origin(plan, name) is None]:
-        raise OptimizerError(
-            f"the plan makes '{new[0]}' anew, and whether that is trained is not known without the "
-            "model. Load the model, and carry the optimiser over (net2net.distributed.carry)."
-        )
 
 
 class _Growing:
     """One optimiser."""
 
     def __init__(
-        self, plan: Plan, stored: Stored, saved: _Saved, trained: list[list[str]], state: Policy,
-        unknown: Literal["raise", "drop"],
+        self, plan: Plan, stored: Stored, saved: _Saved, trained: list[list[str]],
+        anew: list[str], state: Policy, unknown: Literal["raise", "drop"],
     ) -> None:  # fmt: skip
         self._plan, self._stored, self._saved = plan, stored, saved
-        self._trained, self._state, self._unknown = trained, state, unknown
+        self._trained, self._anew = trained, anew
+        self._state, self._unknown = state, unknown
         self._places: dict[int, Place] = {}
         self._promised: dict[int, Callable[[], Tensor]] = {}
         self._kept: list[Tensor] = []  # so that no two of them ever have one id
@@ -165,7 +172,7 @@ class _Growing:
         axes = {
             name: len(plan.student.tensors[name].shape)
             for name in plan.recipes
-            if own.origin(plan, name) in self._past
+            if own.origin(plan, name) in self._past or name in self._anew
         }
         past = self._past
         if self._state == "drop":
@@ -197,21 +204,31 @@ class _Growing:
 
     def _fresh(self, name: str) -> Mapping[str, Any]:
         """What a parameter without a past has, in the form of what it was made from."""
-        recipe = self._plan.recipes[name]
-        shape, held = self._past[own.origin(self._plan, name) or ""]
+        size = self._plan.student.tensors[name].shape
+        shape, held = self._past[self._like(name, len(size))]
         result: dict[str, Any] = {}
         for key, value in held.items():
             if is_number(value):
                 first = FIRST.get(key)
                 result[key] = value if first is None else _like(value, first)
             elif is_aligned(value, shape):
-                along: Along = {a.dim: (a.index, np.zeros(a.size)) for a in recipe.axes
-                         if value.shape[a.dim] == shape[a.dim]}  # fmt: skip
-                zeros = torch.empty(sizes(value, along), dtype=value.dtype, device="meta")
+                sizes = [
+                    ours if one == its else one
+                    for ours, its, one in zip(size, shape, value.shape, strict=True)
+                ]
+                zeros = torch.empty(sizes, dtype=value.dtype, device="meta")
                 self._promised[id(zeros)] = partial(torch.zeros, zeros.shape, dtype=zeros.dtype)
                 self._kept.append(zeros)
                 result[key] = zeros
         return result
+
+    def _like(self, name: str, axes: int) -> str:
+        """The teacher's parameter whose state is like that of one of the student's: what it is made
+        from, or one with as many axes."""
+        if (origin := own.origin(self._plan, name)) is not None:
+            return origin
+        alike = (one for one, (shape, held) in self._past.items() if held and len(shape) == axes)
+        return next(alike, next(iter(self._past)))
 
     def _entry(self, value: Any) -> tuple[Entry, Callable[[], Entry]]:
         if isinstance(value, Tensor):

@@ -11,24 +11,28 @@ import torch
 from torch import nn
 
 from net2net.errors import FolderError, OptimizerError
-from net2net.files import FolderPath, written
+from net2net.files import FolderPath, told_as_os_error, written
 from net2net.growth import Growth
+from net2net.hf.agreed import check_agreed
 from net2net.hf.folder import finished, grown_model, load, save
 from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import Hashing, Source
+from net2net.hf.sharded import blueprint, grow_parts, in_parts
 from net2net.hf.wish import Wish
 from net2net.maps.methods import Method
-from net2net.optim.carried import CARRIED, Carried, state_of
+from net2net.optim.carried import CARRIED, Carried
 from net2net.optim.carry import check_options
 from net2net.optim.state import Policy
 from net2net.optim.states import grown_states
+from net2net.optim.young import state_of
 from net2net.plan.plan import Plan
 from net2net.plan.widths import Widths
 from net2net.trace.trace import Inputs
 
-OPTIMIZER, TRAINER = "optimizer.pt", "trainer_state.json"
-SHARDED = ("optimizer_0", "pytorch_model_fsdp_0")
-"""What a checkpoint of sharded parameters has instead."""
+OPTIMIZERS = ("optimizer.pt", "optimizer.bin")
+"""What a Trainer's and Accelerate's optimiser are called."""
+
+TRAINER = "trainer_state.json"
 
 
 def grow_checkpoint(
@@ -48,47 +52,55 @@ def grow_checkpoint(
     **numbers: Any,
 ) -> Growth:
     """Grow a Trainer's checkpoint, so that
-    ``Trainer(model=larger, …).train(resume_from_checkpoint=target)`` goes on at the next step.
+    ``Trainer(model=larger, …).train(resume_from_checkpoint=target)`` goes on at the next step; or
+    one of Accelerate's (``load_state``), beside which the model's config.json was saved.
 
     As ``grow_folder``, and the optimiser's state is grown as by ``Growth.carry``. The schedule and
     random states stay, steps and FLOPs count on, and the best metric is cleared, for it was the
     teacher's. With ``state="own"`` a file says what is new; ``carried(optimizer, model, target)``
     scales its updates while it is young.
 
+    Of FSDP in parts no weight is read but to be grown, tensor by tensor, and nothing is measured.
+
     Args:
-        source: a checkpoint of one process, with or without an optimiser.
+        source: a checkpoint, with or without an optimiser: of one process, or of FSDP (with a
+            config.json).
         target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size: as for
             ``grow_folder``.
         state, rewarm, over: as for ``Growth.carry``.
 
     Raises:
-        FolderError: as ``grow_folder``, or the checkpoint is of sharded parameters.
+        FolderError: as ``grow_folder``.
         OptimizerError: the optimiser's state is not of the model's parameters, or cannot be grown.
     """
     check_options(state, rewarm, over, "raise")
     path = Path(source)
-    if sharded := [name for name in SHARDED if (path / name).exists()]:
-        raise FolderError(
-            f"'{path}' holds sharded states ('{sharded[0]}'). Save the whole state in one process."
-        )
+    parts = in_parts(path)
+    done = _trained(path / TRAINER)
+    optimizers = {name: _saved(path / name) for name in OPTIMIZERS if (path / name).is_file()}
+    for saved in optimizers.values():
+        check_agreed(path, saved, done)
     with written(target) as folder:
         origin = Source.of(path)
-        model = load(path)
+        model = blueprint(path) if parts else load(path)
         hashes = Hashing(origin)
         given = made_inputs(model) if inputs is None else inputs
         grown = grown_model(
-            model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
-        )
-        if (path / OPTIMIZER).is_file():
-            saved = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
+            model, given, widths, numbers, wish, method=method, seed=seed,
+            verify=verify and not parts,
+        )  # fmt: skip
+        for file, saved in optimizers.items():
             larger, young = grown_optimizer(saved, grown.plan, model, grown.model, state)
-            torch.save(larger, folder / OPTIMIZER)
+            with told_as_os_error(RuntimeError):
+                torch.save(larger, folder / file)
             told = state_of(young, rewarm, over)
             (folder / CARRIED).write_text(json.dumps(told), "utf-8")
-        if (path / TRAINER).is_file():
-            done = json.loads((path / TRAINER).read_text("utf-8"))
+        if done:
             (folder / TRAINER).write_text(json.dumps(_counted_on(done, grown), indent=2), "utf-8")
-        grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
+        if parts:
+            grow_parts(grown.plan, grown.model, path, folder, state=state, rewarm=rewarm, over=over)
+        else:
+            grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
         return finished(grown, origin, hashes, "", folder)
 
 
@@ -118,14 +130,17 @@ def grown_optimizer(
     Raises:
         OptimizerError: it is not of the teacher's parameters, or cannot be grown.
     """
-    old, new = _groups(teacher), _groups(student)
     counts = [len(group["params"]) for group in saved["param_groups"]]
-    if counts != list(map(len, old)):
+    known = [(one, _order(teacher, one)) for one in (True, False)]
+    ways = [(one, groups) for one, groups in known if list(map(len, groups)) == counts]
+    if not ways:
         raise OptimizerError(
             f"the optimiser has groups of {counts} parameters, and a Trainer's would have "
-            f"{list(map(len, old))}. Grow a checkpoint that the Trainer's own optimiser wrote, or "
-            "carry the optimiser over in memory (Growth.carry)."
+            f"{list(map(len, known[0][1]))}, or all in one. Grow a checkpoint of such an "
+            "optimiser, or carry it over in memory (Growth.carry)."
         )
+    by_decay, old = ways[0]
+    new = _order(student, by_decay)
     parameters = dict(teacher.named_parameters())
     past = {}
     for group, names in zip(saved["param_groups"], old, strict=True):
@@ -146,14 +161,47 @@ def grown_optimizer(
     return result, young
 
 
-def _groups(model: nn.Module) -> list[list[str]]:
-    """The names of a Trainer's two groups, in order."""
+def _trained(file: Path) -> dict[str, Any]:
+    """The Trainer's state, or nothing.
+
+    Raises:
+        FolderError: the file holds none.
+    """
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise FolderError(f"'{file}' is damaged: {error}. Save the checkpoint again.") from error
+
+
+def _saved(file: Path) -> dict[str, Any]:
+    """An optimiser's state dict.
+
+    Raises:
+        OptimizerError: the file holds none.
+    """
+    try:
+        found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        numbers = [number for group in found["param_groups"] for number in group["params"]]
+        if len(set(numbers)) == len(numbers) and found["state"].keys() <= set(numbers):
+            return found
+        wrong = "a parameter is in two groups, or in none"
+    except Exception as error:  # of pickle, of zip, or it is something else
+        wrong = f"{type(error).__name__}: {error!s:.200}"
+    raise OptimizerError(
+        f"'{file}' is not the state of an optimiser: {wrong}. Save the checkpoint again, or remove "
+        "the file to start the optimiser anew."
+    )
+
+
+def _order(model: nn.Module, by_decay: bool) -> list[list[str]]:
+    """The names of a Trainer's two groups, in order; or those of all in one."""
     from transformers import Trainer
 
-    rule: Any = Trainer.get_decay_parameter_names  # a method that asks nothing of its object
-
-    decay = set(rule(None, model))
     trained = [name for name, one in model.named_parameters() if one.requires_grad]
+    if not by_decay:
+        return [trained]
+    rule: Any = Trainer.get_decay_parameter_names  # a method that asks nothing of its object
+    decay = set(rule(None, model))
     return [[n for n in trained if n in decay], [n for n in trained if n not in decay]]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from net2net.errors import FolderError, InputError
-from net2net.files import FolderPath, emptied, written
+from net2net.files import FolderPath, emptied, told_as_os_error, written
 from net2net.growth import Growth
 from net2net.hf.checked import check_said, fits
 from net2net.hf.grow import grow, made_inputs
@@ -210,9 +210,11 @@ def save(
     Raises:
         FolderError: no configuration can say it.
     """
+    from safetensors import SafetensorError
+
     student: Any = grown.model
     check_said(student)
-    with stage("wrote the student"):
+    with stage("wrote the student"), told_as_os_error(SafetensorError):
         student.save_pretrained(folder, max_shard_size=max_shard_size)
     if not verify:
         return grown

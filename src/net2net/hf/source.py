@@ -21,11 +21,12 @@ from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
 from net2net.hf.changed import as_loaded
-from net2net.hf.checkpoint import OPTIMIZER, TRAINER, grow_checkpoint
+from net2net.hf.checkpoint import OPTIMIZERS, TRAINER, grow_checkpoint
 from net2net.hf.folder import grow_folder, load
 from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import LINEAGE
 from net2net.hf.opened import config_and_class
+from net2net.hf.sharded import in_parts
 from net2net.hf.wish import Wish, grown
 from net2net.optim.state import Policy
 from net2net.plan.plan import Plan
@@ -116,7 +117,7 @@ class Folder:
         Raises:
             Net2NetError: as ``grow_folder`` and ``grow_checkpoint``.
         """
-        if (self.path / OPTIMIZER).exists():
+        if in_parts(self.path) or any((self.path / name).exists() for name in OPTIMIZERS):
             if how.dtype is not None or self.trusted:
                 raise InputError(
                     "a training checkpoint keeps its type, and its class is one of transformers'. "

@@ -31,6 +31,17 @@ def correction(
     return _size(optimizer, group, state, age) / _size(optimizer, group, state, step)
 
 
+def first_numbers(
+    group: Mapping[str, Any], state: Mapping[str, Any], age: float
+) -> dict[str, float]:
+    """What a state of this age counts."""
+    numbers = {"step": age}
+    if "mu_product" in state:
+        first, decay = float(group["betas"][0]), float(group["momentum_decay"])
+        numbers["mu_product"] = _product(first, decay, int(age))
+    return numbers
+
+
 def _size(
     optimizer: Optimizer, group: Mapping[str, Any], state: Mapping[str, Any], step: float
 ) -> float:
@@ -42,13 +53,14 @@ def _size(
         return 1.0
     squares = math.sqrt(1 - math.pow(second, step))
     if "mu_product" in state:  # NAdam; its share of the newest gradient is left as it is
-        return squares / (1 - _nesterov(first, float(group["momentum_decay"]), int(step) + 1))
+        return squares / (1 - _product(first, float(group["momentum_decay"]), int(step) + 1))
     if isinstance(optimizer, torch.optim.RAdam):
         return squares / (1 - math.pow(first, step)) * _rectified(second, step)
     return squares / (1 - math.pow(first, step))
 
 
-def _nesterov(beta: float, decay: float, steps: int) -> float:
+def _product(beta: float, decay: float, steps: int) -> float:
+    """NAdam's product of its β over the steps so far (Dozat, 2016)."""
     product = 1.0
     for step in range(1, steps + 1):
         product *= beta * (1 - 0.5 * 0.96 ** (step * decay))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,8 +12,9 @@ from torch.utils.hooks import RemovableHandle
 
 from net2net.errors import OptimizerError
 from net2net.optim.age import correction
-from net2net.optim.own import Runs, runs
-from net2net.shards import here, is_sharded, positions
+from net2net.optim.apart import ELEMENTWISE, Apart
+from net2net.optim.young import Cut, Young, part, state_of
+from net2net.shards import here
 
 NEGLIGIBLE = 1e-7
 """A correction that is nearer to 1 is none in float32."""
@@ -23,76 +22,15 @@ NEGLIGIBLE = 1e-7
 CARRIED = "net2net_carried.json"
 """The file of a checkpoint that says what of its optimiser is young."""
 
-Block = tuple[tuple[int, int, int], ...]
-"""A part of a tensor: axis, begin and size."""
-
-
-@dataclass
-class Young:
-    """A parameter with positions that are younger than its state.
-
-    Attributes:
-        own: axis → runs of positions that are not. An element is young unless all its positions
-            are own; of a tensor that is wholly new, no positions are.
-        begin: the parameter's count of steps when they were new.
-    """
-
-    own: dict[int, Runs]
-    begin: float
-    saved: list[Tensor] = field(default_factory=list)
-
-    def blocks(self, parameter: Tensor) -> Iterator[Block]:
-        """The young elements of what this process has of a parameter, each once."""
-        before: list[Block] = [()]
-        for dim, every in sorted(self.own.items()):
-            owned = _held(every, parameter, dim)
-            for one in before:
-                for begin, end in others(owned, here(parameter).shape[dim]):
-                    yield (*one, (dim, begin, end - begin))
-            before = [(*one, (dim, a, b - a)) for one in before for a, b in owned]
-
-
-def _held(owned: Runs, parameter: Tensor, dim: int) -> Runs:
-    """Where these runs along an axis are in what this process has."""
-    if not is_sharded(parameter):
-        return owned
-    mask = np.zeros(parameter.shape[dim], dtype=bool)
-    for begin, end in owned:
-        mask[begin:end] = True
-    return runs(mask[positions(parameter, dim)])
-
-
-def others(owned: Runs, size: int) -> Runs:
-    """The runs between these."""
-    edges = [0, *(edge for run in owned for edge in run), size]
-    return tuple((a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b)
-
-
-def state_of(
-    young: Mapping[str, Young], rewarm: float, over: int, count: int = 0
-) -> dict[str, Any]:
-    """What ``Carried.load_state_dict`` reads, as types of JSON."""
-    return {
-        "rewarm": rewarm,
-        "over": over,
-        "count": count,
-        "young": {
-            name: {
-                "begin": one.begin,
-                "own": [[dim, [list(run) for run in runs]] for dim, runs in one.own.items()],
-            }
-            for name, one in young.items()
-        },
-    }
-
 
 class Carried:
-    """Scales the updates of what is new in a student, as hooks around the optimiser's steps.
+    """Has what is new in a student updated by its own age, as hooks around the optimiser's steps.
 
     Positions that a growth made have no past, and their parameter's ``step`` has: without, the
-    first updates that Adam gives them are 3.2 times as large as those of a fresh Adam. What the
-    teacher had is not touched. The hooks remove themselves when all corrections have become 1 (with
-    ``rewarm`` other than 1 they stay).
+    first updates that Adam gives them are 3.2 times as large as those of a fresh Adam. New rows are
+    tensors of their own during a step, with a count of their own; updates of other new positions
+    are scaled behind it. What the teacher had is not touched. The hooks remove themselves when all
+    corrections have become 1 (with ``rewarm`` other than 1 they stay).
 
     To go on after an interruption, load the student and the optimiser's state as always, and then
     ``Carried(optimizer, student).load_state_dict(saved)``.
@@ -110,7 +48,8 @@ class Carried:
         self._rewarm = 1.0
         self._over = 1
         self._hooks: list[RemovableHandle] = []
-        self._now: list[tuple[nn.Parameter, Young, float, float, list[Block]]] = []
+        self._apart = Apart(optimizer)
+        self._now: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
 
     @property
     def active(self) -> bool:
@@ -127,6 +66,7 @@ class Carried:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        self._apart.back()
         self._young.clear()
         self._now.clear()
 
@@ -176,14 +116,17 @@ class Carried:
             self._hooks = [
                 self._optimizer.register_step_pre_hook(self._before),
                 self._optimizer.register_step_post_hook(self._after),
+                # whoever saves after a step that failed
+                self._optimizer.register_state_dict_pre_hook(lambda _: self._apart.back()),
             ]
 
     def _changes(self, name: str, one: Young) -> bool:
         """Whether the next step of a parameter is, or any later one will be."""
         parameter = self._parameters[name]
         group = self._group_of(parameter)
+        (count,) = self._counts([parameter])
         return group is not None and (
-            self._rewarm != 1 or abs(self._factor(parameter, group, one) - 1) > NEGLIGIBLE
+            self._rewarm != 1 or abs(self._factor(parameter, group, one, count)[2] - 1) > NEGLIGIBLE
         )
 
     def _group_of(self, parameter: nn.Parameter) -> dict[str, Any] | None:
@@ -192,54 +135,85 @@ class Carried:
                 return group
         return None
 
-    def _factor(self, parameter: nn.Parameter, group: Mapping[str, Any], one: Young) -> float:
-        """What the next update of its young elements is multiplied by."""
-        state = self._optimizer.state.get(parameter, {})
-        step = float(state.get("step", self._count + one.begin)) + 1
+    def _counts(self, parameters: Sequence[nn.Parameter]) -> list[float | None]:
+        """How many steps each has made, where that is counted. Counts on an accelerator are read
+        at once, for each reading waits for it."""
+        found = [self._optimizer.state.get(one, {}).get("step") for one in parameters]
+        if all(isinstance(one, Tensor) for one in found) and len({c.device for c in found}) == 1:
+            return [float(one) for one in torch.stack(found).tolist()]
+        return [None if one is None else float(one) for one in found]
+
+    def _factor(
+        self, parameter: nn.Parameter, group: Mapping[str, Any], one: Young, count: float | None
+    ) -> tuple[int, float, float]:
+        """How old the young elements of a parameter are after the next step, and what its update
+        of them is multiplied by: for warming up again, and for their age.
+
+        Args:
+            count: the parameter's steps so far.
+        """
+        step = (self._count + one.begin if count is None else count) + 1
         age = max(1, round(step - one.begin))
         ramp = 1 + (self._rewarm - 1) * min(age / self._over, 1)
-        return ramp * correction(self._optimizer, group, state, step, age)
+        state = self._optimizer.state.get(parameter, {})
+        return age, ramp, correction(self._optimizer, group, state, step, age)
 
     @torch.no_grad()
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._now = []
-        names = {parameter: name for name, parameter in self._parameters.items()}
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                one = self._young.get(names.get(parameter, ""))
-                if one is None or parameter.grad is None:
-                    continue
-                factor = self._factor(parameter, group, one)
-                if self._rewarm == 1 and abs(factor - 1) <= NEGLIGIBLE:
+        self._apart.back()  # of a step that failed
+        self._now = {}
+        names = {self._parameters[name]: name for name in self._young}
+        alone = self._may_part(args, kwargs)
+        for group in list(optimizer.param_groups):
+            found = [one for one in group["params"] if one in names and one.grad is not None]
+            keep = 1 - _decay(optimizer, group) if found else 1.0
+            cuts: dict[nn.Parameter, tuple[Cut, float, float]] = {}
+            for parameter, count in zip(found, self._counts(found), strict=True):
+                one = self._young[names[parameter]]
+                age, ramp, size = self._factor(parameter, group, one, count)
+                if self._rewarm == 1 and abs(size - 1) <= NEGLIGIBLE:
                     del self._young[names[parameter]]
-                elif factor != 1 and (blocks := list(one.blocks(parameter))):
-                    keep = 1 - _decay(optimizer, group)
-                    self._save(parameter, one, blocks)
-                    self._now.append((parameter, one, factor, keep, blocks))
+                elif ramp * size != 1:
+                    cut = one.cut(parameter, alone and self._apart.bears(parameter))
+                    if cut.new:
+                        cuts[parameter] = (cut, age - 1, ramp)
+                    self._save(parameter, cut, ramp * size, keep)
+            if cuts:
+                self._apart.put(group, cuts, decoupled=keep != 1)
 
-    def _save(self, parameter: nn.Parameter, one: Young, blocks: list[Block]) -> None:
-        parts = [_part(here(parameter), block) for block in blocks]
-        if not one.saved:
-            one.saved = [torch.empty_like(part) for part in parts]
-        torch._foreach_copy_(one.saved, parts)
+    def _may_part(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether nobody sees parts but the step: no closure (it may ask for gradients again), no
+        hook between ours and the step, no compiler."""
+        before, after = (list(hook.hooks_dict_ref() or ()) for hook in self._hooks[:2])
+        closure = any(one is not None for one in (*args[1:], *kwargs.values()))
+        return (
+            type(self._optimizer) in ELEMENTWISE
+            and not closure
+            and not torch.compiler.is_compiling()
+            and before[-1] == self._hooks[0].id
+            and after[0] == self._hooks[1].id
+        )
+
+    def _save(self, parameter: nn.Parameter, cut: Cut, factor: float, keep: float) -> None:
+        """What young elements within what is old would be without the update."""
+        mine = here(parameter).detach()
+        parts = [part(mine, block) for block in cut.within]
+        for one, kept in zip(parts, cut.saved, strict=True):
+            torch.mul(one, keep, out=kept)
+        now, saved = self._now.setdefault(factor, ([], []))
+        now.extend(parts)
+        saved.extend(cut.saved)
 
     @torch.no_grad()
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._apart.back()
         self._count += 1
-        for parameter, one, factor, keep, blocks in self._now:
-            parts = [_part(here(parameter), block) for block in blocks]
-            if keep != 1:
-                torch._foreach_mul_(one.saved, keep)
-            torch._foreach_lerp_(parts, one.saved, 1 - factor)
-        self._now = []
+        for factor, (parts, saved) in self._now.items():
+            if parts:
+                torch._foreach_lerp_(parts, saved, 1 - factor)
+        self._now = {}
         if not self._young:
             self.remove()
-
-
-def _part(tensor: Tensor, block: Block) -> Tensor:
-    for dim, begin, size in block:
-        tensor = tensor.narrow(dim, begin, size)
-    return tensor
 
 
 def _decay(optimizer: Optimizer, group: Mapping[str, Any]) -> float:

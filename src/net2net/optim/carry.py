@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, cast, get_args
 
@@ -74,12 +75,13 @@ class _Exchange:
         self.student = dict(student.named_parameters())
         self._groups = optimizer.param_groups
         names = {parameter: name for name, parameter in teacher.items()}
-        self._name = {
-            parameter: names[parameter]
-            for group in self._groups
-            for parameter in group["params"]
-            if parameter in names
-        }
+        known = [one for group in self._groups for one in group["params"] if one in names]
+        self._name = {one: names[one] for one in known}
+        if len(known) > len(self._name):
+            ((twice, _),) = Counter(known).most_common(1)
+            raise OptimizerError(
+                f"'{names[twice]}' is in the optimiser's groups twice. Take one of both out."
+            )
         if not self._name:
             raise OptimizerError(
                 "none of the optimiser's parameters is the teacher's. Give the optimiser that "

@@ -34,7 +34,7 @@ def homes(plan: Plan) -> dict[str, str]:
     from it are copies (those of a new block), or factors of it."""
     made: dict[str, list[str]] = {}
     for name, recipe in plan.recipes.items():
-        whole = recipe.fill is None and recipe.factor is None
+        whole = recipe.fill is None and recipe.factor is None and not recipe.added
         if recipe.source is not None and whole:
             made.setdefault(recipe.source, []).append(name)
     names = renamed(plan.edits, plan.teacher.tensors)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 
 from net2net.optim import own
-from net2net.optim.carried import Young
 from net2net.optim.state import Make, Policy, entry, grown_state
+from net2net.optim.young import Young
 from net2net.plan.plan import Plan
 from net2net.recipe.recipe import Recipe
 

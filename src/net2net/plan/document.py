@@ -30,7 +30,7 @@ def to_data(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
     found = {
         name: _recipe_data(one, maps)
         for name, one in recipes.items()
-        if not (one.copies and one.source == name)
+        if not (one.copies and one.source == name and not one.added)
     }
     return {"maps": maps.table, "recipes": found}
 
@@ -105,6 +105,8 @@ def _recipe_data(one: Recipe, maps: _Maps) -> dict[str, Any]:
         data["stacked"] = asdict(one.stacked)
     if one.fill is not None:
         data["fill"] = fill.to_data(one.fill)
+    if one.added:
+        data["added"] = True
     return data
 
 
@@ -130,7 +132,7 @@ def _recipe(
         None if norm is None else FollowedNorm(*norm),
         None if "fill" not in data else fill.from_data(data["fill"]), _spread(data.get("pair")),
         _perturbed(data.get("perturbed")), _factor(data.get("factor"), source),
-        _stacked(name, data.get("stacked"), teacher),
+        _stacked(name, data.get("stacked"), teacher), data.get("added") is True,
     )  # fmt: skip
 
 

@@ -84,6 +84,7 @@ class Recipe:
         stacked: what it is made of in place of one source, or None.
         norm: followed afterwards, if the tensor is the scale of a normalised weight.
         fill: what the tensor is overwritten with in the end, or None.
+        added: it is of a block that was added, and another goes on as what the source was.
     """
 
     source: str | None
@@ -96,6 +97,7 @@ class Recipe:
     perturbed: Perturbed | None = None
     factor: Factor | None = None
     stacked: Stacked | None = None
+    added: bool = False
 
     @property
     def reads(self) -> frozenset[str]:

@@ -187,6 +187,7 @@ def _of(one: AxisMap, names: Mapping[str, str]) -> AxisMap:
 
 def _alike(copied: Recipe, like: str, path: str) -> Recipe:
     """The recipe of a block for another that copies it: a scale follows the norm in its own."""
+    copied = replace(copied, added=True)
     if copied.norm is None or not copied.norm.direction.startswith(like):
         return copied
     direction = f"{path}{copied.norm.direction.removeprefix(like)}"

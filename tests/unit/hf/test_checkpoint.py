@@ -1,76 +1,21 @@
 """A Trainer's checkpoint grows, and a larger Trainer goes on from it at the next step."""
 
 import json
-import warnings
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 import net2net
-from net2net import FolderError, OptimizerError, hf
+from net2net import FolderError, hf
 from net2net.hf.checkpoint import carried
-from tests.any_width import DECODERS
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-STEPS, MORE = 6, 4
-LARGER = {"n_embd": 48, "n_head": 6, "n_layer": 3, "n_inner": 52}
+from tests.unit.hf.trained import LARGER, MORE, STEPS, Words, model_in, trainer  # noqa: E402
 
-
-class Words(torch.utils.data.Dataset):
-    def __len__(self):
-        return 200
-
-    def __getitem__(self, place):
-        rng = torch.Generator().manual_seed(place)
-        words = torch.randint(2, 40, (9,), generator=rng)
-        return {"input_ids": words, "labels": words}
-
-
-class Trainer(transformers.Trainer):
-    """In order, and every loss kept."""
-
-    def get_train_dataloader(self):
-        return DataLoader(self.train_dataset, batch_size=2)
-
-    def compute_loss(self, *args, **kwargs):
-        loss = super().compute_loss(*args, **kwargs)
-        self.losses = [*getattr(self, "losses", []), loss.item()]
-        return loss
-
-
-def trainer(model, folder, steps, callbacks=()):
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder), max_steps=steps, save_steps=STEPS, learning_rate=1e-3,
-        lr_scheduler_type="constant_with_warmup", warmup_steps=3, weight_decay=0.1, use_cpu=True,
-        report_to=[], disable_tqdm=True, logging_steps=1, per_device_train_batch_size=2,
-        dataloader_pin_memory=False,
-    )  # fmt: skip
-    return Trainer(model, arguments, train_dataset=Words(), callbacks=list(callbacks))
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch and the Trainer about each other
-        yield
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    model = DECODERS["gpt2"].model().float()
-    model.config.resid_pdrop = model.config.embd_pdrop = model.config.attn_pdrop = 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer(transformers.GPT2LMHeadModel(model.config), folder, STEPS).train()
-    return folder / f"checkpoint-{STEPS}"
-
-
-def model_in(folder):
-    return transformers.GPT2LMHeadModel.from_pretrained(folder)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.mark.parametrize("state", ["own", "scale", "drop"])
@@ -148,22 +93,80 @@ def test_a_whole_life(checkpoint, tmp_path):
         hf.train_growing(make, [(9, wider)])
 
 
-@pytest.mark.parametrize("damage", ["groups", "shapes", "sharded", "state"])
-def test_checkpoints_that_cannot_be_grown(checkpoint, tmp_path, damage):
-    source = tmp_path / "source"
-    source.mkdir()
-    for path in checkpoint.iterdir():
-        (source / path.name).write_bytes(path.read_bytes())
-    saved = torch.load(source / "optimizer.pt", weights_only=True)
-    if damage == "groups":
-        saved["param_groups"].pop()
-    elif damage == "shapes":
-        saved["state"][0]["exp_avg"] = torch.zeros(3, 3)
-    torch.save(saved, source / "optimizer.pt")
-    if damage == "sharded":
-        (source / "optimizer_0").mkdir()
-    state = "half" if damage == "state" else "own"
-    with pytest.raises((FolderError, OptimizerError)) as caught:
-        hf.grow_checkpoint(source, tmp_path / "grown", state=state, **LARGER)
-    assert caught.value.args[0].count(".") >= 2
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+def test_an_optimiser_of_all_parameters_in_one_group(checkpoint, tmp_path):
+    """As Accelerate saves that of a plain loop, which goes on as in memory."""
+    from accelerate import Accelerator
+
+    def loop(accelerator, model, optimizer, steps):
+        losses = []
+        for number, batch in enumerate(DataLoader(Words(), batch_size=2)):
+            if number in steps:
+                loss = model(**batch).loss
+                accelerator.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.item())
+        return losses
+
+    def prepared(model):
+        accelerator = Accelerator(cpu=True)
+        return accelerator, *accelerator.prepare(
+            model.train(), torch.optim.AdamW(model.parameters(), lr=1e-3)
+        )
+
+    accelerator, model, optimizer = prepared(model_in(checkpoint))
+    loop(accelerator, model, optimizer, range(3))
+    accelerator.save_state(tmp_path / "saved")
+    model.config.save_pretrained(tmp_path / "saved")
+
+    hf.grow_checkpoint(tmp_path / "saved", tmp_path / "grown", method="fresh", **LARGER)
+    later = prepared(model_in(tmp_path / "grown"))
+    later[0].load_state(tmp_path / "grown")
+    handle = carried(later[2], later[1], tmp_path / "grown")
+    assert handle.active
+    grown = net2net.grow(model.eval(), method="fresh", **LARGER)
+    grown.carry(optimizer)
+    steps = range(3, 6)
+    assert loop(*later, steps) == loop(accelerator, grown.model.train(), optimizer, steps)
+
+
+def test_parameters_in_parts(checkpoint, tmp_path):
+    """As a Trainer saves those of FSDP: what is loaded from it goes on as in memory."""
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    source, target = tmp_path / "saved", tmp_path / "grown"
+    teacher = model_in(checkpoint)
+    optimizer = trainer(teacher, tmp_path, STEPS).create_optimizer()
+    optimizer.load_state_dict(torch.load(checkpoint / "optimizer.pt", weights_only=True))
+    weights, states = get_state_dict(teacher, optimizer)
+    parts = {"pytorch_model_fsdp_0": {"model": weights}, "optimizer_0": {"optimizer": states}}
+    for name, part in parts.items():
+        dcp.save(part, checkpoint_id=source / name, no_dist=True)
+    for name in ("scheduler.pt", "trainer_state.json"):
+        (source / name).write_bytes((checkpoint / name).read_bytes())
+    with pytest.raises(FolderError, match=r"no config\.json says which"):
+        hf.grow_checkpoint(source, target, method="fresh", **LARGER)
+    (source / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    hf.grow_checkpoint(source, target, method="fresh", **LARGER)
+    assert json.loads((target / "trainer_state.json").read_text())["global_step"] == STEPS
+
+    config = transformers.AutoConfig.from_pretrained(target)
+    again = transformers.GPT2LMHeadModel(config)
+    resumed = trainer(again, tmp_path, STEPS).create_optimizer()
+    weights, states = get_state_dict(again, resumed)
+    dcp.load({"model": weights}, checkpoint_id=target / "pytorch_model_fsdp_0", no_dist=True)
+    dcp.load({"optimizer": states}, checkpoint_id=target / "optimizer_0", no_dist=True)
+    set_state_dict(again, resumed, model_state_dict=weights, optim_state_dict=states)
+    carried(resumed, again, target)
+    grown = net2net.grow(teacher, method="fresh", **LARGER)
+    grown.carry(optimizer)
+    for words in (Words()[place]["input_ids"][None] for place in range(3)):
+        losses = []
+        for model, its in ((again.train(), resumed), (grown.model.train(), optimizer)):
+            loss = model(input_ids=words, labels=words).loss
+            loss.backward()
+            its.step()
+            its.zero_grad()
+            losses.append(loss.item())
+        assert losses[0] == losses[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from torch.optim import Optimizer
 
 import net2net
 from net2net import Carried, Growth, OptimizerError
+from net2net.optim import young
+from net2net.plan.plan import Plan
 from tests.helpers import randomise
 
 RATE, DECAY, EPS = 1e-2, 0.1, 1e-3
@@ -128,10 +131,14 @@ def test_uneven_shares_have_no_scaled_state() -> None:
 # -- own: what is new is young ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("small", [0, young.SMALL], ids=["alone", "within"])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_old_positions_go_on_and_new_ones_begin(kind: str) -> None:
+def test_old_positions_go_on_and_new_ones_begin(
+    kind: str, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same gradients: old positions get the bits of a run that never grew, new ones what a
-    fresh optimiser makes of theirs."""
+    fresh optimiser makes of theirs. What is new is stepped alone, or corrected within."""
+    monkeypatch.setattr(young, "SMALL", small)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     optimizer = OPTIMIZERS[kind](model.parameters())
     losses(model, optimizer, range(30))
@@ -158,7 +165,7 @@ def test_old_positions_go_on_and_new_ones_begin(kind: str) -> None:
             each.step()
     for one, its in zip(grown.model.parameters(), alone.parameters(), strict=True):
         assert torch.equal(one[tuple(map(slice, its.shape))], its)
-    if kind not in {"nadam", "radam"}:  # whose first steps are others
+    if small == 0 or kind not in {"nadam", "radam"}:  # whose first steps are others
         torch.testing.assert_close(layer.weight[8:], rows, rtol=1e-10, atol=1e-10)
 
 
@@ -170,8 +177,12 @@ def grown_and_trained(rewarm: float = 1.0) -> tuple[Growth, Optimizer, Carried]:
     return grown, optimizer, grown.carry(optimizer, rewarm=rewarm, over=10)
 
 
+@pytest.mark.parametrize("small", [0, young.SMALL], ids=["alone", "within"])
 @pytest.mark.parametrize("rewarm", [1.0, 1.3])
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(rewarm: float, tmp_path: Any) -> None:
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(
+    rewarm: float, small: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(young, "SMALL", small)
     grown, optimizer, handle = grown_and_trained(rewarm)
     losses(grown.model, optimizer, range(20, 25))
     torch.save(
@@ -179,12 +190,12 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(rewarm: float, tmp_path
     )
     losses(grown.model, optimizer, range(25, 60))
 
-    weights, state, young = torch.load(tmp_path / "all.pt", weights_only=True)
+    weights, state, told = torch.load(tmp_path / "all.pt", weights_only=True)
     again = grown.plan.apply(network())
     again.load_state_dict(weights)
     resumed = torch.optim.AdamW(again.parameters(), lr=RATE)
     resumed.load_state_dict(state)
-    Carried(resumed, again).load_state_dict(young)
+    Carried(resumed, again).load_state_dict(told)
     losses(again, resumed, range(25, 60))
     for one, other in zip(grown.model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -221,6 +232,111 @@ def test_updates_of_what_is_new_are_rewarmed() -> None:
     assert moved == pytest.approx([1.25, 1.5, 1.75, 2.0, 2.0, 2.0])
     handle.remove()
     assert not handle.active
+
+
+@pytest.mark.parametrize("decay", [0.0, DECAY])
+@pytest.mark.parametrize("kind", ["loop", "foreach", "fused"])
+def test_stepped_alone_or_corrected_within(
+    kind: str, decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways go to the same weights, also while what is new is warmed up again, and leave the
+    optimiser's groups and states as they were."""
+    ends = []
+    for small in (0, young.SMALL):
+        monkeypatch.setattr(young, "SMALL", small)
+        model, ways = network(), {} if kind == "loop" else {kind: True}
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=RATE, eps=NONE, weight_decay=decay, amsgrad=True, **ways
+        )
+        losses(model, optimizer, range(20))
+        grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+        grown.carry(optimizer, rewarm=1.3, over=10)
+        for step in range(20):
+            rng = torch.Generator().manual_seed(step)
+            for one in grown.model.parameters():
+                one.grad = torch.randn(one.shape, generator=rng, dtype=one.dtype)
+            optimizer.step()
+        assert len(optimizer.param_groups) == 1
+        assert set(optimizer.state) == set(optimizer.param_groups[0]["params"])
+        assert {float(one["step"]) for one in optimizer.state.values()} == {40.0}
+        ends.append([one.detach() for one in grown.model.parameters()])
+    for alone, within in zip(*ends, strict=True):
+        torch.testing.assert_close(alone, within, rtol=1e-10, atol=1e-10)
+
+
+def test_hooks_and_closures_meet_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(young, "SMALL", 0)
+    grown, optimizer, handle = grown_and_trained()
+    whole = list(grown.model.parameters())
+    met = []
+
+    def meet(*given: Any) -> None:
+        met.append([len(group["params"]) for group in optimizer.param_groups])
+
+    def closure() -> float:
+        meet()
+        optimizer.zero_grad()
+        for one in whole:
+            one.grad = torch.ones_like(one)
+        return 1.0
+
+    closure()
+    optimizer.step(closure)  # type: ignore[arg-type]
+    for hook in (optimizer.register_step_pre_hook, optimizer.register_step_post_hook):
+        removed = hook(meet)
+        optimizer.step()
+        removed.remove()
+    assert met == [[6]] * 4 and handle.active
+
+
+def test_a_scaler_of_gradients_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the fused step itself leaves out an update that is not finite."""
+    monkeypatch.setattr(young, "SMALL", 0)
+    ends = []
+    for fused in (False, True):
+        model = network().float()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for step in range(8):
+            if step == 4:
+                grown = net2net.widen(model, 1.5, INPUTS.float(), method="fresh")
+                grown.carry(optimizer)
+                model = grown.model  # type: ignore[assignment]
+            x = torch.randn(16, 6, generator=torch.Generator().manual_seed(step))
+            optimizer.zero_grad()
+            scaler.scale(model(x).square().mean()).backward()
+            if step == 5:
+                model[0].weight.grad[0, 0] = torch.inf
+            scaler.step(optimizer)
+            scaler.update()
+        assert {float(one["step"]) for one in optimizer.state.values()} == {7.0}
+        assert scaler.get_scale() == 2.0
+        ends.append(list(model.parameters()))
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_step_that_fails_leaves_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To whoever saves then, and to the next step."""
+    monkeypatch.setattr(young, "SMALL", 0)
+    grown, optimizer, _ = grown_and_trained()
+    for one in grown.model.parameters():
+        one.grad = torch.ones_like(one)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        assert len(optimizer.param_groups) == 2
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(torch.optim.AdamW, "_init_group", fail)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                optimizer.step()
+        saved = optimizer.state_dict()
+    assert [group["params"] for group in saved["param_groups"]] == [list(range(6))]
+    assert saved["state"].keys() == set(range(6))
+    optimizer.step()
+    assert len(optimizer.param_groups) == 1
 
 
 # -- groups, schedules -----------------------------------------------------------------------------
@@ -271,6 +387,101 @@ def test_what_is_new_in_depth_joins_the_group_of_its_kind() -> None:
     assert not set(map(id, model.parameters())) & set(map(id, optimizer.state))
     losses(grown.model, optimizer, range(3, 6))
     assert len(optimizer.state) == 8
+
+
+class Block(nn.Module):
+    """Adds to what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 8), nn.Linear(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = x + self.down(torch.tanh(self.up(x)))
+        return found
+
+
+def test_a_block_goes_on_behind_an_added_one_that_copies_it() -> None:
+    """Also where the plan was saved; the added one begins, wherever it stands."""
+    model = nn.Sequential(Block(), Block()).double()
+    optimizer = torch.optim.Adam(model.parameters())
+    losses(model, optimizer, range(3))
+    past = [copy.deepcopy(optimizer.state[one]) for one in model.parameters()]
+    student = nn.Sequential(*(Block() for _ in range(4))).double()
+    grown = net2net.transfer(model, student, INPUTS, depth={"0": None, "2": None})
+    grown = replace(grown, plan=Plan.from_json(grown.plan.to_json()))
+    grown.carry(optimizer)
+    held = [
+        (name, optimizer.state[one]["exp_avg"])
+        for name, one in grown.model.named_parameters()
+        if one in optimizer.state
+    ]
+    assert [name for name, _ in held] == [
+        f"{block}.{layer}.{part}"
+        for block in (1, 3) for layer in ("up", "down") for part in ("weight", "bias")
+    ]  # fmt: skip
+    assert all(torch.equal(mean, its["exp_avg"]) for (_, mean), its in zip(held, past, strict=True))
+
+
+def test_tied_weights_and_counts_on_the_device() -> None:
+    """A tensor under two names is one, also where its names would be in two groups; counts that
+    are tensors (``capturable``) stay such."""
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8, bias=False), nn.Tanh(),
+        nn.Linear(8, 8, bias=False), nn.Linear(8, 3, bias=False),
+    ).double()  # fmt: skip
+    model[4].weight = model[2].weight
+    groups: list[dict[str, Any]] = [
+        {"params": [model[4].weight]},
+        {"params": [*model[0].parameters(), model[5].weight], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, capturable=True)
+    for one in model.parameters():
+        moments = {key: torch.rand_like(one) for key in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[one] = {"step": torch.tensor(7.0), **moments}
+    grown = net2net.widen(model, 1.5, INPUTS, method="fresh")
+    grown.carry(optimizer)
+    first, rest = (group["params"] for group in optimizer.param_groups)
+    student: Any = grown.model
+    assert len(first) == 1 and len(rest) == 3
+    assert student[4].weight is student[2].weight is first[0]
+    assert all(group["capturable"] for group in optimizer.param_groups)
+    counts = [state["step"] for state in optimizer.state.values()]
+    assert all(isinstance(one, Tensor) and one == 7 for one in counts)
+    assert len(set(map(id, counts))) == 4
+
+
+class Scaled(nn.Module):
+    """Adds a multiple of what it is given, times a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.scale = nn.Linear(6, 6), nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = x + self.up(x) * self.scale
+        return found
+
+
+@pytest.mark.parametrize("small", [0, young.SMALL])
+@pytest.mark.parametrize("kind", ["loop", "foreach", "fused"])
+def test_new_numbers_are_rewarmed(kind: str, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parameter without axes, and matrices that are wholly new."""
+    monkeypatch.setattr(young, "SMALL", small)
+    ways = {} if kind == "loop" else {kind: True}
+    model, student = nn.Sequential(Scaled()).double(), nn.Sequential(Scaled(), Scaled()).double()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, eps=NONE, weight_decay=0, **ways)
+    losses(model, optimizer, range(2))
+    grown = net2net.transfer(model, student, INPUTS, depth={"1": None})
+    grown.carry(optimizer, rewarm=2.0, over=2)
+    new: Any = grown.model.get_submodule("1")
+    for moved in (1.5, 2.0, 2.0):
+        before = [one.detach().clone() for one in new.parameters()]
+        for one in grown.model.parameters():
+            one.grad = torch.ones_like(one)
+        optimizer.step()
+        for one, old in zip(new.parameters(), before, strict=True):
+            torch.testing.assert_close(old - one.detach(), torch.full_like(one, moved * RATE))
 
 
 def test_frozen_parameters_stay_out() -> None:
@@ -328,6 +539,30 @@ def test_an_optimiser_of_another_model() -> None:
     grown.carry(own)
     with pytest.raises(OptimizerError, match="none of the optimiser's parameters"):
         grown.carry(own)  # a second time
+
+
+def test_a_parameter_that_is_there_twice() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    grown = net2net.widen(model, 2.0, INPUTS)
+    optimizer.add_param_group({"params": []})
+    optimizer.param_groups[1]["params"].append(model[0].weight)
+    before = [list(group["params"]) for group in optimizer.param_groups]
+    with pytest.raises(OptimizerError, match=r"'0\.weight' is in the optimiser's groups twice"):
+        grown.carry(optimizer)
+    assert list(map(len, before)) == [len(group["params"]) for group in optimizer.param_groups]
+
+
+def test_the_layout_of_bitsandbytes() -> None:
+    """Bytes of the parameter's shape, and the table that they point into."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    for one in model.parameters():
+        state1 = torch.zeros(one.shape, dtype=torch.uint8)
+        optimizer.state[one] = {"step": 3, "state1": state1, "qmap1": torch.zeros(256)}
+    grown = net2net.widen(model, 2.0, INPUTS)
+    with pytest.raises(OptimizerError, match=r"'state1' of '0\.weight'.* compressed"):
+        grown.carry(optimizer)
 
 
 @pytest.mark.parametrize("entry", [
@@ -392,15 +627,11 @@ def test_bad_states_of_the_handle(state: dict[str, Any]) -> None:
 
 
 def test_young_elements_are_each_met_once() -> None:
-    from net2net.optim.carried import Young
-
-    young = Young({0: ((0, 2), (3, 4)), 1: ((1, 3),)}, 0.0)
     met: Tensor = torch.zeros(5, 4)
-    for block in young.blocks(met):
-        part = met
-        for dim, begin, size in block:
-            part = part.narrow(dim, begin, size)
-        part += 1
+    old, new = young.split({0: ((0, 2), (3, 4)), 1: ((1, 3),)}, met)
+    for number, blocks in enumerate((old, new), start=1):
+        for block in blocks:
+            young.part(met, block).add_(number)
     own = torch.zeros(5, 4)
     own[[[0], [1], [3]], [[1, 2]]] = 1
-    assert torch.equal(met, 1 - own)
+    assert torch.equal(met, 2 - own)
