@@ -85,6 +85,9 @@ def test_a_folder_grows(small: Path, tmp_path: Path) -> None:
     result = run("grow", str(small), str(target), *arguments, "--method", "fresh")
     assert result.exit_code == 0, result.output
     assert "n_embd=48, n_head=6, n_layer=3" in result.output and "written to" in result.output
+    told = json.loads((target / "net2net.json").read_text("utf-8"))
+    assert told["command"].startswith(f"net2net grow {small} {target} --set n_embd=48")
+    assert told["command"] in (target / "README.md").read_text("utf-8")
     same = run("verify", str(small), str(target))
     assert same.exit_code == 0 and "largest difference" in same.output
     assert "transformer.wte" in run("inspect", str(target)).output
@@ -95,10 +98,13 @@ def test_a_folder_grows(small: Path, tmp_path: Path) -> None:
 def test_a_folder_grows_by_widths(small: Path, tmp_path: Path) -> None:
     target = tmp_path / "large"
     asked = "--width", "transformer.h.*.mlp.c_fc=60"
-    result = run("grow", str(small), str(target), *asked, "--json", "--no-verify")
+    result = run("grow", str(small), str(target), *asked, "--json", "--no-verify", "--jobs", "3")
     assert result.exit_code == 0, result.output
     report = json.loads(result.output[result.output.index("{") :])
-    assert {row["new"] for row in report["rows"]} == {60}
+    assert {row["new"] for row in report["rows"]} == {60} and report["parity"] is None
+    sampled = run("grow", str(small), str(tmp_path / "more"), *asked, "--verify", "sampled")
+    assert sampled.exit_code == 0 and "are as planned" in sampled.output
+    assert "verified: no" in sampled.output  # nothing ran
 
 
 def test_what_growing_would_cost(small: Path) -> None:

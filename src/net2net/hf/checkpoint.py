@@ -45,6 +45,7 @@ def grow_checkpoint(
     verify: bool = True,
     wish: Wish | None = None,
     max_shard_size: int | str = "50GB",
+    command: str = "",
     **numbers: Any,
 ) -> Growth:
     """Grow a Trainer's checkpoint, so that
@@ -57,8 +58,8 @@ def grow_checkpoint(
 
     Args:
         source: a checkpoint of one process, with or without an optimiser.
-        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size: as for
-            ``grow_folder``.
+        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size, command: as
+            for ``grow_folder``.
         state, rewarm, over: as for ``Growth.carry``.
 
     Raises:
@@ -89,7 +90,7 @@ def grow_checkpoint(
             done = json.loads((path / TRAINER).read_text("utf-8"))
             (folder / TRAINER).write_text(json.dumps(_counted_on(done, grown), indent=2), "utf-8")
         grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
-        return finished(grown, origin, hashes, "", folder)
+        return finished(grown, origin, hashes, command, folder)
 
 
 def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: FolderPath) -> Carried:

@@ -14,6 +14,7 @@ from torch import nn
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, emptied, written
 from net2net.growth import Growth
+from net2net.hf.card import write_card
 from net2net.hf.checked import check_said, fits
 from net2net.hf.grow import grow, made_inputs
 from net2net.hf.lineage import Hashing, Source, write_lineage
@@ -36,6 +37,12 @@ log = logging.getLogger("net2net")
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json", "*.msgpack", "*.h5")
 """Names of files that hold the teacher's weights, which are not copied."""
 
+JOBS = 2
+"""Blocks of rows that are made at the same time."""
+
+Check = bool | Literal["blocks", "sampled"]
+"""Whether and how what was written is compared with the teacher."""
+
 OWN = ("generation_config.json",)
 """Files that stay what the teacher has, whatever its class makes of them."""
 
@@ -48,12 +55,12 @@ def grow_folder(
     inputs: Inputs | None = None,
     method: str | Method = "replicate",
     seed: int = 0,
-    verify: bool | Literal["sampled"] = True,
+    verify: Check = True,
     wish: Wish | None = None,
     dtype: torch.dtype | None = None,
     max_shard_size: int | str = "50GB",
     trust_remote_code: bool = False,
-    jobs: int = 2,
+    jobs: int = JOBS,
     progress: Told | None = None,
     command: str = "",
     **numbers: Any,
@@ -144,6 +151,7 @@ def finished(grown: Growth, origin: Source, hashes: Hashing, command: str, folde
     copy_others(origin.folder, folder)
     origin.check_same()
     write_lineage(grown, origin, hashes.result(), command, folder)
+    write_card(grown, origin.name, command, folder)
     return grown
 
 

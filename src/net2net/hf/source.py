@@ -22,10 +22,12 @@ from net2net.files import FolderPath, written
 from net2net.growth import Growth
 from net2net.hf.changed import as_loaded
 from net2net.hf.checkpoint import OPTIMIZER, TRAINER, grow_checkpoint
-from net2net.hf.folder import grow_folder, load
+from net2net.hf.folder import JOBS, Check, grow_folder, load
 from net2net.hf.grow import made_inputs
-from net2net.hf.lineage import LINEAGE
+from net2net.hf.lineage import Hashing, write_lineage
+from net2net.hf.lineage import Source as Origin
 from net2net.hf.opened import config_and_class
+from net2net.hf.stream import Told
 from net2net.hf.wish import Wish, grown
 from net2net.optim.state import Policy
 from net2net.plan.plan import Plan
@@ -61,14 +63,18 @@ class Options:
         max_shard_size: of one file of weights.
         state, rewarm, over: of what is new in an optimiser that grows as well, as for
             ``Growth.carry``.
+        jobs, progress, command: as for ``grow_folder``.
     """
 
-    verify: bool = True
+    verify: Check = True
     dtype: torch.dtype | None = None
     max_shard_size: str = "50GB"
     state: Policy = "own"
     rewarm: float = 1.0
     over: int = 250
+    jobs: int = JOBS
+    progress: Told | None = None
+    command: str = ""
 
 
 class Folder:
@@ -124,11 +130,13 @@ class Folder:
                 )
             return grow_checkpoint(
                 self.path, target, wish=wish, inputs=inputs, state=how.state, rewarm=how.rewarm,
-                over=how.over, verify=how.verify, max_shard_size=how.max_shard_size,
+                over=how.over, verify=bool(how.verify), max_shard_size=how.max_shard_size,
+                command=how.command,
             )  # fmt: skip
         return grow_folder(
             self.path, target, wish=wish, inputs=inputs, verify=how.verify, dtype=how.dtype,
-            max_shard_size=how.max_shard_size, trust_remote_code=self.trusted,
+            max_shard_size=how.max_shard_size, trust_remote_code=self.trusted, jobs=how.jobs,
+            progress=how.progress, command=how.command,
         )  # fmt: skip
 
 
@@ -193,9 +201,11 @@ class StateDict:
         from safetensors.torch import save_model
 
         with written(target) as folder:
+            origin = Origin.of(self.path)
+            hashes = Hashing(origin)
             model = self.model() if how.dtype is None else self.model().to(how.dtype)
             given = self.inputs(model) if inputs is None else inputs
-            growth = grown(model, given, wish, verify=how.verify)
+            growth = grown(model, given, wish, verify=bool(how.verify))
             before = self._plan()
             plan = growth.plan if before is None else before.then(growth.plan)
             save_model(growth.model, str(folder / WEIGHTS), {"format": "pt"})
@@ -207,9 +217,10 @@ class StateDict:
                 again = StateDict(folder, self.build).model().to(next(model.parameters()).dtype)
                 parity = measured(model, again, given, outputs=growth.outputs)
                 report = replace(report, parity=parity)
-            lineage = {"source": self.path.name, "report": report.to_dict()}
-            (folder / LINEAGE).write_text(json.dumps(lineage, indent=1), "utf-8")
-            return replace(growth, report=report)
+            growth = replace(growth, report=report)
+            origin.check_same()
+            write_lineage(growth, origin, hashes.result(), how.command, folder)
+            return growth
 
     def _plan(self) -> Plan | None:
         inside = self.path / PLAN

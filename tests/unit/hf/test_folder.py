@@ -1,5 +1,6 @@
 """Folders in, larger folders out: whole or not at all."""
 
+import hashlib
 import json
 import shutil
 
@@ -46,10 +47,14 @@ def test_a_larger_folder_of_the_same_function(saved, tmp_path, asked):
     names = {path.name for path in (tmp_path / "large").iterdir()}
     assert names == {
         "config.json", "generation_config.json", "model.safetensors", "net2net.json",
-        "tokenizer.json",
+        "tokenizer.json", "README.md",
     }  # fmt: skip
     told = json.loads((tmp_path / "large" / "net2net.json").read_text())
     assert told["source"] == "small" and told["report"]["parameters"]
+    assert told["parity"]["exact"] and told["parity"]["max_rel"] == grown.report.parity.max_rel
+    assert told["plan"]["format"] and told["plan"]["seed"] == 0 and told["versions"]["torch"]
+    weights = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    assert told["files"]["model.safetensors"] == weights
     assert sorted((p.name, p.stat().st_mtime_ns) for p in saved.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["large"]
 
