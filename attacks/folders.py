@@ -18,6 +18,8 @@ FOLDERS: dict[str, Damage] = {}
 
 
 def hostile(what: str) -> Callable[[Damage], Damage]:
+    """Keep a function under what it makes wrong."""
+
     def kept(damage: Damage) -> Damage:
         FOLDERS[what] = damage
         return damage

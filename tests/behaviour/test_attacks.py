@@ -76,7 +76,8 @@ def test_files_beside_are_copied_and_never_opened(source: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", [
-    "a: &a [x, x]\nb: [*a, *a, *a]\n", "[" * 5000, "growth: " + "{a: " * 1000, "a: !!python/name:os.system",
+    "a: &a [x, x]\nb: [*a, *a, *a]\n", "[" * 5000, "growth: " + "{a: " * 1000,
+    "a: !!python/name:os.system",
     "seed: 1\nseed: 2\n", "\0", "growth:\n  widths: .inf\n  widths: 3",
 ])  # fmt: skip
 def test_hostile_recipes(tmp_path: Path, text: str) -> None:
@@ -97,7 +98,7 @@ def check_whole(source: Path, target: Path) -> None:
     assert not (target / "model.safetensors").exists() and not list(target.glob(".*"))
 
 
-@pytest.mark.parametrize("size", range(0, 9000, 300) if EVERY else [0, 300, 3000])
+@pytest.mark.parametrize("size", range(100, 9000, 300) if EVERY else [300, 3000])
 def test_a_full_disk_leaves_nothing(source: Path, tmp_path: Path, size: int) -> None:
     target = tmp_path / "target"
     with files_of_at_most(size), pytest.raises(FolderError, match="cannot be written"):

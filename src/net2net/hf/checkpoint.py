@@ -16,6 +16,7 @@ from net2net.growth import Growth
 from net2net.hf.folder import finished, grown_model, load, save
 from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import Hashing, Source
+from net2net.hf.opened import json_in
 from net2net.hf.wish import Wish
 from net2net.maps.methods import Method
 from net2net.optim.carried import CARRIED, Carried, state_of
@@ -81,16 +82,35 @@ def grow_checkpoint(
             model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
         )
         if (path / OPTIMIZER).is_file():
-            saved = torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True)
+            saved = _saved(path / OPTIMIZER)
             larger, young = grown_optimizer(saved, grown.plan, model, grown.model, state)
             torch.save(larger, folder / OPTIMIZER)
             told = state_of(young, rewarm, over)
             (folder / CARRIED).write_text(json.dumps(told), "utf-8")
         if (path / TRAINER).is_file():
-            done = json.loads((path / TRAINER).read_text("utf-8"))
+            done = json_in(path / TRAINER)
             (folder / TRAINER).write_text(json.dumps(_counted_on(done, grown), indent=2), "utf-8")
         grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
         return finished(grown, origin, hashes, command, folder)
+
+
+def _saved(path: Path) -> dict[str, Any]:
+    """An optimiser's state dict. Nothing in it is executed.
+
+    Raises:
+        FolderError: it is none.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if {"state", "param_groups"} <= found.keys():
+            return dict(found)
+        why = f"it holds {sorted(map(str, found))[:3]}"
+    except Exception as error:  # of zip, of pickle
+        why = f"{type(error).__name__}: {error!s:.200}"
+    raise FolderError(
+        f"'{path}' is no optimiser's state dict ({why}). Save the checkpoint again, or take the "
+        "file out of the folder to grow the model alone."
+    )
 
 
 def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: FolderPath) -> Carried:

@@ -5,7 +5,6 @@ checkpoint of timm, or a state dict with the class that the user names.
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from net2net.hf.folder import JOBS, Check, grow_folder, load
 from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import Hashing, write_lineage
 from net2net.hf.lineage import Source as Origin
-from net2net.hf.opened import config_and_class
+from net2net.hf.opened import config_and_class, json_in
 from net2net.hf.stream import Told
 from net2net.hf.wish import Wish, grown
 from net2net.optim.state import Policy
@@ -114,7 +113,7 @@ class Folder:
     def trained(self) -> dict[str, Any]:
         """A Trainer's state, or nothing."""
         path = self.path / TRAINER
-        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+        return dict(json_in(path)) if path.is_file() else {}
 
     def grow(self, target: FolderPath, wish: Wish, inputs: Inputs | None, how: Options) -> Growth:
         """The larger model, written into a folder of the same kind.
@@ -360,10 +359,7 @@ def _fetched(name: str) -> Path:
 def _timm(folder: Path) -> dict[str, Any] | None:
     """A timm configuration, if a folder has one."""
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise FolderError(f"'{path}' is no JSON: {error}. Save the model again.") from error
+    config = json_in(path) if path.is_file() else {}
     return config if isinstance(config, dict) and "architecture" in config else None
 
 
