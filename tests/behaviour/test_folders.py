@@ -57,16 +57,14 @@ class Kind:
 
 
 def clip() -> nn.Module:
-    """Its scale is a number, which has no shape to be drawn by; its parts say what type they are
-    read in."""
+    """Its scale is a number, which has no shape to be drawn by."""
     model = hf(
-        "CLIPModel", "CLIPConfig", projection_dim=16, vision_config={**VIT, "dtype": "float64"},
-        text_config={
-            **BERT, "eos_token_id": 39, "bos_token_id": 0, "pad_token_id": 1, "dtype": "float64",
-        },
+        "CLIPModel", "CLIPConfig", projection_dim=16, vision_config=VIT,
+        text_config={**BERT, "eos_token_id": 39, "bos_token_id": 0, "pad_token_id": 1},
     )()  # fmt: skip
     model.logit_scale = nn.Parameter(model.logit_scale.detach()[None])
-    drawn(model).logit_scale = nn.Parameter(model.logit_scale.detach()[0])
+    drawn(model)
+    model.logit_scale = nn.Parameter(model.logit_scale.detach()[0])
     return model
 
 
