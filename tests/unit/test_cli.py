@@ -207,3 +207,24 @@ class Linears(nn.Sequential):
 def linear_model() -> nn.Module:
     torch.manual_seed(0)
     return Linears(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_checkpoint_grows_with_its_class(tmp_path: Path) -> None:
+    import torch.distributed.checkpoint as dcp
+
+    model, inputs = linear_model(), torch.randn(2, 3)
+    dcp.save({"model": model.state_dict()}, checkpoint_id=tmp_path / "small", no_dist=True)
+    save_file({"x": inputs}, tmp_path / "inputs.safetensors")
+    how = "--class", f"{__name__}:linear_model", "--inputs", str(tmp_path / "inputs.safetensors")
+    small, large = str(tmp_path / "small"), str(tmp_path / "large")
+    assert "nothing says of which model" in run("grow", small, large, "--width", "2.0").output
+    result = run("grow", small, large, *how, "--width", "2.0")
+    assert result.exit_code == 0, result.output
+    same = run("verify", small, large, *how)  # the target's plan makes its model
+    assert same.exit_code == 0, same.output
+    again = run("grow", large, str(tmp_path / "larger"), *how, "--width", "1.5", "--no-verify")
+    assert again.exit_code == 0, again.output
+    assert run("verify", small, str(tmp_path / "larger"), *how).exit_code == 0
+    told = json.loads((tmp_path / "larger" / "net2net.json").read_text("utf-8"))
+    assert ".metadata" in told["files"] and told["plan"]["kind"] == "widen"

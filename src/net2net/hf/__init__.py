@@ -11,8 +11,9 @@ model is read from, and what becomes of it: ``folder`` grows what is saved in a 
 by its headers; ``streamed`` tensor by tensor where the model can be had ``unloaded`` and files are
 ``saved`` as they lie in it: ``rows`` are read of safetensors ``shards``, and ``stream`` writes
 them; a ``journal`` says what is done, ``lineage`` where it comes from, a ``card`` tells people,
-with what is ``plain_yaml`` in the source's; the result is ``checked``. ``checkpoint`` grows what
-a Trainer saved, with its optimiser; ``callbacks`` let a Trainer grow at a step.
+with what is ``plain_yaml`` in the source's; the result is ``checked``, ``blockwise`` where
+``memory`` is too small. ``checkpoint`` grows what a Trainer saved, with its optimiser;
+``callbacks`` let a Trainer grow at a step.
 transformers is imported when a function is called (``pip install 'net2net[hf]'``).
 """
 

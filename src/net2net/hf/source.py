@@ -1,5 +1,5 @@
 """What a source is, and the model in it: a folder of transformers, a Trainer's checkpoint, a
-checkpoint of timm, or a state dict with the class that the user names.
+checkpoint of timm, or a state dict or a distributed checkpoint with the class that the user names.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from net2net.distributed.dcp import grow_dcp
+from net2net.distributed.stored import Stored
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
@@ -42,6 +44,9 @@ DTYPES = {
 """Types that weights may have, by name."""
 
 CONFIG, PLAN, WEIGHTS = "config.json", "plan.json", "model.safetensors"
+METADATA = ".metadata"
+"""What torch.distributed.checkpoint calls its list of contents."""
+
 FILES = (WEIGHTS, "pytorch_model.bin")
 """What the weights beside a timm configuration may be called."""
 
@@ -164,7 +169,7 @@ class StateDict:
         """
         model = self._grown(self.build())
         try:
-            model.load_state_dict(tensors_in(self._weights()))
+            model.load_state_dict(self._tensors(model))
         except RuntimeError as error:
             raise FolderError(
                 f"the weights in '{self.path}' are not those of {type(model).__name__}: "
@@ -229,6 +234,9 @@ class StateDict:
         plan = self._plan()
         return model if plan is None else plan.apply(model)
 
+    def _tensors(self, model: nn.Module) -> Mapping[str, Tensor]:
+        return tensors_in(self._weights())
+
     def _weights(self) -> Path:
         if self.path.is_file():
             return self.path
@@ -238,6 +246,47 @@ class StateDict:
                 f"'{self.path}' has no {' and no '.join(FILES)}. Save the model there."
             )
         return found
+
+
+class Distributed(StateDict):
+    """A folder of torch.distributed.checkpoint, with the class of its model."""
+
+    def grow(self, target: FolderPath, wish: Wish, inputs: Inputs | None, how: Options) -> Growth:
+        """The larger model and its optimiser, in a folder of the same kind, with the plan. Without
+        ``verify`` no more than a tensor is in memory at once.
+
+        Raises:
+            Net2NetError: as ``grow_dcp``, ``widen`` and ``deepen``.
+        """
+        if how.dtype is not None:
+            raise InputError("a distributed checkpoint keeps its type. Leave out --dtype.")
+        origin = Origin.of(self.path)
+        hashes = Hashing(origin)
+        model = self.model() if how.verify else self.bare()
+        given = self.inputs(model) if inputs is None else inputs
+        growth = grown(model, given, wish, verify=bool(how.verify))
+        grow_dcp(growth.plan, self.path, target, state=how.state, rewarm=how.rewarm, over=how.over)
+        origin.check_same()
+        before, folder = self._plan(), Path(target)
+        (growth.plan if before is None else before.then(growth.plan)).save(folder / PLAN)
+        write_lineage(growth, origin, hashes.result(), how.command, folder)
+        return growth
+
+    def _tensors(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The first that are all of the model's, wherever in the folder they are.
+
+        Raises:
+            FolderError: there are none.
+        """
+        stored, names = Stored(self.path), list(model.state_dict())
+        for at in dict.fromkeys(place[:-1] for place in stored.entries):
+            places = [(*at, name) for name in names]
+            if all(isinstance(stored.entries.get(place), Tensor) for place in places):
+                return dict(zip(names, stored.tensors(places), strict=True))
+        raise FolderError(
+            f"'{self.path}' holds no state dict with all tensors of {type(model).__name__}, such "
+            f"as '{names[0] if names else ''}'. Name the class that it was saved from."
+        )
 
 
 Source = Folder | StateDict
@@ -262,8 +311,14 @@ def open_source(
         path = _fetched(where)
     if trust_remote_code:
         log.warning("code that '%s' brings is run, and may do anything: read it first", where)
+    distributed = (path / METADATA).is_file()
     if class_name is not None:
-        return StateDict(path, named(class_name))
+        return (Distributed if distributed else StateDict)(path, named(class_name))
+    if distributed:
+        raise FolderError(
+            f"'{path}' is a distributed checkpoint, and nothing says of which model. Name its "
+            "class: --class module:attribute."
+        )
     if path.is_file():
         raise FolderError(
             f"'{path}' is a file of weights, and nothing says of which model. Name its class: "

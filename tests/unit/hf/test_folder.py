@@ -240,3 +240,30 @@ def test_an_index_that_leads_out_of_the_folder(saved, tmp_path):
     with pytest.raises(FolderError, match="none in that folder"):
         hf.grow_folder(source, tmp_path / "large", n_inner=60)
     assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_models_on_disk_are_compared_block_by_block(name, tmp_path, caplog):
+    DECODERS[name].model().to(torch.bfloat16).save_pretrained(tmp_path / "small")
+    with caplog.at_level("INFO", "net2net"):
+        grown = hf.grow_folder(tmp_path / "small", tmp_path / "large", widths=2.0, verify="blocks")
+    assert any("block by block" in line for line in caplog.messages)
+    parity = grown.report.parity
+    assert parity.dtype == torch.float64 and parity.max_rel < 1e-9  # halves are exact in bfloat16
+    whole = net2net.verify(
+        folder.load(tmp_path / "small"), folder.load(tmp_path / "large"),
+        hf.example_inputs(folder.load(tmp_path / "small")) | {"use_cache": False},
+    )  # fmt: skip
+    assert whole.max_abs == pytest.approx(parity.max_abs, abs=1e-12)
+
+
+def test_what_is_wrong_on_disk_is_found_block_by_block(saved, tmp_path, monkeypatch):
+    plain = stream.Writer._bytes
+    monkeypatch.setattr(
+        stream.Writer, "_bytes",
+        lambda self, name, rows: plain(self, name, rows) if "c_proj" not in name else
+        memoryview(bytes(len(plain(self, name, rows)))),
+    )  # fmt: skip
+    with pytest.raises(FolderError, match="the student differs"):
+        hf.grow_folder(saved, tmp_path / "large", n_inner=60, verify="blocks")
+    assert not (tmp_path / "large").exists()
