@@ -228,3 +228,14 @@ def test_a_distributed_checkpoint_grows_with_its_class(tmp_path: Path) -> None:
     assert run("verify", small, str(tmp_path / "larger"), *how).exit_code == 0
     told = json.loads((tmp_path / "larger" / "net2net.json").read_text("utf-8"))
     assert ".metadata" in told["files"] and told["plan"]["kind"] == "widen"
+
+
+def test_shells_complete_options() -> None:
+    from click.shell_completion import BashComplete
+
+    shell = BashComplete(cli.main, {}, "net2net", "_NET2NET_COMPLETE")
+    assert "grow" in {one.value for one in shell.get_completions([], "gr")}
+    found = {one.value for one in shell.get_completions(["grow"], "--ver")}
+    assert found == {"--verify"}
+    kinds = {one.value for one in shell.get_completions(["grow", "--verify"], "")}
+    assert kinds == {"whole", "blocks", "sampled"}
