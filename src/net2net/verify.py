@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -99,10 +99,10 @@ def verify(
         )
     if _fits(teacher, student):
         try:
-            return _measure(teacher, student, inputs, torch.float64, outputs or {}, places)
+            return measure(teacher, student, inputs, torch.float64, outputs or {}, places=places)
         except (InputError, MemoryError):
             pass  # no float64 kernel, or a type written into the code
-    return _measure(teacher, student, inputs, None, outputs or {}, places)
+    return measure(teacher, student, inputs, None, outputs or {}, places=places)
 
 
 def _fits(teacher: nn.Module, student: nn.Module) -> bool:
@@ -117,13 +117,21 @@ def _fits(teacher: nn.Module, student: nn.Module) -> bool:
     return 16 * sum(tensor.numel() for tensor in tensors) < free
 
 
-def _measure(
+def measure(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, dtype: torch.dtype | None,
-    outputs: OutputMaps, places: Mapping[str, str] | None,
+    outputs: OutputMaps, *, places: Mapping[str, str] | None = None,
+    prepare: Sequence[Prepare] | None = None,
 ) -> Parity:  # fmt: skip
-    before = _run(teacher, inputs, dtype)
+    """As ``verify``, in one type.
+
+    Args:
+        dtype: to compute in; None for the models' own.
+        prepare: what is done with the copies of both before they run.
+    """
+    first, second = prepare or (_left, _left)
+    before = _run(teacher, inputs, dtype, first)
     try:
-        after = _run(student, inputs, dtype)
+        after = _run(student, inputs, dtype, second)
     except InputError as error:
         raise StudentRunError(
             f"the student does not run on these inputs, though the teacher does: {error.__cause__}."
@@ -197,14 +205,23 @@ def _double(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     return with_tensors(model, tensors).eval()
 
 
-def _run(model: nn.Module, inputs: Inputs, dtype: torch.dtype | None) -> list[tuple[str, Tensor]]:
+Prepare = Callable[[nn.Module], object]
+
+
+def _left(model: nn.Module) -> None:
+    """As it is."""
+
+
+def _run(
+    model: nn.Module, inputs: Inputs, dtype: torch.dtype | None, prepare: Prepare
+) -> list[tuple[str, Tensor]]:
     """Tensors that a copy of the model puts out, each with its place."""
-    return tensors_of(run_copy(model, inputs, dtype))
+    return tensors_of(run_copy(model, inputs, dtype, prepare))
 
 
 def run_copy(
     model: nn.Module, inputs: Inputs, dtype: torch.dtype | None,
-    prepare: Callable[[nn.Module], object] = lambda double: None,
+    prepare: Prepare = _left,
 ) -> Any:  # fmt: skip
     """What a copy of the model puts out in evaluation mode, with a fixed random state.
 

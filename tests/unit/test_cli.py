@@ -85,6 +85,9 @@ def test_a_folder_grows(small: Path, tmp_path: Path) -> None:
     result = run("grow", str(small), str(target), *arguments, "--method", "fresh")
     assert result.exit_code == 0, result.output
     assert "n_embd=48, n_head=6, n_layer=3" in result.output and "written to" in result.output
+    told = json.loads((target / "net2net.json").read_text("utf-8"))
+    assert told["command"].startswith(f"net2net grow {small} {target} --set n_embd=48")
+    assert told["command"] in (target / "README.md").read_text("utf-8")
     same = run("verify", str(small), str(target))
     assert same.exit_code == 0 and "largest difference" in same.output
     assert "transformer.wte" in run("inspect", str(target)).output
@@ -95,10 +98,13 @@ def test_a_folder_grows(small: Path, tmp_path: Path) -> None:
 def test_a_folder_grows_by_widths(small: Path, tmp_path: Path) -> None:
     target = tmp_path / "large"
     asked = "--width", "transformer.h.*.mlp.c_fc=60"
-    result = run("grow", str(small), str(target), *asked, "--json", "--no-verify")
+    result = run("grow", str(small), str(target), *asked, "--json", "--no-verify", "--jobs", "3")
     assert result.exit_code == 0, result.output
     report = json.loads(result.output[result.output.index("{") :])
-    assert {row["new"] for row in report["rows"]} == {60}
+    assert {row["new"] for row in report["rows"]} == {60} and report["parity"] is None
+    sampled = run("grow", str(small), str(tmp_path / "more"), *asked, "--verify", "sampled")
+    assert sampled.exit_code == 0 and "are as planned" in sampled.output
+    assert "verified: no" in sampled.output  # nothing ran
 
 
 def test_what_growing_would_cost(small: Path) -> None:
@@ -201,3 +207,35 @@ class Linears(nn.Sequential):
 def linear_model() -> nn.Module:
     torch.manual_seed(0)
     return Linears(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_checkpoint_grows_with_its_class(tmp_path: Path) -> None:
+    import torch.distributed.checkpoint as dcp
+
+    model, inputs = linear_model(), torch.randn(2, 3)
+    dcp.save({"model": model.state_dict()}, checkpoint_id=tmp_path / "small", no_dist=True)
+    save_file({"x": inputs}, tmp_path / "inputs.safetensors")
+    how = "--class", f"{__name__}:linear_model", "--inputs", str(tmp_path / "inputs.safetensors")
+    small, large = str(tmp_path / "small"), str(tmp_path / "large")
+    assert "nothing says of which model" in run("grow", small, large, "--width", "2.0").output
+    result = run("grow", small, large, *how, "--width", "2.0")
+    assert result.exit_code == 0, result.output
+    same = run("verify", small, large, *how)  # the target's plan makes its model
+    assert same.exit_code == 0, same.output
+    again = run("grow", large, str(tmp_path / "larger"), *how, "--width", "1.5", "--no-verify")
+    assert again.exit_code == 0, again.output
+    assert run("verify", small, str(tmp_path / "larger"), *how).exit_code == 0
+    told = json.loads((tmp_path / "larger" / "net2net.json").read_text("utf-8"))
+    assert ".metadata" in told["files"] and told["plan"]["kind"] == "widen"
+
+
+def test_shells_complete_options() -> None:
+    from click.shell_completion import BashComplete
+
+    shell = BashComplete(cli.main, {}, "net2net", "_NET2NET_COMPLETE")
+    assert "grow" in {one.value for one in shell.get_completions([], "gr")}
+    found = {one.value for one in shell.get_completions(["grow"], "--ver")}
+    assert found == {"--verify"}
+    kinds = {one.value for one in shell.get_completions(["grow", "--verify"], "")}
+    assert kinds == {"whole", "blocks", "sampled"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import click
 from net2net.analysis import spaces
 from net2net.cli import options
 from net2net.cli.estimate import show_estimate
-from net2net.cli.options import OUTPUT, TARGET, option
-from net2net.cli.steps import Asked, asked, inputs_for, log_to_stderr
+from net2net.cli.options import CHECKS, OUTPUT, TARGET, option
+from net2net.cli.progress import bar
+from net2net.cli.steps import Asked, asked, command_of, inputs_for, log_to_stderr
 from net2net.files import write_whole
+from net2net.hf.folder import JOBS
 from net2net.page import growth_page
 from net2net.report import Report
 
@@ -40,10 +43,24 @@ from net2net.report import Report
     help="The state of what is new, where the source is a training checkpoint.",
 )
 @option(
-    "--verify/--no-verify",
+    "--verify",
     group=TARGET,
-    default=True,
-    help="Measure what was written against the source.",
+    is_flag=False,
+    flag_value="whole",
+    type=click.Choice(list(CHECKS)),
+    default="whole",
+    show_default=True,
+    help="Measure what was written against the source: with both in memory, or else block by "
+    "block; or compare samples with the plan.",
+)
+@option("--no-verify", group=TARGET, is_flag=True, help="Measure nothing.")
+@option(
+    "--jobs",
+    group=TARGET,
+    type=click.IntRange(1),
+    default=JOBS,
+    show_default=True,
+    help="Blocks of rows that are made at the same time.",
 )
 @option("--dry-run", group=OUTPUT, is_flag=True, help="Estimate, and write nothing.")
 @options.as_json
@@ -70,14 +87,16 @@ def grow(ctx: click.Context, /, source: str, target: str | None, **given: Any) -
         show_estimate(one, as_json=given["as_json"])
         return
     path = Path(target or source)
-    report = one.source.grow(path, one.wish, one.inputs, one.how).report
-    told = ""
+    with bar() as told:
+        how = replace(one.how, jobs=given["jobs"], progress=told, command=command_of(ctx))
+        report = one.source.grow(path, one.wish, one.inputs, how).report
+    recipe = ""
     if one.recipe is not None:
         from net2net.cookbook.run import write_used
 
-        told = write_used(one.recipe, path)
+        recipe = write_used(one.recipe, path)
     if given["report"] is not None:
-        write_whole(given["report"], _page(one, report, told))
+        write_whole(given["report"], _page(one, report, recipe))
     click.echo(report.to_json() if given["as_json"] else f"{report}\n\nwritten to {path}")
 
 

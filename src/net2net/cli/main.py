@@ -11,6 +11,7 @@ from net2net.cli.estimate import estimate
 from net2net.cli.grow import grow
 from net2net.cli.inspect_ import inspect
 from net2net.cli.plan import plan
+from net2net.cli.steps import TYPED
 from net2net.cli.verify_ import verify
 from net2net.errors import Net2NetError
 
@@ -29,6 +30,10 @@ class Library(Commands):
     """Tells where the commands went that were here once."""
 
     MOVED = ("demo", "reproduce", "zoo")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

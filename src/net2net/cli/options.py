@@ -10,6 +10,7 @@ import click
 
 from net2net.cli.words import Quantity, depths_of, numbers_of, widths_of
 from net2net.hf.budget import Budget, Kind
+from net2net.hf.folder import Check
 from net2net.hf.source import DTYPES, Options
 from net2net.hf.wish import Wish
 from net2net.maps.methods import METHODS
@@ -21,6 +22,10 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 GROWTH, SOURCE, TARGET, OUTPUT = (
     "What to grow", "How to read the source", "How to write the target", "What to print"
 )  # fmt: skip
+
+
+CHECKS: dict[str, Check] = {"whole": True, "blocks": "blocks", "sampled": "sampled"}
+"""What may stand behind ``--verify``."""
 
 
 class Option(click.Option):
@@ -155,8 +160,13 @@ def budget_of(given: dict[str, Any]) -> tuple[Kind | None, float]:
     return (asked[0], given[asked[0]]) if asked else (None, 0.0)
 
 
+def check_of(given: dict[str, Any]) -> Check:
+    """How the target is compared with the source."""
+    return False if given["no_verify"] else CHECKS[given["verify"]]
+
+
 def how_of(given: dict[str, Any]) -> Options:
     """How the target is written."""
     return Options(
-        given["verify"], DTYPES.get(given["dtype"]), given["max_shard_size"], given["state"]
+        check_of(given), DTYPES.get(given["dtype"]), given["max_shard_size"], given["state"]
     )

@@ -14,7 +14,7 @@ from net2net.cookbook.read import recipe_in
 if TYPE_CHECKING:
     from net2net.cookbook.schema import GrowthRecipe
 
-_SAME = ("method", "seed", "dtype", "max_shard_size", "verify")
+_SAME = ("method", "seed", "dtype", "max_shard_size")
 
 
 def recipe_of(ctx: click.Context, given: dict[str, Any]) -> GrowthRecipe:
@@ -33,6 +33,8 @@ def recipe_of(ctx: click.Context, given: dict[str, Any]) -> GrowthRecipe:
         more["class"] = typed["class_name"]
     if "inputs" in typed:
         more["inputs"] = str(typed["inputs"])
+    if typed.keys() & {"verify", "no_verify"}:
+        more["verify"] = options.check_of(given)
     if "state" in typed:
         more["optimizer"] = {"state": typed["state"]}
     if growth := _growth(typed, given):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,30 @@ from net2net.hf.wish import Wish
 from net2net.trace.trace import Inputs
 
 
+class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """To what is the standard error at the time, which a bar takes over for a while."""
+
+    @property
+    def stream(self) -> Any:
+        """Where lines go."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        """Nothing else can be chosen."""
+
+
 def log_to_stderr() -> None:
     """What is done, with its time, on the standard error."""
-    handler = logging.StreamHandler()
+    handler = _ToStderr()
     handler.setFormatter(logging.Formatter("%(message)s"))
     library = logging.getLogger("net2net")
     library.handlers = [handler]
     library.setLevel(logging.INFO)
+
+
+TYPED = "net2net.typed"
+"""Where a context keeps all the words of the command."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ def asked(ctx: click.Context, where: str | None, given: dict[str, Any]) -> Asked
     Raises:
         Net2NetError: it does not go together, or there is no such source.
     """
-    how = {"verify": True, "max_shard_size": "50GB", "state": "own", **given}
+    how = {"verify": "whole", "no_verify": False, "max_shard_size": "50GB", "state": "own", **given}
     if given["recipe"] is None:
         if where is None:
             raise click.UsageError("Missing argument 'TARGET'.", ctx)
@@ -68,6 +86,11 @@ def asked(ctx: click.Context, where: str | None, given: dict[str, Any]) -> Asked
     source, inputs = source_of(where, {**given, "class_name": recipe.class_name, "inputs": file})
     used = recipe.model_copy(update={"source": where})
     return Asked(source, inputs, recipe.wish(), recipe.how(), used)
+
+
+def command_of(ctx: click.Context) -> str:
+    """What was typed."""
+    return shlex.join(["net2net", *ctx.meta.get(TYPED, ())])
 
 
 def source_of(where: str, given: dict[str, Any]) -> tuple[Source, Inputs | None]:

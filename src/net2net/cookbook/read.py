@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from net2net.cookbook.presets import PRESETS
 from net2net.errors import RecipeError
+from net2net.hf.plain_yaml import NotPlainError, check_plain
 
 if TYPE_CHECKING:
     from net2net.cookbook.schema import GrowthRecipe
@@ -85,17 +86,16 @@ def parsed(path: Path) -> tuple[dict[str, Any], Lines]:
         raise RecipeError(f"'{path}' is larger than {LARGEST:,} bytes. Give a recipe, not data.")
     try:
         text = path.read_text("utf-8")
-        for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise RecipeError(
-                    f"'{path}', line {event.start_mark.line + 1}: a recipe repeats nothing by "
-                    "reference. Write it out."
-                )
+        check_plain(text)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines: Lines = {}
         _note(node, (), lines, path)
         data = {} if node is None else loader.construct_document(node)
+    except NotPlainError as error:
+        raise RecipeError(
+            f"'{path}', line {error.line}: {error}, which a recipe has not. Write it out."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

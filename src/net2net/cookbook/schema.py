@@ -83,7 +83,7 @@ class GrowthRecipe(Strict):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     dtype: Literal[*DTYPES] | None = None  # type: ignore[valid-type]
     max_shard_size: str = "50GB"
-    verify: bool = True
+    verify: bool | Literal["blocks", "sampled"] = True
 
     def wish(self) -> Wish:
         """What it asks for.

@@ -10,9 +10,10 @@ asked of a growth, ``costs`` what it would cost, from single ``passes``. ``sourc
 model is read from, and what becomes of it: ``folder`` grows what is saved in a folder, ``opened``
 by its headers; ``streamed`` tensor by tensor where the model can be had ``unloaded`` and files are
 ``saved`` as they lie in it: ``rows`` are read of safetensors ``shards``, and ``stream`` writes
-them; a ``journal`` says what is done, ``lineage`` where it comes from, and the result is
-``checked``. ``checkpoint`` grows what a Trainer saved, with its optimiser, if its files are
-``agreed``, also in parts that are ``sharded``; ``callbacks`` let a Trainer grow at a step.
+them; a ``journal`` says what is done, ``lineage`` where it comes from, a ``card`` tells people,
+with what is ``plain_yaml`` in the source's; the result is ``checked``, ``blockwise`` where
+``memory`` is too small. ``checkpoint`` grows what a Trainer saved, with its optimiser, if its files
+are ``agreed``, also in parts that are ``sharded``; ``callbacks`` let a Trainer grow at a step.
 transformers is imported when a function is called (``pip install 'net2net[hf]'``).
 """
 

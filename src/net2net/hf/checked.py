@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from net2net.apply.fingerprint import TensorSpec
 from net2net.errors import FolderError
@@ -73,23 +71,3 @@ def _some(known: TensorSpec, seed: int, name: str) -> Any:
         return None
     chosen = generator(seed, "sampled", name).choice(known.shape[0], ROWS, replace=False)
     return np.sort(chosen)
-
-
-def fits(*models: nn.Module) -> bool:
-    """Whether these models fit into half of the memory that there is, in float64."""
-    elements = sum(tensor.numel() for one in models for _, tensor in named_tensors(one))
-    return 16 * elements < available()
-
-
-def available() -> int:
-    """How many bytes processes can have."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        said = dict(line.split(":", 1) for line in lines)
-        return int(said["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (ValueError, OSError, AttributeError):
-        return 2**34

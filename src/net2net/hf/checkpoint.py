@@ -17,6 +17,7 @@ from net2net.hf.agreed import check_agreed
 from net2net.hf.folder import finished, grown_model, load, save
 from net2net.hf.grow import made_inputs
 from net2net.hf.lineage import Hashing, Source
+from net2net.hf.opened import json_in
 from net2net.hf.sharded import blueprint, grow_parts, in_parts
 from net2net.hf.wish import Wish
 from net2net.maps.methods import Method
@@ -49,6 +50,7 @@ def grow_checkpoint(
     verify: bool = True,
     wish: Wish | None = None,
     max_shard_size: int | str = "50GB",
+    command: str = "",
     **numbers: Any,
 ) -> Growth:
     """Grow a Trainer's checkpoint, so that
@@ -65,8 +67,8 @@ def grow_checkpoint(
     Args:
         source: a checkpoint, with or without an optimiser: of one process, or of FSDP (with a
             config.json).
-        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size: as for
-            ``grow_folder``.
+        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size, command: as
+            for ``grow_folder``.
         state, rewarm, over: as for ``Growth.carry``.
 
     Raises:
@@ -101,7 +103,7 @@ def grow_checkpoint(
             grow_parts(grown.plan, grown.model, path, folder, state=state, rewarm=rewarm, over=over)
         else:
             grown = save(model, grown, given, folder, verify=verify, max_shard_size=max_shard_size)
-        return finished(grown, origin, hashes, "", folder)
+        return finished(grown, origin, hashes, command, folder)
 
 
 def carried(optimizer: torch.optim.Optimizer, model: nn.Module, folder: FolderPath) -> Carried:
@@ -168,7 +170,7 @@ def _trained(file: Path) -> dict[str, Any]:
         FolderError: the file holds none.
     """
     try:
-        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+        return dict(json_in(file)) if file.is_file() else {}
     except (ValueError, TypeError) as error:
         raise FolderError(f"'{file}' is damaged: {error}. Save the checkpoint again.") from error
 

@@ -14,20 +14,24 @@ from torch import nn
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, emptied, told_as_os_error, written
 from net2net.growth import Growth
-from net2net.hf.checked import check_said, fits
+from net2net.hf.blockwise import verify_on_disk
+from net2net.hf.card import write_card
+from net2net.hf.checked import check_said
 from net2net.hf.grow import grow, made_inputs
 from net2net.hf.lineage import Hashing, Source, write_lineage
+from net2net.hf.memory import fits
 from net2net.hf.opened import Opened, opened, readable
 from net2net.hf.saved import NotAsItIsError
 from net2net.hf.stream import Told
 from net2net.hf.streamed import check_missing, planned, streamed, without_weights
-from net2net.hf.unloaded import at_most
+from net2net.hf.unloaded import Unloaded, at_most
 from net2net.hf.wish import Wish
 from net2net.hf.wish import grown as wished
 from net2net.maps.methods import Method, method_of
 from net2net.plan.widths import Widths
 from net2net.stages import stage
 from net2net.trace.trace import Inputs
+from net2net.verify import Parity
 from net2net.verify import verify as measured
 from net2net.widen.widen import widen
 
@@ -35,6 +39,12 @@ log = logging.getLogger("net2net")
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json", "*.msgpack", "*.h5")
 """Names of files that hold the teacher's weights, which are not copied."""
+
+JOBS = 2
+"""Blocks of rows that are made at the same time."""
+
+Check = bool | Literal["blocks", "sampled"]
+"""Whether and how what was written is compared with the teacher."""
 
 OWN = ("generation_config.json",)
 """Files that stay what the teacher has, whatever its class makes of them."""
@@ -48,12 +58,12 @@ def grow_folder(
     inputs: Inputs | None = None,
     method: str | Method = "replicate",
     seed: int = 0,
-    verify: bool | Literal["sampled"] = True,
+    verify: Check = True,
     wish: Wish | None = None,
     dtype: torch.dtype | None = None,
     max_shard_size: int | str = "50GB",
     trust_remote_code: bool = False,
-    jobs: int = 2,
+    jobs: int = JOBS,
     progress: Told | None = None,
     command: str = "",
     **numbers: Any,
@@ -78,9 +88,10 @@ def grow_folder(
         numbers: the configuration's own, as for ``grow`` (``hidden_size=1024``).
         inputs: what the model runs on. None: examples are made.
         method, seed: as for ``widen``.
-        verify: measure the teacher against what was read again from the target, where the memory
-            can hold both in float64. Else, and with ``"sampled"``, rows of every tensor are read
-            again and compared with the plan.
+        verify: measure the teacher against what was read again from the target. Where the memory
+            cannot hold both in float64, and with ``"blocks"``, weights stay on disk but for those
+            of the part that runs. With ``"sampled"`` nothing runs, and rows of every tensor are
+            read again and compared with the plan.
         wish: all of what is asked at once, instead of widths, numbers, method and seed.
         dtype: of the target's weights, if not the source's.
         max_shard_size: of one file of weights, as for ``save_pretrained``.
@@ -115,13 +126,15 @@ def grow_folder(
             grown, given = planned(found, inputs, grow_it)
             whole = verify is True and fits(found.model, grown.model)
             grown = streamed(
-                grown, found, origin, folder, sampled=bool(verify) and not whole,
+                grown, found, origin, folder, sampled=verify == "sampled",
                 max_shard_size=max_shard_size, jobs=jobs, progress=progress,
             )  # fmt: skip
+            way = method_of(method if wish is None else wish.method)
+            exact = way.exact and not way.noise and (wish is None or wish.exact)
             if whole:
-                way = method_of(method if wish is None else wish.method)
-                exact = way.exact and not way.noise and (wish is None or wish.exact)
                 grown = _read_again(load(path), grown, given, folder, exact=exact)
+            elif verify and verify != "sampled":
+                grown = _read_in_blocks(found, grown, given, folder, exact=exact)
         except NotAsItIsError as why:
             log.info("in memory, and not tensor by tensor: %s", why)
             emptied(folder)
@@ -144,6 +157,7 @@ def finished(grown: Growth, origin: Source, hashes: Hashing, command: str, folde
     copy_others(origin.folder, folder)
     origin.check_same()
     write_lineage(grown, origin, hashes.result(), command, folder)
+    write_card(grown, origin.name, command, folder)
     return grown
 
 
@@ -236,6 +250,24 @@ def _read_again(
     with stage("read and measured the student"):
         again = load(folder, trust_remote_code=trust_remote_code)
         parity = measured(model, again, inputs, outputs=grown.outputs)
+    return _measured(grown, parity, exact)
+
+
+def _read_in_blocks(
+    teacher: Unloaded, grown: Growth, inputs: Inputs, folder: Path, *, exact: bool
+) -> Growth:
+    """The growth, with what was measured while both models were on disk.
+
+    Raises:
+        FolderError: the student should be exact, and is not.
+    """
+    with stage("measured the student block by block"):
+        student = without_weights(opened(folder))
+        parity = verify_on_disk(teacher, student, inputs, grown.outputs)
+    return _measured(grown, parity, exact)
+
+
+def _measured(grown: Growth, parity: Parity, exact: bool) -> Growth:
     if exact and not parity.exact:
         raise FolderError(
             f"read again from the folder, the student differs: {parity}. Its class computes "

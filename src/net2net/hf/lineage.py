@@ -7,8 +7,9 @@ import json
 import platform
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -17,42 +18,65 @@ from net2net.errors import FolderError
 from net2net.files import write_whole
 from net2net.growth import Growth
 from net2net.hf.journal import sha256
+from net2net.plan.plan import FORMAT, Plan
 
 LINEAGE = "net2net.json"
 """The file that says what a folder was grown from, and how."""
 
-READ = ("config.json", "generation_config.json", "*.safetensors", "*.index.json", "*.bin")
+READ = (
+    "config.json", "generation_config.json", "*.safetensors", "*.index.json", "*.bin", "*.pt",
+    "*.pth", "*.distcp", ".metadata", "plan.json",
+)  # fmt: skip
 """What is read of a source, and by whose hashes it is known."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder as it was when it was first looked at: the size of each of its files and when it was
-    changed."""
+    """A folder, or one file, as it was when it was first looked at: the size of each of its files
+    and when it was changed.
 
-    folder: Path
+    Attributes:
+        path: of the folder, or of the file.
+        files: name → bytes, and nanoseconds.
+    """
+
+    path: Path
     files: Mapping[str, tuple[int, int]]
 
     @staticmethod
-    def of(folder: Path) -> Source:
+    def of(path: Path) -> Source:
         """A folder as it is."""
-        return Source(folder, _files(folder))
+        return Source(path, _files(path))
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.path.parent if self.path.is_file() else self.path
+
+    @property
+    def name(self) -> str:
+        """What people call it: in the cache of the hub, its name there."""
+        path = self.path.resolve()
+        kind, _, name = path.parent.parent.name.partition("--")
+        hub = path.parent.name == "snapshots" and kind == "models"
+        return name.replace("--", "/") if hub else path.name
 
     def check_same(self) -> None:
         """Raises:
         FolderError: a file has been written, removed or added since.
         """
-        now = _files(self.folder)
+        now = _files(self.path)
         for name in sorted({*now, *self.files}):
             if now.get(name) != self.files.get(name):
                 raise FolderError(
-                    f"'{name}' of '{self.folder}' changed while it was read. Grow it again when "
+                    f"'{name}' of '{self.path}' changed while it was read. Grow it again when "
                     "nothing writes there."
                 )
 
     def hashes(self) -> dict[str, str]:
         """What was read, by name."""
-        read = {name for name in self.files if any(Path(name).match(one) for one in READ)}
+        every = self.path.is_file()
+        read = {n for n in self.files if every or any(Path(n).match(one) for one in READ)}
         return {name: sha256(self.folder / name) for name in sorted(read)}
 
 
@@ -74,29 +98,40 @@ class Hashing:
         return self.found.result()
 
 
-def _files(folder: Path) -> dict[str, tuple[int, int]]:
-    found = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
+def _files(path: Path) -> dict[str, tuple[int, int]]:
+    there = [path] if path.is_file() else path.iterdir()
+    found = {one.name: one.stat() for one in there if one.is_file()}
     return {name: (one.st_size, one.st_mtime_ns) for name, one in found.items()}
 
 
 def versions() -> dict[str, str]:
-    """Of all that had a part in it."""
-    return {name: version(name) for name in ("net2net", "torch", "transformers")} | {
-        "python": platform.python_version()
-    }
+    """Of all that may have had a part in it."""
+    found = {"python": platform.python_version()}
+    for name in ("net2net", "torch", "transformers", "timm"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _header(plan: Plan) -> dict[str, Any]:
+    """What of a plan can be said in a line; of the growth before it as well."""
+    previous = None if plan.previous is None else _header(plan.previous)
+    said = {"format": FORMAT, "kind": plan.kind, "method": plan.method, "seed": plan.seed}
+    return said | ({} if previous is None else {"previous": previous})
 
 
 def write_lineage(
     grown: Growth, source: Source, hashes: Mapping[str, str], command: str, folder: Path
 ) -> None:
     """Write what a folder was grown from, and how."""
-    plan = grown.plan
+    report = grown.report.to_dict()
     lineage: dict[str, Any] = {
-        "plan": {"kind": plan.kind, "method": plan.method, "seed": plan.seed},
-        "source": source.folder.resolve().name,
+        "plan": _header(grown.plan),
+        "source": source.name,
         "files": dict(hashes),
         "versions": versions(),
         "command": command,
-        "report": grown.report.to_dict(),
+        "parity": report["parity"],
+        "report": report,
     }
     write_whole(folder / LINEAGE, json.dumps(lineage, indent=1))

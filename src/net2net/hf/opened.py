@@ -15,7 +15,7 @@ from net2net.hf.shards import Place, stored
 from net2net.hf.unloaded import check_depth
 
 LONGEST = 2**24
-"""Bytes of the longest config.json."""
+"""Bytes of the longest config.json or trainer_state.json."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def opened(path: Path, *, trust_remote_code: bool = False) -> Opened:
     pickled = sum(one.stat().st_size for one in path.glob("*.bin") if one.is_file())
     elements = pickled if places is None else sum(one.count for one in places.values())
     with readable(path):
-        check_depth(_written(path / "config.json"), len(places or ()) or pickled)
+        check_depth(json_in(path / "config.json"), len(places or ()) or pickled)
         config, kind = config_and_class(path, trust_remote_code=trust_remote_code)
         return Opened(path, kind, config, places, elements)
 
@@ -76,11 +76,18 @@ def config_and_class(path: Path, *, trust_remote_code: bool = False) -> tuple[An
     return config, getattr(transformers, name)
 
 
-def _written(path: Path) -> Any:
-    """A configuration as it is written."""
+def json_in(path: Path) -> Any:
+    """What a file of JSON says.
+
+    Raises:
+        FolderError: it is none, or longer than any configuration or state.
+    """
     if path.stat().st_size > LONGEST:
-        raise FolderError(f"'{path}' is longer than any configuration. Save the model again.")
-    return json.loads(path.read_bytes())
+        raise FolderError(f"'{path}' is longer than any of its kind. Save the model again.")
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"'{path}' is no JSON: {error!s:.200}. Save the model again.") from error
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """What a source is, and the model in it: a folder of transformers, a Trainer's checkpoint, a
-checkpoint of timm, or a state dict with the class that the user names.
+checkpoint of timm, or a state dict or a distributed checkpoint with the class that the user names.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -17,16 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from net2net.distributed.dcp import grow_dcp
+from net2net.distributed.stored import Stored
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
 from net2net.hf.changed import as_loaded
 from net2net.hf.checkpoint import OPTIMIZERS, TRAINER, grow_checkpoint
-from net2net.hf.folder import grow_folder, load
+from net2net.hf.folder import JOBS, Check, grow_folder, load
 from net2net.hf.grow import made_inputs
-from net2net.hf.lineage import LINEAGE
-from net2net.hf.opened import config_and_class
+from net2net.hf.lineage import Hashing, write_lineage
+from net2net.hf.lineage import Source as Origin
+from net2net.hf.opened import config_and_class, json_in
 from net2net.hf.sharded import in_parts
+from net2net.hf.stream import Told
 from net2net.hf.wish import Wish, grown
 from net2net.optim.state import Policy
 from net2net.plan.plan import Plan
@@ -42,6 +45,9 @@ DTYPES = {
 """Types that weights may have, by name."""
 
 CONFIG, PLAN, WEIGHTS = "config.json", "plan.json", "model.safetensors"
+METADATA = ".metadata"
+"""What torch.distributed.checkpoint calls its list of contents."""
+
 FILES = (WEIGHTS, "pytorch_model.bin")
 """What the weights beside a timm configuration may be called."""
 
@@ -62,14 +68,18 @@ class Options:
         max_shard_size: of one file of weights.
         state, rewarm, over: of what is new in an optimiser that grows as well, as for
             ``Growth.carry``.
+        jobs, progress, command: as for ``grow_folder``.
     """
 
-    verify: bool = True
+    verify: Check = True
     dtype: torch.dtype | None = None
     max_shard_size: str = "50GB"
     state: Policy = "own"
     rewarm: float = 1.0
     over: int = 250
+    jobs: int = JOBS
+    progress: Told | None = None
+    command: str = ""
 
 
 class Folder:
@@ -109,7 +119,7 @@ class Folder:
     def trained(self) -> dict[str, Any]:
         """A Trainer's state, or nothing."""
         path = self.path / TRAINER
-        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+        return dict(json_in(path)) if path.is_file() else {}
 
     def grow(self, target: FolderPath, wish: Wish, inputs: Inputs | None, how: Options) -> Growth:
         """The larger model, written into a folder of the same kind.
@@ -125,11 +135,13 @@ class Folder:
                 )
             return grow_checkpoint(
                 self.path, target, wish=wish, inputs=inputs, state=how.state, rewarm=how.rewarm,
-                over=how.over, verify=how.verify, max_shard_size=how.max_shard_size,
+                over=how.over, verify=bool(how.verify), max_shard_size=how.max_shard_size,
+                command=how.command,
             )  # fmt: skip
         return grow_folder(
             self.path, target, wish=wish, inputs=inputs, verify=how.verify, dtype=how.dtype,
-            max_shard_size=how.max_shard_size, trust_remote_code=self.trusted,
+            max_shard_size=how.max_shard_size, trust_remote_code=self.trusted, jobs=how.jobs,
+            progress=how.progress, command=how.command,
         )  # fmt: skip
 
 
@@ -158,7 +170,7 @@ class StateDict:
         """
         model = self._grown(self.build())
         try:
-            model.load_state_dict(tensors_in(self._weights()))
+            model.load_state_dict(self._tensors(model))
         except RuntimeError as error:
             raise FolderError(
                 f"the weights in '{self.path}' are not those of {type(model).__name__}: "
@@ -194,9 +206,11 @@ class StateDict:
         from safetensors.torch import save_model
 
         with written(target) as folder:
+            origin = Origin.of(self.path)
+            hashes = Hashing(origin)
             model = self.model() if how.dtype is None else self.model().to(how.dtype)
             given = self.inputs(model) if inputs is None else inputs
-            growth = grown(model, given, wish, verify=how.verify)
+            growth = grown(model, given, wish, verify=bool(how.verify))
             before = self._plan()
             plan = growth.plan if before is None else before.then(growth.plan)
             save_model(growth.model, str(folder / WEIGHTS), {"format": "pt"})
@@ -208,9 +222,10 @@ class StateDict:
                 again = StateDict(folder, self.build).model().to(next(model.parameters()).dtype)
                 parity = measured(model, again, given, outputs=growth.outputs)
                 report = replace(report, parity=parity)
-            lineage = {"source": self.path.name, "report": report.to_dict()}
-            (folder / LINEAGE).write_text(json.dumps(lineage, indent=1), "utf-8")
-            return replace(growth, report=report)
+            growth = replace(growth, report=report)
+            origin.check_same()
+            write_lineage(growth, origin, hashes.result(), how.command, folder)
+            return growth
 
     def _plan(self) -> Plan | None:
         inside = self.path / PLAN
@@ -219,6 +234,9 @@ class StateDict:
     def _grown(self, model: nn.Module) -> nn.Module:
         plan = self._plan()
         return model if plan is None else plan.apply(model)
+
+    def _tensors(self, model: nn.Module) -> Mapping[str, Tensor]:
+        return tensors_in(self._weights())
 
     def _weights(self) -> Path:
         if self.path.is_file():
@@ -229,6 +247,47 @@ class StateDict:
                 f"'{self.path}' has no {' and no '.join(FILES)}. Save the model there."
             )
         return found
+
+
+class Distributed(StateDict):
+    """A folder of torch.distributed.checkpoint, with the class of its model."""
+
+    def grow(self, target: FolderPath, wish: Wish, inputs: Inputs | None, how: Options) -> Growth:
+        """The larger model and its optimiser, in a folder of the same kind, with the plan. Without
+        ``verify`` no more than a tensor is in memory at once.
+
+        Raises:
+            Net2NetError: as ``grow_dcp``, ``widen`` and ``deepen``.
+        """
+        if how.dtype is not None:
+            raise InputError("a distributed checkpoint keeps its type. Leave out --dtype.")
+        origin = Origin.of(self.path)
+        hashes = Hashing(origin)
+        model = self.model() if how.verify else self.bare()
+        given = self.inputs(model) if inputs is None else inputs
+        growth = grown(model, given, wish, verify=bool(how.verify))
+        grow_dcp(growth.plan, self.path, target, state=how.state, rewarm=how.rewarm, over=how.over)
+        origin.check_same()
+        before, folder = self._plan(), Path(target)
+        (growth.plan if before is None else before.then(growth.plan)).save(folder / PLAN)
+        write_lineage(growth, origin, hashes.result(), how.command, folder)
+        return growth
+
+    def _tensors(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The first that are all of the model's, wherever in the folder they are.
+
+        Raises:
+            FolderError: there are none.
+        """
+        stored, names = Stored(self.path), list(model.state_dict())
+        for at in dict.fromkeys(place[:-1] for place in stored.entries):
+            places = [(*at, name) for name in names]
+            if all(isinstance(stored.entries.get(place), Tensor) for place in places):
+                return dict(zip(names, stored.tensors(places), strict=True))
+        raise FolderError(
+            f"'{self.path}' holds no state dict with all tensors of {type(model).__name__}, such "
+            f"as '{names[0] if names else ''}'. Name the class that it was saved from."
+        )
 
 
 Source = Folder | StateDict
@@ -253,8 +312,14 @@ def open_source(
         path = _fetched(where)
     if trust_remote_code:
         log.warning("code that '%s' brings is run, and may do anything: read it first", where)
+    distributed = (path / METADATA).is_file()
     if class_name is not None:
-        return StateDict(path, named(class_name))
+        return (Distributed if distributed else StateDict)(path, named(class_name))
+    if distributed:
+        raise FolderError(
+            f"'{path}' is a distributed checkpoint, and nothing says of which model. Name its "
+            "class: --class module:attribute."
+        )
     if path.is_file():
         raise FolderError(
             f"'{path}' is a file of weights, and nothing says of which model. Name its class: "
@@ -350,10 +415,7 @@ def _fetched(name: str) -> Path:
 def _timm(folder: Path) -> dict[str, Any] | None:
     """A timm configuration, if a folder has one."""
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise FolderError(f"'{path}' is no JSON: {error}. Save the model again.") from error
+    config = json_in(path) if path.is_file() else {}
     return config if isinstance(config, dict) and "architecture" in config else None
 
 

@@ -63,7 +63,7 @@ class Writer:
         make: makes its tensors, by the model's names.
         known: their shapes and types.
         jobs: how many blocks are made at the same time.
-        told: is told of every block.
+        told: is told of every block; None: the log is, now and then.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Writer:
         progress = Progress(self.done, self.total, now - self.begin)
         if self.told is not None:
             self.told(progress)
-        if now - self.said > OFTEN:
+        elif now - self.said > OFTEN:
             self.said = now
             log.info("%s", progress)
 

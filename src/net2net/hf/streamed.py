@@ -16,7 +16,7 @@ from net2net.errors import FolderError, InputError
 from net2net.files import write_whole
 from net2net.growth import Growth
 from net2net.hf.checked import check_said, check_sampled
-from net2net.hf.examples import example_inputs
+from net2net.hf.grow import made_inputs
 from net2net.hf.journal import Journal
 from net2net.hf.lineage import Source, versions
 from net2net.hf.opened import Opened, readable
@@ -72,7 +72,7 @@ def planned(found: Unloaded, inputs: Inputs | None, grow: Grow) -> tuple[Growth,
         Net2NetError: it does not grow so.
     """
     try:
-        given = example_inputs(found.model) if inputs is None else inputs
+        given = made_inputs(found.model) if inputs is None else inputs
         return grow(found.model, given), given
     except InputError as error:
         raise NotAsItIsError(f"without values, {error}") from error

@@ -119,6 +119,7 @@ class Inference:
         """
         same = self.units.sames()
         classes = np.flatnonzero(same == np.arange(len(same)))  # a class is named by its first unit
+        key = self._signatures(same, self._appearances(same))[classes]
         number = np.empty(len(same), dtype=np.int64)
         number[classes] = np.arange(len(classes))
         of: UnitIds = number[same]
@@ -128,10 +129,14 @@ class Inference:
         first[of[passing]] = made[of[passing]] = len(origin)
         np.minimum.at(first, of[passing], origin[passing])
         np.minimum.at(made, of[passing], passing)
-        key = self._signatures(same, self._appearances(same))[classes]
+        units = len(same)
+        del same, number, origin, passing  # of large models these are many megabytes each
         # Four keys as two, which are sorted in half the time: all are numbers of units.
-        alike = self.component[classes] * len(same) + _ranks(key)
-        order = np.lexsort((first * (len(same) + 1) + made, alike))
+        alike = self.component[classes] * units + _ranks(key)
+        first *= units + 1
+        first += made
+        del made, key
+        order = np.lexsort((first, alike))
         begin, size = runs(self.component[classes][order])
         rank = np.empty(len(classes), dtype=np.int64)
         rank[order] = np.arange(len(classes)) - np.repeat(begin, size)

@@ -48,15 +48,26 @@ def uniform(
 
 
 def _drawn(
-    law: Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]], seed: int,
-    names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int],
+    law: Callable[..., object], seed: int, names: Sequence[str], rows: NDArray[np.int64],
+    row_shape: Sequence[int],
 ) -> NDArray[np.float64]:  # fmt: skip
     each = max(1, BLOCK // max(1, math.prod(row_shape)))
     result = np.empty((len(rows), *row_shape))
+    ends = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)] if len(rows) else []
+    if len(ends) == 1:  # neighbours, as rows mostly are: drawn where they belong
+        first = int(rows[0])
+        for block in range(first // each, int(rows[-1]) // each + 1):
+            rng, begin = generator(seed, *names, str(block)), block * each
+            if begin < first:
+                head = np.empty((first - begin, *row_shape))
+                law(rng, out=head)
+            law(rng, out=result[max(0, begin - first) : begin + each - first])
+        return result
     blocks = rows // each
     for block in np.unique(blocks):
         here = blocks == block
         inside = rows[here] - block * each
-        rng = generator(seed, *names, str(block))
-        result[here] = law(rng, (int(inside.max()) + 1, *row_shape))[inside]
+        drawn = np.empty((int(inside.max()) + 1, *row_shape))
+        law(generator(seed, *names, str(block)), out=drawn)
+        result[here] = drawn[inside]
     return result

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from net2net.errors import PlanError
 from net2net.infer.units import Role
@@ -222,9 +222,14 @@ class Executor:
             signs = axis.signs[places]
             signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
             values = values * signs.reshape(wide)
-        drawn = torch.from_numpy(values * self._size(name, spread)).to(result)
-        write = result.index_copy_ if kind == "new" else result.index_add_
-        write(axis.dim, _places(result, mask), drawn)
+        values *= self._size(name, spread)
+        drawn = torch.from_numpy(values).to(result)
+        if kind != "new":
+            result.index_add_(axis.dim, _places(result, mask), drawn)
+        elif (at := np.flatnonzero(mask)).size and at[-1] - at[0] == at.size - 1:  # neighbours
+            result.narrow(axis.dim, int(at[0]), at.size).copy_(drawn)
+        else:
+            result.index_copy_(axis.dim, _places(result, mask), drawn)
 
     @staticmethod
     def _law(spread: Spread | Uniform) -> Law:
@@ -303,7 +308,16 @@ def _mean(
     return weighted.mean(dim, keepdim=True).to(chosen)
 
 
+_AS_INTS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By how many bytes a number has, a type of as many that numpy knows."""
+
+
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
+    kind = _AS_INTS.get(tensor.dtype.itemsize)
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
+    if dim and plain and kind and not tensor.is_complex():  # torch takes several times as long
+        numbers = tensor.detach().view(kind).numpy()
+        return torch.from_numpy(numbers.take(index, dim)).view(tensor.dtype)
     return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
 
 

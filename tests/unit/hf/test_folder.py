@@ -1,5 +1,6 @@
 """Folders in, larger folders out: whole or not at all."""
 
+import hashlib
 import json
 import shutil
 
@@ -46,10 +47,14 @@ def test_a_larger_folder_of_the_same_function(saved, tmp_path, asked):
     names = {path.name for path in (tmp_path / "large").iterdir()}
     assert names == {
         "config.json", "generation_config.json", "model.safetensors", "net2net.json",
-        "tokenizer.json",
+        "tokenizer.json", "README.md",
     }  # fmt: skip
     told = json.loads((tmp_path / "large" / "net2net.json").read_text())
     assert told["source"] == "small" and told["report"]["parameters"]
+    assert told["parity"]["exact"] and told["parity"]["max_rel"] == grown.report.parity.max_rel
+    assert told["plan"]["format"] and told["plan"]["seed"] == 0 and told["versions"]["torch"]
+    weights = hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    assert told["files"]["model.safetensors"] == weights
     assert sorted((p.name, p.stat().st_mtime_ns) for p in saved.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["large"]
 
@@ -234,4 +239,31 @@ def test_an_index_that_leads_out_of_the_folder(saved, tmp_path):
     (source / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(FolderError, match="none in that folder"):
         hf.grow_folder(source, tmp_path / "large", n_inner=60)
+    assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_models_on_disk_are_compared_block_by_block(name, tmp_path, caplog):
+    DECODERS[name].model().to(torch.bfloat16).save_pretrained(tmp_path / "small")
+    with caplog.at_level("INFO", "net2net"):
+        grown = hf.grow_folder(tmp_path / "small", tmp_path / "large", widths=2.0, verify="blocks")
+    assert any("block by block" in line for line in caplog.messages)
+    parity = grown.report.parity
+    assert parity.dtype == torch.float64 and parity.max_rel < 1e-9  # halves are exact in bfloat16
+    whole = net2net.verify(
+        folder.load(tmp_path / "small"), folder.load(tmp_path / "large"),
+        hf.example_inputs(folder.load(tmp_path / "small")) | {"use_cache": False},
+    )  # fmt: skip
+    assert whole.max_abs == pytest.approx(parity.max_abs, abs=1e-12)
+
+
+def test_what_is_wrong_on_disk_is_found_block_by_block(saved, tmp_path, monkeypatch):
+    plain = stream.Writer._bytes
+    monkeypatch.setattr(
+        stream.Writer, "_bytes",
+        lambda self, name, rows: plain(self, name, rows) if "c_proj" not in name else
+        memoryview(bytes(len(plain(self, name, rows)))),
+    )  # fmt: skip
+    with pytest.raises(FolderError, match="the student differs"):
+        hf.grow_folder(saved, tmp_path / "large", n_inner=60, verify="blocks")
     assert not (tmp_path / "large").exists()
