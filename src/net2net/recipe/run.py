@@ -216,7 +216,11 @@ class Executor:
         if axis.dim == 0:
             values = law(self.seed, names, whose, shape[1:])
         else:
-            values = law(self.seed, names, rows, shape[1:]).take(whose, axis.dim)
+            columns, place = np.unique(whose, return_inverse=True)
+            row = [len(columns) if d == axis.dim else n for d, n in enumerate(shape)][1:]
+            values = law(self.seed, names, rows, row)
+            if len(columns) < len(whose):
+                values = values.take(place, axis.dim)
         if axis.twin is not None:
             wide = [-1 if dim == axis.dim else 1 for dim in range(values.ndim)]
             signs = axis.signs[places]
