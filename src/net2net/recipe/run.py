@@ -319,7 +319,8 @@ _AS_INTS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
     kind = _AS_INTS.get(tensor.dtype.itemsize)
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
-    if dim and plain and kind and not tensor.is_complex():  # torch takes several times as long
+    some = tensor.numel() > 0 and not tensor.is_complex()
+    if dim and plain and kind and some:  # torch takes several times as long
         numbers = tensor.detach().view(kind).numpy()
         return torch.from_numpy(numbers.take(index, dim)).view(tensor.dtype)
     return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
