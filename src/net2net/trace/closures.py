@@ -20,8 +20,15 @@ def rebind(model: nn.Module, memo: dict[int, Any], given: Collection[int] = ()) 
         twin = memo.get(id(part))
         if isinstance(twin, nn.Module) and id(part) not in given:
             for name, item in list(vars(twin).items()):
-                if isinstance(item, _HOLDERS) and item and name not in _WITHOUT_FUNCTIONS:
+                if not isinstance(item, _HOLDERS) or _are_sizes(item):
+                    continue
+                if item and name not in _WITHOUT_FUNCTIONS:
                     vars(twin)[name] = rebinder.rebound(item)
+
+
+def _are_sizes(item: Any) -> bool:
+    """Strides, kernels: most of what modules hold in tuples."""
+    return type(item) is tuple and all(type(x) is int for x in item)
 
 
 _HOLDERS = (FunctionType, MethodType, partial, list, tuple, dict)
@@ -69,7 +76,7 @@ class _Rebinder:
         return self._container(item)
 
     def _container(self, item: Any) -> Any:
-        if id(item) not in self._ours and id(item) in self._memo:
+        if id(item) in self._memo and id(item) not in self._ours:
             return self._memo[id(item)]
         old = list(item.values() if isinstance(item, dict) else item)
         new = [self.rebound(x) for x in old]
