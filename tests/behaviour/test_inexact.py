@@ -47,13 +47,13 @@ def test_a_width_that_no_exact_student_has_is_refused_with_the_way_out() -> None
 
 @pytest.mark.parametrize("width", [11, 19])
 def test_its_difference_is_reported(width: int) -> None:
-    teacher = post_norm()
+    teacher = randomise(post_norm(), seed=1)  # pads are closer by far, whatever is drawn
     growth = net2net.widen(teacher, {"a": width}, X, exact=False)
     row = growth.report.rows[0]
     assert (row.old, row.new) == (8, width)
     assert f"3 of {width} units change what is computed" in row.note and "layer_norm" in row.note
     measured = net2net.verify(teacher, growth.model, X)
-    assert growth.report.parity == measured and EXACT < measured.max_rel < 0.3
+    assert growth.report.parity == measured and EXACT < measured.max_rel < 0.1
     said = net2net.estimate(teacher, {"a": width}, X, exact=False)
     assert said.rows == growth.report.rows
 
