@@ -66,6 +66,8 @@ def _with_training(
     except InputError as error:
         log.info("not traced in training mode: %s", error)
         return found
+    if not training.read_names.intersection(found.unused):
+        return found
     return infer([*found.traces, training], on_unknown=on_unknown, grow_outputs=grow_outputs)
 
 

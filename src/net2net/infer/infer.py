@@ -74,13 +74,8 @@ def infer(
         products += [Product(number, op, ids) for op, ids in walk.products]
     absorbing = _find_absorbers(units, products, traces, all_values)
     _share_before(units, reads, parameters)
-    read = {ref.id for trace in traces for op in trace.ops for ref in op.inputs}
-    unused = [
-        name
-        for t in traces[:1]
-        for tensor, name in t.names.items()
-        if not any(tr.names.get(tensor) == name and tensor in read for tr in traces)
-    ]
+    read = frozenset[str]().union(*(trace.read_names for trace in traces))
+    unused = [name for trace in traces[:1] for name in trace.names.values() if name not in read]
     found = Inference(
         units, units.components(), all_values, list(traces), counts, unused,
         inside=inside, absorbers=absorbing, roles_at=roles_at,

@@ -130,6 +130,12 @@ class Trace:
     multiples: dict[str, float] = field(default_factory=dict)
     """Of a student: buffers of one number → its number over the teacher's, if that is another."""
 
+    @property
+    def read_names(self) -> set[str]:
+        """Parameters and buffers that some operation reads."""
+        read = {ref.id for op in self.ops for ref in op.inputs}
+        return {name for tensor, name in self.names.items() if tensor in read}
+
     @cached_property
     def ratios(self) -> dict[int, dict[str, float]]:
         """For operations (by position) that get such a buffer: the argument → that ratio."""
