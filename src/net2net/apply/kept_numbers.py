@@ -151,6 +151,8 @@ def _like(old: Number, new: float) -> Number | None:
 
 def _in_configurations(model: nn.Module, told: Sequence[Kept]) -> Iterator[Kept]:
     """Fields that say the same by name once more: ``configs["default"].ranks``."""
+    if not told:
+        return
     now = {(one.path, one.attribute, one.key): one.new for one in told}
     old = {(one.attribute, one.key): one.old for one in told}
     said: dict[tuple[str, str], set[Any]] = {same: set() for same in old}

@@ -342,7 +342,7 @@ class Units:
 
     def components(self) -> UnitIds:
         """The component of every unit, as the smallest unit in it."""
-        return _classes(self._same + self._bundled, self.origins())
+        return _classes(self._same + self._bundled, self.origins().copy())
 
     def sames(self) -> UnitIds:
         """The class of units that are the same, for every unit, as the smallest unit in it."""
@@ -425,25 +425,9 @@ def _classes(edges: list[tuple[UnitIds, UnitIds]], parent: UnitIds) -> UnitIds:
     """The smallest unit that each is tied to, by these edges and to its ``parent``, the smallest of
     those that it is tied to so far.
 
-    Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units. What
-    no edge joins is left out of them.
+    Minimum-label hooking with pointer jumping: a few whole-array passes, no loop over units.
     """
-    a, b = (parent[joined([edge[i] for edge in edges])] for i in (0, 1))
-    apart = a != b
-    joins = np.zeros(len(parent), dtype=bool)
-    joins[a[apart]] = joins[b[apart]] = True
-    roots = np.flatnonzero(joins)
-    place = np.empty(len(parent), dtype=np.int64)
-    place[roots] = np.arange(len(roots))
-    merged = _merged(place[a[apart]], place[b[apart]], len(roots))
-    place[:] = np.arange(len(parent))
-    place[roots] = roots[merged]
-    return place[parent]
-
-
-def _merged(a: UnitIds, b: UnitIds, count: int) -> UnitIds:
-    """The smallest that each of so many is tied to, by edges from ``a`` to ``b``."""
-    parent = np.arange(count)
+    a, b = (joined([edge[i] for edge in edges]) for i in (0, 1))
     while True:
         root_a, root_b = parent[a], parent[b]
         apart = root_a != root_b

@@ -19,16 +19,26 @@ def rebind(model: nn.Module, memo: dict[int, Any], given: Collection[int] = ()) 
     for part in model.modules():
         twin = memo.get(id(part))
         if isinstance(twin, nn.Module) and id(part) not in given:
-            for name, item in list(vars(twin).items()):
-                if not isinstance(item, _HOLDERS) or _are_sizes(item):
-                    continue
-                if item and name not in _WITHOUT_FUNCTIONS:
-                    vars(twin)[name] = rebinder.rebound(item)
+            held = [
+                name
+                for name, item in vars(twin).items()
+                if type(item) not in _WITHOUT_PARTS
+                and name not in _WITHOUT_FUNCTIONS
+                and isinstance(item, _HOLDERS)
+                and item
+                and not _are_sizes(item)
+            ]
+            for name in held:
+                vars(twin)[name] = rebinder.rebound(vars(twin)[name])
 
 
 def _are_sizes(item: Any) -> bool:
     """Strides, kernels: most of what modules hold in tuples."""
     return type(item) is tuple and all(type(x) is int for x in item)
+
+
+_WITHOUT_PARTS = frozenset({bool, int, float, str, type(None)})
+"""What modules hold most, which is sooner told by its type than by what it is not."""
 
 
 _HOLDERS = (FunctionType, MethodType, partial, list, tuple, dict)

@@ -73,9 +73,8 @@ def _check_state(path: str, part: nn.Module) -> None:
             f"{where} only hands its inputs to the model inside. "
             "Grow its .module, then wrap the student."
         )
-    bases = {base.__name__ for base in type(part).__mro__}
-    sharded = any(hasattr(tensor, "device_mesh") for tensor in part.parameters(recurse=False))
-    if sharded or bases & {"FSDPModule", "FullyShardedDataParallel"}:
+    sharded = any(hasattr(tensor, "device_mesh") for tensor in part._parameters.values())
+    if sharded or _SHARDED.intersection(base.__name__ for base in type(part).__mro__):
         raise UnsupportedModelError(
             f"{where} is sharded over devices (fully_shard), so no weight is here as a whole. "
             "Make the plan on meta, and apply it to the parts (net2net.distributed)."
@@ -83,6 +82,10 @@ def _check_state(path: str, part: nn.Module) -> None:
     for name, item in vars(part).items():
         if isinstance(item, Tensor) and not item.is_leaf:
             raise UnsupportedModelError(f"'{name}' of {where} {_computed(part, name)}")
+
+
+_SHARDED = frozenset({"FSDPModule", "FullyShardedDataParallel"})
+"""Classes of modules, which need not be importable here."""
 
 
 def _computed(part: nn.Module, name: str) -> str:
