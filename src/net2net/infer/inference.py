@@ -191,6 +191,8 @@ class Inference:
     @cached_property
     def undecided(self) -> list[int]:
         """Signatures of groups of which there can be no copies, and that nothing else keeps."""
+        if not self.no_copies:
+            return []
         fixed = self._reasons([*self.units.fixed, *self._unseen()])
         return [key for key in self.no_copies if (fixed[self.members[key]] == NO_UNIT).all()]
 
@@ -399,13 +401,13 @@ class Inference:
 
     def _unseen(self) -> Iterator[tuple[UnitIds, str]]:
         """The units of parameter axes that were not seen in use, with the reason."""
-        for number, axis in enumerate(self.units.axes):
-            if not self.units.roles.get(number) and number not in self.units.anonymous:
+        for axis, number in self.numbers.items():
+            if not self.units.roles.get(number):
                 yield self._along(number), f"'{axis.name}' was not seen in use"
 
     def _tied(self) -> Iterator[tuple[UnitIds, str]]:
         """The units that a weight both makes and reads, with the reason against copies."""
-        for number, axis in enumerate(self.units.axes):
+        for axis, number in self.numbers.items():
             roles = self.units.roles.get(number, set())
             if Role.CONSUMES in roles and len(roles) > 1:
                 yield (

@@ -23,9 +23,9 @@ def rebind(model: nn.Module, memo: dict[int, Any], given: Collection[int] = ()) 
                 name
                 for name, item in vars(twin).items()
                 if type(item) not in _WITHOUT_PARTS
-                and name not in _WITHOUT_FUNCTIONS
                 and isinstance(item, _HOLDERS)
                 and item
+                and name not in _WITHOUT_FUNCTIONS
                 and not _are_sizes(item)
             ]
             for name in held:
