@@ -170,9 +170,11 @@ def deviation_of(parts: Iterable[Tensor]) -> float:
     ``deviation`` if they are the ``chunks`` of a tensor, of which no more is in memory."""
     count, middle, squares = 0, 0.0, 0.0
     for part in parts:
-        variance, mean = torch.var_mean(part.double(), correction=0)
-        size, apart = part.numel(), float(mean) - middle
-        squares += float(variance) * size + apart * apart * count * size / (count + size)
+        numbers, size = part.to(torch.float64, copy=True).reshape(-1), part.numel()
+        mean = float(numbers.mean())
+        numbers -= mean
+        apart = mean - middle
+        squares += float(numbers @ numbers) + apart * apart * count * size / (count + size)
         middle += apart * size / (count + size)
         count += size
     return math.sqrt(squares / count) if count else math.nan
