@@ -54,15 +54,15 @@ def _shown(
     part: nn.Module, path: str, name: str, space: Space | None, numbers: Mapping[str, int], tip: str
 ) -> str:
     kind = type(part).__name__
-    label = escape(name if name == kind else f"{name}: {kind}")
+    label = name if name == kind else f"{name}: {kind}"
     if space is None:
-        return element("span", label, class_="module")
-    number = numbers[space.name]
-    label += f" <strong>#{number}</strong> {space.made_by(path) if path else space.size}"
+        return element("span", escape(label), class_="module")
+    number, size = numbers[space.name], space.made_by(path) if path else space.size
     look = "module space" + ("" if space.growable else " stays")
     box = element(
-        "span", label, class_=look, style=f"--hue: {hue(space, numbers)}", tabindex=0,
-        aria_describedby=tip,
+        "span", escape(label), f" <strong>#{number}</strong> {size}", class_=look,
+        style=f"--hue: {hue(space, numbers)}", tabindex=0, role="group",
+        aria_label=f"{label}, space {number}, {size}", aria_describedby=tip,
     )  # fmt: skip
     return box + element("span", *_said(space, number), class_="tip", role="tooltip", id=tip)
 
