@@ -230,6 +230,26 @@ def test_a_distributed_checkpoint_grows_with_its_class(tmp_path: Path) -> None:
     assert ".metadata" in told["files"] and told["plan"]["kind"] == "widen"
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_distributed_target_is_not_there_without_its_lineage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch.distributed.checkpoint as dcp
+
+    from net2net.hf import source
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    model = linear_model()
+    dcp.save({"model": model.state_dict()}, checkpoint_id=tmp_path / "small", no_dist=True)
+    save_file({"x": torch.randn(2, 3)}, tmp_path / "inputs.safetensors")
+    how = "--class", f"{__name__}:linear_model", "--inputs", str(tmp_path / "inputs.safetensors")
+    monkeypatch.setattr(source, "write_lineage", stopped)
+    run("grow", str(tmp_path / "small"), str(tmp_path / "large"), *how, "--width", "2.0")
+    assert not (tmp_path / "large").exists()
+
+
 def test_shells_complete_options() -> None:
     from click.shell_completion import BashComplete
 

@@ -56,23 +56,35 @@ def grow_dcp(
         PlanError: the plan keeps tensors of a student that is not here.
         OptimizerError: a state is not of the teacher's parameters, or cannot be grown.
     """
+    with written(target) as folder:
+        grow_into(
+            folder, plan, source, state=state, rewarm=rewarm, over=over, unknown=unknown,
+            trained=trained,
+        )  # fmt: skip
+
+
+def grow_into(
+    folder: Path, plan: Plan, source: FolderPath, *, state: Policy = "own", rewarm: float = 1.0,
+    over: int = 250, unknown: Literal["raise", "drop"] = "raise",
+    trained: Collection[str] | None = None,
+) -> None:  # fmt: skip
+    """The same, into a folder that is there, for who writes more beside it."""
     check_options(state, rewarm, over, unknown)
     path = Path(source)
-    with written(target) as folder:
-        stored = Stored(path)
-        models = grown_models(plan, stored)
-        optimizers = grown_optimizers(plan, stored, state, unknown, trained)
-        if not models.replaced and not optimizers.replaced:
-            raise FolderError(
-                f"'{path}' holds nothing of the plan's teacher, such as "
-                f"'{next(iter(plan.first.teacher.tensors), '')}'. Give the folder of its model or "
-                "of its optimiser."
-            )
-        write(folder, stored, [models, optimizers])
-        if optimizers.replaced:
-            told = state_of(optimizers.young, rewarm, over)
-            (folder / CARRIED).write_text(json.dumps(told), "utf-8")
-        for one in sorted(path.iterdir()):
-            written_already = one.suffix == ".distcp" or (folder / one.name).exists()
-            if one.is_file() and not one.is_symlink() and not written_already:
-                shutil.copy2(one, folder / one.name)
+    stored = Stored(path)
+    models = grown_models(plan, stored)
+    optimizers = grown_optimizers(plan, stored, state, unknown, trained)
+    if not models.replaced and not optimizers.replaced:
+        raise FolderError(
+            f"'{path}' holds nothing of the plan's teacher, such as "
+            f"'{next(iter(plan.first.teacher.tensors), '')}'. Give the folder of its model or "
+            "of its optimiser."
+        )
+    write(folder, stored, [models, optimizers])
+    if optimizers.replaced:
+        told = state_of(optimizers.young, rewarm, over)
+        (folder / CARRIED).write_text(json.dumps(told), "utf-8")
+    for one in sorted(path.iterdir()):
+        written_already = one.suffix == ".distcp" or (folder / one.name).exists()
+        if one.is_file() and not one.is_symlink() and not written_already:
+            shutil.copy2(one, folder / one.name)

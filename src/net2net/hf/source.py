@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from net2net.distributed.dcp import grow_dcp
+from net2net.distributed.dcp import grow_into
 from net2net.distributed.stored import Stored
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, written
@@ -266,11 +266,12 @@ class Distributed(StateDict):
         model = self.model() if how.verify else self.bare()
         given = self.inputs(model) if inputs is None else inputs
         growth = grown(model, given, wish, verify=bool(how.verify))
-        grow_dcp(growth.plan, self.path, target, state=how.state, rewarm=how.rewarm, over=how.over)
-        origin.check_same()
-        before, folder = self._plan(), Path(target)
-        (growth.plan if before is None else before.then(growth.plan)).save(folder / PLAN)
-        write_lineage(growth, origin, hashes.result(), how.command, folder)
+        before, plan = self._plan(), growth.plan
+        with written(target) as folder:
+            grow_into(folder, plan, self.path, state=how.state, rewarm=how.rewarm, over=how.over)
+            origin.check_same()
+            (plan if before is None else before.then(plan)).save(folder / PLAN)
+            write_lineage(growth, origin, hashes.result(), how.command, folder)
         return growth
 
     def _tensors(self, model: nn.Module) -> Mapping[str, Tensor]:
