@@ -196,6 +196,25 @@ def test_a_state_dict_grows_with_its_class_and_by_a_plan(tmp_path: Path) -> None
     how = "--class", f"{__name__}:linear_model", "--inputs", str(tmp_path / "inputs.safetensors")
     result = run("grow", *one, *how, "--width", "2.0")
     assert result.exit_code == 0, result.output
+    card = (tmp_path / "wide.safetensors" / "README.md").read_text("utf-8")
+    assert "base_model: model.safetensors" in card and "library_name" not in card
+    assert '`net2net.Plan.load("plan.json").apply(model)`' in card
+
+
+def test_a_timm_folder_grows_and_keeps_its_card(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    small = tmp_path / "small"
+    small.mkdir()
+    save_file(timm.create_model("test_vit", num_classes=3).state_dict(),
+              small / "model.safetensors")  # fmt: skip
+    config = {"architecture": "test_vit", "num_classes": 3, "pretrained_cfg": {}}
+    (small / "config.json").write_text(json.dumps(config), "utf-8")
+    (small / "README.md").write_text("---\nlicense: mit\n---\nOf tests.\n", "utf-8")
+    result = run("grow", str(small), str(tmp_path / "large"), "--width", "2.0")
+    assert result.exit_code == 0, result.output
+    card = (tmp_path / "large" / "README.md").read_text("utf-8")
+    assert "library_name: timm" in card and "license: mit" in card
+    assert card.index("## How it is read") < card.index("Of tests.")
 
 
 class Linears(nn.Sequential):

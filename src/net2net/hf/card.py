@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +27,40 @@ _OTHERS = {"base_model", "tags", "model-index", "model_name", "new_version", "ev
 """What a source says of itself, and what was grown from it does not."""
 
 
-def write_card(grown: Growth, source: str, command: str, folder: Path) -> None:
-    """Write the card of a student into its folder, above the teacher's if that is there.
+def write_card(
+    grown: Growth, source: str, command: str, folder: Path, library: str = "transformers",
+    read: str = "",
+) -> None:  # fmt: skip
+    """Write the card of a student into its folder, above the teacher's if that is there. Without
+    huggingface_hub there is none.
 
     Args:
         source: what the teacher is called.
         command: what was called, or empty.
+        library: what the model is of, or empty.
+        read: how it is read, if not by that library alone.
     """
+    if find_spec("huggingface_hub") is None:
+        log.warning("no card is written: pip install huggingface_hub")
+        return
     said, text = _known(folder / CARD)
-    own = "\n".join(_lines(grown, source, command))
+    own = "\n".join(_lines(grown, source, command, read))
     below = f"\n## The card of {source}\n\n{text.strip()}\n" if text.strip() else ""
     try:
-        card = _card(source, said, own + "\n" + below)
+        card = _card(source, library, said, own + "\n" + below)
     except Exception as error:  # of what stands in the source's
         log.warning("what '%s' says of the model is not kept: %.200s", CARD, error)
-        card = _card(source, {}, own + "\n" + below)
+        card = _card(source, library, {}, own + "\n" + below)
     write_whole(folder / CARD, card)
 
 
-def _card(source: str, said: Mapping[str, Any], text: str) -> str:
+def _card(source: str, library: str, said: Mapping[str, Any], text: str) -> str:
     """Fields and text, as the hub reads them."""
     from huggingface_hub import ModelCard, ModelCardData
 
     tags = said.get("tags")
     data = ModelCardData(
-        base_model=source, library_name="transformers",
+        base_model=source, library_name=library or None,
         tags=[*(tags if isinstance(tags, list) else ()), "net2net"],
     )  # fmt: skip
     for name, value in said.items():
@@ -59,7 +69,7 @@ def _card(source: str, said: Mapping[str, Any], text: str) -> str:
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}", ignore_metadata_errors=True))
 
 
-def _lines(grown: Growth, source: str, command: str) -> Iterator[str]:
+def _lines(grown: Growth, source: str, command: str, read: str) -> Iterator[str]:
     report, plan = grown.report, grown.plan
     yield f"# {source}, grown"
     yield ""
@@ -72,6 +82,8 @@ def _lines(grown: Growth, source: str, command: str) -> Iterator[str]:
     else:
         yield f"Measured between the two models: {report.parity}."
     yield from ("", *(f"- {_cell(one)}" for one in (*report.warnings, *report.notes)))
+    if read:
+        yield from ("", "## How it is read", "", read)
     yield from ("", "## How it was made", "")
     if command:
         yield from ("```sh", command.replace("`", "'"), "```", "")

@@ -21,6 +21,7 @@ from net2net.distributed.stored import Stored
 from net2net.errors import FolderError, InputError
 from net2net.files import FolderPath, written
 from net2net.growth import Growth
+from net2net.hf.card import CARD, write_card
 from net2net.hf.changed import as_loaded
 from net2net.hf.checkpoint import OPTIMIZERS, TRAINER, grow_checkpoint
 from net2net.hf.folder import JOBS, Check, grow_folder, load
@@ -47,6 +48,12 @@ DTYPES = {
 CONFIG, PLAN, WEIGHTS = "config.json", "plan.json", "model.safetensors"
 METADATA = ".metadata"
 """What torch.distributed.checkpoint calls its list of contents."""
+
+READ = (
+    f"By the class that the source is of, of which the plan makes the larger model: "
+    f'`net2net.Plan.load("{PLAN}").apply(model)`, then `model.load_state_dict(…)`.'
+)
+"""What a card says of weights without a configuration that tells their sizes."""
 
 FILES = (WEIGHTS, "pytorch_model.bin")
 """What the weights beside a timm configuration may be called."""
@@ -154,13 +161,15 @@ class StateDict:
         build: makes the teacher.
         kept: files of the folder that go with it.
         example: makes inputs, if anything can.
+        library: what the model is of, or empty.
     """
 
     def __init__(
         self, path: Path, build: Callable[[], nn.Module],
-        kept: tuple[str, ...] = (), example: Callable[[], Inputs] | None = None,
+        kept: tuple[str, ...] = (), example: Callable[[], Inputs] | None = None, library: str = "",
     ) -> None:  # fmt: skip
         self.path, self.build, self.kept, self.example = path, build, kept, example
+        self.library = library
 
     def model(self) -> nn.Module:
         """With its weights.
@@ -215,8 +224,9 @@ class StateDict:
             plan = growth.plan if before is None else before.then(growth.plan)
             save_model(growth.model, str(folder / WEIGHTS), {"format": "pt"})
             plan.save(folder / PLAN)
-            for name in self.kept:
-                (folder / name).write_bytes((self.path / name).read_bytes())
+            for name in (*self.kept, CARD):
+                if (self.path / name).is_file():
+                    (folder / name).write_bytes((self.path / name).read_bytes())
             report = growth.report
             if how.verify:
                 again = StateDict(folder, self.build).model().to(next(model.parameters()).dtype)
@@ -225,6 +235,7 @@ class StateDict:
             growth = replace(growth, report=report)
             origin.check_same()
             write_lineage(growth, origin, hashes.result(), how.command, folder)
+            write_card(growth, origin.name, how.command, folder, self.library, READ)
             return growth
 
     def _plan(self) -> Plan | None:
@@ -272,6 +283,7 @@ class Distributed(StateDict):
             origin.check_same()
             (plan if before is None else before.then(plan)).save(folder / PLAN)
             write_lineage(growth, origin, hashes.result(), how.command, folder)
+            write_card(growth, origin.name, how.command, folder, self.library, READ)
         return growth
 
     def _tensors(self, model: nn.Module) -> Mapping[str, Tensor]:
@@ -328,7 +340,7 @@ def open_source(
         )
     if (arguments := _timm(path)) is not None:
         build = partial(_timm_model, arguments)
-        return StateDict(path, build, (CONFIG,), partial(_pictures, arguments))
+        return StateDict(path, build, (CONFIG,), partial(_pictures, arguments), "timm")
     return Folder(path, trust_remote_code=trust_remote_code)
 
 
