@@ -158,12 +158,16 @@ class Carried:
         state = self._optimizer.state.get(parameter, {})
         return age, ramp, correction(self._optimizer, group, state, step, age)
 
-    @torch.no_grad()
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._prepare(optimizer, args, kwargs, torch.compiler.is_compiling())
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # it would compile how lists change
+    @torch.no_grad()
+    def _prepare(self, optimizer: Optimizer, args: Any, kwargs: Any, compiled: bool) -> None:
         self._apart.back()  # of a step that failed
         self._now = {}
         names = {self._parameters[name]: name for name in self._young}
-        alone = self._may_part(args, kwargs)
+        alone = not compiled and self._may_part(args, kwargs)
         for group in list(optimizer.param_groups):
             found = [one for one in group["params"] if one in names and one.grad is not None]
             keep = 1 - _decay(optimizer, group) if found else 1.0
@@ -183,13 +187,12 @@ class Carried:
 
     def _may_part(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether nobody sees parts but the step: no closure (it may ask for gradients again), no
-        hook between ours and the step, no compiler."""
+        hook between ours and the step."""
         before, after = (list(hook.hooks_dict_ref() or ()) for hook in self._hooks[:2])
         closure = any(one is not None for one in (*args[1:], *kwargs.values()))
         return (
             type(self._optimizer) in ELEMENTWISE
             and not closure
-            and not torch.compiler.is_compiling()
             and before[-1] == self._hooks[0].id
             and after[0] == self._hooks[1].id
         )
@@ -204,6 +207,7 @@ class Carried:
         now.extend(parts)
         saved.extend(cut.saved)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._apart.back()
