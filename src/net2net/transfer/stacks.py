@@ -8,7 +8,7 @@ Blocks that the student has more are *added*; each names a like block of the stu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -37,6 +37,7 @@ class Stack:
         pairs: the student's blocks that are the teacher's, by name within the stack, in order.
         added: block that the student has more → the block that it copies, or None.
         sizes: how many blocks the teacher has, and the student.
+        experts: they do not follow each other: a router takes some of them.
     """
 
     student: str
@@ -44,13 +45,15 @@ class Stack:
     pairs: tuple[tuple[str, str], ...]
     added: dict[str, str | None]
     sizes: tuple[int, int]
+    experts: bool = False
 
 
 def align(
     student: nn.Module, teacher: nn.Module, depth: Depth, ops_of: tuple[Operations, Operations],
-    *, exact: bool,
+    *, exact: bool, experts: Collection[str] = (),
 ) -> list[Stack]:  # fmt: skip
-    """All stacks that differ, the outer before the inner. ``ops_of``: what modules of each do.
+    """All stacks that differ, the outer before the inner. ``ops_of``: what modules of each do;
+    ``experts``: paths of the student's stacks of experts.
 
     Raises:
         TransferError: a stack cannot be aligned, or ``depth`` makes no sense.
@@ -62,7 +65,7 @@ def align(
         )
     if not isinstance(depth, str):
         _check_blocks(depth, [path for path, _ in student.named_modules()])
-    found = list(_differing(student, teacher, "", "", depth, ops_of, exact))
+    found = list(_differing(student, teacher, "", "", depth, ops_of, exact, experts))
     if not isinstance(depth, str):
         _check_blocks(
             depth, [join(s.student, b) for s in found for b in [*dict(s.pairs), *s.added]]
@@ -86,7 +89,7 @@ def join(path: str, name: str) -> str:
 
 def _differing(
     student: nn.Module, teacher: nn.Module, at: str, of: str, depth: Depth,
-    ops_of: tuple[Operations, Operations], exact: bool,
+    ops_of: tuple[Operations, Operations], exact: bool, experts: Collection[str],
 ) -> Iterator[Stack]:  # fmt: skip
     new, old = dict(student.named_children()), dict(teacher.named_children())
     pairs = [(name, name) for name in new if name in old]
@@ -94,9 +97,13 @@ def _differing(
     theirs = [name for name in old if name not in new and _holds_stack(old[name])]
     if len(ours) == len(theirs):  # another class, which names its stacks otherwise
         pairs += zip(ours, theirs, strict=True)
-    if _is_stack(student) and _is_stack(teacher):
+    if is_stack(student) and is_stack(teacher):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
-        if len(new) != len(old) or named:
+        if at in experts:
+            stack = _experts(list(new), list(old), at, of)
+            yield stack
+            pairs = list(stack.pairs)
+        elif len(new) != len(old) or named:
             stack = _stack(new, old, at, of, depth, ops_of, exact)
             yield stack
             pairs = list(stack.pairs)
@@ -104,11 +111,21 @@ def _differing(
             pairs = list(zip(new, old, strict=True))
     for name, source in pairs:
         yield from _differing(
-            new[name], old[source], join(at, name), join(of, source), depth, ops_of, exact
+            new[name], old[source], join(at, name), join(of, source), depth, ops_of, exact, experts
         )
 
 
-def _is_stack(module: nn.Module) -> bool:
+def _experts(new: list[str], old: list[str], at: str, of: str) -> Stack:
+    """The teacher's come first, and then all of them again."""
+    n = len(old)
+    added: dict[str, str | None] = {
+        name: new[place % n] for place, name in enumerate(new) if place >= n
+    }
+    pairs = tuple(zip(new[:n], old, strict=True))
+    return Stack(at, of, pairs, added, (n, len(new)), experts=True)
+
+
+def is_stack(module: nn.Module) -> bool:
     """Whether its children are blocks: by its class, or by names that count."""
     if isinstance(module, STACKS):
         return True

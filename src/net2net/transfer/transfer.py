@@ -257,7 +257,7 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
     try:
         found = match(
             old, new, method=method, balanced=balanced, seed=seed, strict=strict,
-            closest=None if strict else "pads", choices=pair.choices,
+            closest=None if strict else "pads",
         )  # fmt: skip
         maps = rescaled(old, new, found.maps, strict=strict)
         if strict:
