@@ -65,6 +65,11 @@ class Pair:
     gained: list[str]
     ends: OutputMaps
 
+    @property
+    def has_more_experts(self) -> bool:
+        """Whether the student's experts are copies of the teacher's."""
+        return bool(self.repeated) or any(stack.experts for stack in self.stacks)
+
 
 def paired(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, depth: Depth, *, exact: bool,

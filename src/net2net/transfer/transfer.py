@@ -7,9 +7,11 @@ neighbours, and are made to return what they are given (``recipes.py``).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from torch import nn
 
@@ -48,7 +50,17 @@ from net2net.transfer.pair import Pair, both_traced, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
 from net2net.transfer.upcycle import mixtures, upcycled
+from net2net.transfer.weighed import weighed
 from net2net.verify import Parity
+
+
+log = logging.getLogger(__name__)
+
+COPIES = "experts: copies of all"
+ALIKE = (
+    "copies of an expert are alike, and stay so where nothing sets them apart: pass noise=0.01 or "
+    "so, or train with noise in the router"
+)
 
 
 def transfer(
@@ -169,11 +181,18 @@ def transfer(
     ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else pair.ends
     parity = None
     if verify:
+        if must_match and pair.has_more_experts:
+            with stage("weighed experts"):
+                plan, result = _weighed(plan, result, teacher, student, pair, ends, inputs, notes)
         with stage("verified"):
             parity = _measured(teacher, result, [inputs, *also], pair, ends, must_match, notes)
     even = must_match and has_even_copies(maps.values())
     longer, said_of_them = said(pair.longer, pair.ends, new_outputs or "random")
-    rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student), *longer)
+    rows = (
+        *_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student),
+        *_expert_rows(pair), *longer,
+    )  # fmt: skip
+    alike = () if noise or not pair.has_more_experts else (ALIKE,)
     report = Report(
         action=(
             f"transferred {type(teacher).__name__} into {type(student).__name__} by "
@@ -186,7 +205,7 @@ def transfer(
         bytes=plan.summary().bytes,
         flops=(flops(pair.teacher.traces[0]), flops(pair.whole)),
         parity=parity,
-        warnings=never_separate(pair.teacher) if even else (),
+        warnings=(*(never_separate(pair.teacher) if even else ()), *alike),
         notes=(
             *notes,
             *said_of_them,
@@ -269,6 +288,24 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
         ) from error
 
 
+def _weighed(
+    plan: Plan, result: nn.Module, teacher: nn.Module, student: nn.Module, pair: Pair,
+    ends: OutputMaps, inputs: Inputs, notes: list[str],
+) -> tuple[Plan, nn.Module]:  # fmt: skip
+    """The plan, and its student, in which experts put out what the teacher's do; if there is none,
+    those that there were."""
+    trials = chain([(plan, "")], weighed(plan, pair))
+    try:
+        for tried, note in trials:
+            made = tried.apply(teacher, student=student) if note else result
+            if check(teacher, made, inputs, must_match=False, outputs=ends).exact:
+                notes += [note] if note else []
+                return tried, made
+    except VerificationError as error:
+        log.info("not weighed: %s", error)
+    return plan, result
+
+
 def _measured(
     teacher: nn.Module, student: nn.Module, inputs: list[Inputs], pair: Pair,
     ends: OutputMaps, must_match: bool, notes: list[str],
@@ -293,9 +330,22 @@ def _measured(
     return parity
 
 
+def _expert_rows(pair: Pair) -> list[Row]:
+    """One for every module whose tensors hold more experts."""
+    rows: dict[str, Row] = {}
+    for name, axes in pair.repeated.items():
+        path = name.rpartition(".")[0] or name
+        for old, new in axes.values():
+            rows.setdefault(path, Row(path, old, new, COPIES))
+    return list(rows.values())
+
+
 def _depth_rows(stacks: list[Stack]) -> list[Row]:
     rows = []
     for stack in stacks:
+        if stack.experts:
+            rows.append(Row(stack.student, *stack.sizes, COPIES))
+            continue
         added = ", ".join(f"{name} like {like}" for name, like in stack.added.items())
         rows.append(Row(stack.student, *stack.sizes, f"blocks; added: {added}" if added else ""))
     return rows
