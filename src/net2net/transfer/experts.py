@@ -7,7 +7,7 @@ of tensors, with the teacher's numbers of those that are taken. Then the others 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -20,7 +20,7 @@ from net2net.plan.feasible import pattern
 from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Trace
 from net2net.transfer.longer import Longer, shorten
-from net2net.transfer.stacks import is_stack
+from net2net.transfer.stacks import is_stack, join
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,32 @@ def _tensors(student: nn.Module, teacher: nn.Module, one: Choice, place: str) ->
         and theirs.get(pattern(name), ())[:1] == (one.old,)
         and tensor.shape[0] == one.new
     ]
+
+
+def without_copies(student: nn.Module, experts: Sequence[Experts]) -> dict[str, str]:
+    """Leave the first experts in stacks of them, in place.
+
+    Returns:
+        The paths of the others → the path of the one that each copies.
+    """
+    found = {}
+    for one in experts:
+        for path in one.lists:
+            stack = student.get_submodule(path)
+            names = list(stack._modules)
+            for place, name in enumerate(names[one.old :]):
+                found[join(path, name)] = join(path, names[place % one.old])
+                delattr(stack, name)
+    return found
+
+
+def within(name: str, paths: Container[str]) -> tuple[str, str]:
+    """Which of these paths a tensor lies in, and the rest of its name; nothing, if in none."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        if (path := ".".join(parts[:end])) in paths:
+            return path, name.removeprefix(path)
+    return "", ""
 
 
 def with_fewer(

@@ -24,7 +24,7 @@ from net2net.transfer.checks import (
     check_operations,
     grown_inside,
 )
-from net2net.transfer.experts import more_experts, with_fewer
+from net2net.transfer.experts import more_experts, with_fewer, without_copies
 from net2net.transfer.gained import without_gained
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
@@ -45,6 +45,7 @@ class Pair:
             teacher's of that name.
         repeated: tensors of the student → axes on which it has copies of all of the teacher's
             experts.
+        copies: modules of the student that are experts → the expert that each copies.
         own: buffers of the student with another number than the teacher's, which its class makes
             of its sizes.
         longer: tensors of the student with rows that the teacher's have not, and that are not in
@@ -60,6 +61,7 @@ class Pair:
     sources: dict[str, tuple[str, str]]
     unread: list[str]
     repeated: Longer
+    copies: dict[str, str]
     own: set[str]
     longer: Longer
     gained: list[str]
@@ -68,7 +70,7 @@ class Pair:
     @property
     def has_more_experts(self) -> bool:
         """Whether the student's experts are copies of the teacher's."""
-        return bool(self.repeated) or any(stack.experts for stack in self.stacks)
+        return bool(self.repeated or self.copies)
 
 
 def paired(
@@ -90,8 +92,8 @@ def paired(
     bare = _like(teacher, student, make)
     gained = without_gained(bare, teacher)
     experts = more_experts(bare, teacher, chosen)
-    lists = {path for one in experts for path in one.lists}
-    stacks = align(bare, teacher, depth, ops_of, exact=exact, experts=lists)
+    copies = without_copies(bare, experts)
+    stacks = align(bare, teacher, depth, ops_of, exact=exact)
     apart, of_tied = _untied(make(teacher), student)
     old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
     new, of_student = _without(bare, [(s.student, [a for a, _ in s.pairs], s) for s in stacks])
@@ -127,7 +129,7 @@ def paired(
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
     return Pair(
         known, found, whole, stacks, back, [of_student[name] for name in unread],
-        {of_student[name]: axes for name, axes in repeated.items()}, own,
+        {of_student[name]: axes for name, axes in repeated.items()}, copies, own,
         {of_student[name]: axes for name, axes in longer.items()},
         gained, ends,
     )  # fmt: skip

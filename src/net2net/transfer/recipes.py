@@ -27,6 +27,7 @@ from net2net.recipe.recipe import (
 )
 from net2net.trace.graph import Graph
 from net2net.trace.meta_copy import named_tensors
+from net2net.transfer.experts import within
 from net2net.transfer.longer import NewOutputs, new_rows
 from net2net.transfer.pair import Pair
 from net2net.transfer.stacks import join
@@ -61,10 +62,10 @@ def recipes_for(
     found.matched(maps)
     found.norms()
     found.unread()
-    for stack in sorted(pair.stacks, key=lambda one: not one.experts):
+    found.repeat()
+    for stack in pair.stacks:
         for name, like in stack.added.items():
-            add = found.repeat if stack.experts else found.add
-            add(
+            found.add(
                 join(stack.student, name), None if like is None else join(stack.student, like)
             )
     order = fingerprint(student).tensors
@@ -142,11 +143,14 @@ class _Recipes:
             for dim, (old, new) in self.pair.repeated.get(name, {}).items()
         ]
 
-    def repeat(self, path: str, like: str | None) -> None:
-        """An expert that copies another."""
-        for name in [name for name in self.new if name.startswith(f"{path}.")]:
-            copied = self.recipes[f"{like}{name.removeprefix(path)}"]
-            self.recipes[name] = one = _alike(copied, f"{like}.", f"{path}.")
+    def repeat(self) -> None:
+        """Experts that copy others, but for those in added blocks."""
+        for name in self.new:
+            path, rest = within(name, self.pair.copies)
+            copied = self.recipes.get(f"{self.pair.copies[path]}{rest}") if path else None
+            if copied is None:
+                continue
+            self.recipes[name] = one = _alike(copied, f"{self.pair.copies[path]}.", f"{path}.")
             if self.noise and self.new[name].ndim > 1 and one.source is not None:
                 law = Spread(1.0, deviation(self.old[one.source]))
                 self.recipes[name] = replace(one, perturbed=Perturbed(1.0, self.noise, law))

@@ -8,7 +8,7 @@ Blocks that the student has more are *added*; each names a like block of the stu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -37,7 +37,6 @@ class Stack:
         pairs: the student's blocks that are the teacher's, by name within the stack, in order.
         added: block that the student has more → the block that it copies, or None.
         sizes: how many blocks the teacher has, and the student.
-        experts: they do not follow each other: a router takes some of them.
     """
 
     student: str
@@ -45,15 +44,13 @@ class Stack:
     pairs: tuple[tuple[str, str], ...]
     added: dict[str, str | None]
     sizes: tuple[int, int]
-    experts: bool = False
 
 
 def align(
     student: nn.Module, teacher: nn.Module, depth: Depth, ops_of: tuple[Operations, Operations],
-    *, exact: bool, experts: Collection[str] = (),
+    *, exact: bool,
 ) -> list[Stack]:  # fmt: skip
-    """All stacks that differ, the outer before the inner. ``ops_of``: what modules of each do;
-    ``experts``: paths of the student's stacks of experts.
+    """All stacks that differ, the outer before the inner. ``ops_of``: what modules of each do.
 
     Raises:
         TransferError: a stack cannot be aligned, or ``depth`` makes no sense.
@@ -65,7 +62,7 @@ def align(
         )
     if not isinstance(depth, str):
         _check_blocks(depth, [path for path, _ in student.named_modules()])
-    found = list(_differing(student, teacher, "", "", depth, ops_of, exact, experts))
+    found = list(_differing(student, teacher, "", "", depth, ops_of, exact))
     if not isinstance(depth, str):
         _check_blocks(
             depth, [join(s.student, b) for s in found for b in [*dict(s.pairs), *s.added]]
@@ -89,7 +86,7 @@ def join(path: str, name: str) -> str:
 
 def _differing(
     student: nn.Module, teacher: nn.Module, at: str, of: str, depth: Depth,
-    ops_of: tuple[Operations, Operations], exact: bool, experts: Collection[str],
+    ops_of: tuple[Operations, Operations], exact: bool,
 ) -> Iterator[Stack]:  # fmt: skip
     new, old = dict(student.named_children()), dict(teacher.named_children())
     pairs = [(name, name) for name in new if name in old]
@@ -99,11 +96,7 @@ def _differing(
         pairs += zip(ours, theirs, strict=True)
     if is_stack(student) and is_stack(teacher):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
-        if at in experts:
-            stack = _experts(list(new), list(old), at, of)
-            yield stack
-            pairs = list(stack.pairs)
-        elif len(new) != len(old) or named:
+        if len(new) != len(old) or named:
             stack = _stack(new, old, at, of, depth, ops_of, exact)
             yield stack
             pairs = list(stack.pairs)
@@ -111,18 +104,8 @@ def _differing(
             pairs = list(zip(new, old, strict=True))
     for name, source in pairs:
         yield from _differing(
-            new[name], old[source], join(at, name), join(of, source), depth, ops_of, exact, experts
+            new[name], old[source], join(at, name), join(of, source), depth, ops_of, exact
         )
-
-
-def _experts(new: list[str], old: list[str], at: str, of: str) -> Stack:
-    """The teacher's come first, and then all of them again."""
-    n = len(old)
-    added: dict[str, str | None] = {
-        name: new[place % n] for place, name in enumerate(new) if place >= n
-    }
-    pairs = tuple(zip(new[:n], old, strict=True))
-    return Stack(at, of, pairs, added, (n, len(new)), experts=True)
 
 
 def is_stack(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -190,7 +191,7 @@ def transfer(
     longer, said_of_them = said(pair.longer, pair.ends, new_outputs or "random")
     rows = (
         *_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student),
-        *_expert_rows(pair), *longer,
+        *_expert_rows(student, pair), *longer,
     )  # fmt: skip
     alike = () if noise or not pair.has_more_experts else (ALIKE,)
     report = Report(
@@ -330,9 +331,12 @@ def _measured(
     return parity
 
 
-def _expert_rows(pair: Pair) -> list[Row]:
-    """One for every module whose tensors hold more experts."""
+def _expert_rows(student: nn.Module, pair: Pair) -> list[Row]:
+    """One for every module that holds more experts."""
     rows: dict[str, Row] = {}
+    for path, many in Counter(path.rpartition(".")[0] for path in pair.copies).items():
+        size = len(student.get_submodule(path)._modules)
+        rows[path] = Row(path, size - many, size, COPIES)
     for name, axes in pair.repeated.items():
         path = name.rpartition(".")[0] or name
         for old, new in axes.values():
@@ -343,9 +347,6 @@ def _expert_rows(pair: Pair) -> list[Row]:
 def _depth_rows(stacks: list[Stack]) -> list[Row]:
     rows = []
     for stack in stacks:
-        if stack.experts:
-            rows.append(Row(stack.student, *stack.sizes, COPIES))
-            continue
         added = ", ".join(f"{name} like {like}" for name, like in stack.added.items())
         rows.append(Row(stack.student, *stack.sizes, f"blocks; added: {added}" if added else ""))
     return rows

@@ -8,6 +8,7 @@ weights and biases, is multiplied by c or 1/c.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from net2net.infer.units import Role
 from net2net.plan.plan import Plan
 from net2net.recipe.axis_map import AxisMap
 from net2net.recipe.recipe import Recipe
+from net2net.transfer.experts import within
 from net2net.transfer.pair import Pair
 
 
@@ -46,12 +48,13 @@ def _ends(pair: Pair, names: Iterable[str]) -> dict[str, float]:
         for name, axes in pair.repeated.items()
         for key, _ in [pair.sources[name]]
     }
-    for stack in pair.stacks:
-        for name in names if stack.experts else ():
-            if name.startswith(f"{stack.student}."):
-                block, _, rest = name.removeprefix(f"{stack.student}.").partition(".")
-                first = f"{stack.student}.{stack.added.get(block) or block}.{rest}"
-                held[name] = (pair.sources[first][0], stack.sizes[1] / stack.sizes[0])
+    times = Counter(pair.copies.values())
+    experts = {*pair.copies, *times}
+    for name in names if times else ():
+        path, rest = within(name, experts)
+        like = pair.copies.get(path, path)
+        if path and f"{like}{rest}" in pair.sources:
+            held[name] = (pair.sources[f"{like}{rest}"][0], 1.0 + times[like])
     inside = {key for key, _ in held.values()}
     out = {
         axis
