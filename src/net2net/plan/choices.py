@@ -53,18 +53,18 @@ def check_choices(found: Iterable[Choice]) -> None:
     TransferError: copies of some units would take the place of others.
     """
     found = list(found)
-    choosing = {one.place for one in found if not one.adds}
+    sizes = {(one.place, one.old, one.new) for one in found if not one.adds}
+    choosing = {place for place, _, _ in sizes}
     for one in found:
-        if one.few == one.many == 1 or one.place not in choosing:
-            continue
-        if one.adds and one.few > 1:
+        if one.adds and one.place in choosing and (one.place, one.old, one.new) not in sizes:
             raise TransferError(
-                f"topk in '{one.place}' adds the best {one.few} of {one.old} in each group in the "
-                f"teacher and {one.many} of {one.new} in the student. Copies of the best would "
-                "stand in the place of others. Let the student choose among as many times more "
-                "groups as it has more experts (each of as many as now), and take as many times "
-                "more of them, or pass exact=False."
+                f"groups in '{one.place}' are chosen by the best of {one.old} units in the teacher "
+                f"and of {one.new} in the student. Copies of a unit (an expert) come in groups of "
+                "their own. Let the student have as many times more groups as it has more experts, "
+                "each of as many as now, and take as many times more of them, or pass exact=False."
             )
+        if one.adds or one.few == one.many == 1:
+            continue
         if one.new % one.old or one.many * one.old != one.few * one.new:
             whole = -(-one.new // one.old)
             raise TransferError(

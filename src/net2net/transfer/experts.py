@@ -43,7 +43,7 @@ def more_experts(
 ) -> list[Experts]:
     """Where the student has more experts, by choices of which it makes more: the innermost modules
     around a choice that hold as many more layers, or more in a tensor for all."""
-    found = []
+    found: list[tuple[str, bool, Experts]] = []
     for one in chosen:
         if one.adds:
             continue
@@ -53,8 +53,12 @@ def more_experts(
         tensors = {place: _tensors(student, teacher, one, place) for place in places}
         around = places[1:2] or places
         place = next((p for p in places if lists[p] or tensors[p]), around[0])
-        found.append(Experts(place, one.old, one.new, frozenset(lists[place])))
-    return list(dict.fromkeys(found))
+        holds = bool(lists[place] or tensors[place])
+        experts = Experts(place, one.old, one.new, frozenset(lists[place]))
+        found.append((one.place, holds, experts))
+    holding = {place for place, holds, _ in found if holds}
+    own = (experts for place, holds, experts in found if holds or place not in holding)
+    return list(dict.fromkeys(own))  # a router's choice among groups is none
 
 
 def _inside(place: str, around: str) -> bool:
@@ -133,11 +137,11 @@ def with_fewer(
     for name, tensor in named_tensors(student):
         if name not in theirs:
             continue
+        around = [(one.old, one.new) for one in experts if one.holds(name)]
         for dim, sizes in enumerate(zip(theirs[name].shape, tensor.shape, strict=False)):
-            mine = any((one.old, one.new) == sizes and one.holds(name) for one in experts)
-            if mine and Axis(name, dim) not in free:
+            if sizes in around and Axis(name, dim) not in free:
                 found.setdefault(name, {})[dim] = sizes
-            elif sizes[0] != sizes[1]:
+            elif around and sizes[0] != sizes[1]:
                 wider.add(sizes)
     shorten(student, found)
     set_attributes(student, [*_numbers(student, teacher, whole, experts, wider)])
@@ -149,7 +153,7 @@ def _numbers(
     wider: set[tuple[int, int]],
 ) -> Iterator[SetAttribute]:  # fmt: skip
     """The teacher's numbers (of experts, of those taken, of groups) for modules that hold experts,
-    but for those that count what gets wider."""
+    but for those that count what gets wider there."""
     theirs = dict(teacher.named_modules())
     ours = dict(student.named_modules())
     for path, name in {*_attributes(ours, experts), *_read(whole, experts)}:

@@ -64,6 +64,12 @@ ALIKE = (
 )
 
 
+UNLIKE = (
+    "Copies of experts may weigh otherwise than what they copy: let there be twice as many (or "
+    "three times), and the router take as many times more. "
+)
+
+
 def transfer(
     teacher: nn.Module,
     student: nn.Module,
@@ -325,6 +331,7 @@ def _measured(
     if must_match and not parity.exact:
         raise TransferError(
             f"the student does not compute the teacher's function: {parity}. "
+            f"{UNLIKE if pair.has_more_experts else ''}"
             f"{other_numbers(pair.teacher.traces[0], pair.student.traces[0])}"
             "Remove the difference, or pass exact=False."
         )
