@@ -38,9 +38,7 @@ class Experts:
         return _inside(pattern(name), self.place)
 
 
-def more_experts(
-    student: nn.Module, teacher: nn.Module, chosen: Sequence[Choice]
-) -> list[Experts]:
+def more_experts(student: nn.Module, teacher: nn.Module, chosen: Sequence[Choice]) -> list[Experts]:
     """Where the student has more experts, by choices of which it makes more: the innermost modules
     around a choice that hold as many more layers, or more in a tensor for all."""
     found: list[tuple[str, bool, Experts]] = []

@@ -7,12 +7,10 @@ neighbours, and are made to return what they are given (``recipes.py``).
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 
 from torch import nn
 
@@ -53,9 +51,6 @@ from net2net.transfer.stacks import Depth, Stack
 from net2net.transfer.upcycle import mixtures, upcycled
 from net2net.transfer.weighed import weighed
 from net2net.verify import Parity
-
-
-log = logging.getLogger(__name__)
 
 COPIES = "experts: copies of all"
 ALIKE = (
@@ -190,7 +185,8 @@ def transfer(
     if verify:
         if must_match and pair.has_more_experts:
             with stage("weighed experts"):
-                plan, result = _weighed(plan, result, teacher, student, pair, ends, inputs, notes)
+                plan, result, more = weighed(plan, result, teacher, student, pair, ends, inputs)
+                notes += more
         with stage("verified"):
             parity = _measured(teacher, result, [inputs, *also], pair, ends, must_match, notes)
     even = must_match and has_even_copies(maps.values())
@@ -293,24 +289,6 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
         raise TransferError(
             f"{error} Or pass exact=False; or new_outputs, if they are outputs that are new."
         ) from error
-
-
-def _weighed(
-    plan: Plan, result: nn.Module, teacher: nn.Module, student: nn.Module, pair: Pair,
-    ends: OutputMaps, inputs: Inputs, notes: list[str],
-) -> tuple[Plan, nn.Module]:  # fmt: skip
-    """The plan, and its student, in which experts put out what the teacher's do; if there is none,
-    those that there were."""
-    trials = chain([(plan, "")], weighed(plan, pair))
-    try:
-        for tried, note in trials:
-            made = tried.apply(teacher, student=student) if note else result
-            if check(teacher, made, inputs, must_match=False, outputs=ends).exact:
-                notes += [note] if note else []
-                return tried, made
-    except VerificationError as error:
-        log.info("not weighed: %s", error)
-    return plan, result
 
 
 def _measured(

@@ -45,9 +45,7 @@ def test_where_the_student_takes_as_many_times_more() -> None:
 
 @pytest.mark.parametrize(("q", "many"), [(6, 2), (6, 3), (4, 3)])
 def test_where_copies_would_displace_others(q: int, many: int) -> None:
-    with pytest.raises(
-        TransferError, match=f"takes 2 of 3 .* and {many} of {q} .* 4 of 6"
-    ):
+    with pytest.raises(TransferError, match=f"takes 2 of 3 .* and {many} of {q} .* 4 of 6"):
         check_choices(choices(traced(3, 2), traced(q, many)))
 
 
