@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
-from net2net import InputError, Plan, TransferError
+from net2net import InputError, NotGrowableError, Plan, TransferError
 from tests.helpers import assert_exact, noise, randomise, refused, same_bits
 
 X = noise(9, 3)
@@ -85,6 +85,12 @@ def test_copies_that_would_displace_experts_are_refused(sizes: tuple[int, int]) 
     teacher = randomise(Mixture(3, 2))
     with refused(TransferError, "2 of 3", "in the place of others", "4 of 6", teacher=teacher):
         net2net.transfer(teacher, Mixture(*sizes), X)
+
+
+def test_the_number_of_experts_is_no_width() -> None:
+    teacher = randomise(Mixture(3, 2))
+    with refused(NotGrowableError, "'router'", "topk", "chooses", "transfer", teacher=teacher):
+        net2net.widen(teacher, {"router": 6}, X)
 
 
 def test_code_that_branches_on_hidden_values_is_transferred() -> None:

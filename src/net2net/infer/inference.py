@@ -14,6 +14,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from net2net.infer.chosen import CHOICES, chosen
 from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
@@ -148,6 +149,15 @@ class Inference:
         return self.slot[self.units.starts[axis] : self.units.starts[axis + 1]]
 
     @cached_property
+    def _chosen(self) -> dict[Axis, str]:
+        return {axis: why for one in self.traces for axis, why in self._choices(one).items()}
+
+    def _choices(self, one: Trace) -> dict[Axis, str]:
+        if not any(op.kind in CHOICES for op in one.ops):
+            return {}
+        return chosen(self.graph_of(one))
+
+    @cached_property
     def numbers(self) -> dict[Axis, int]:
         return {
             axis: number
@@ -168,11 +178,14 @@ class Inference:
             places[int(owner[one])][self.units.axes[axis[one]]] = int(count[one])
         result = {}
         for key, found in self.members.items():
+            lies = places[int(found[0])]
+            why = _first(said, fixed[found])
+            among = next((self._chosen[axis] for axis in lies if axis in self._chosen), why)
             result[key] = Group(
                 key=key,
-                places=places[int(found[0])],
+                places=lies,
                 components=found,
-                fixed=_first(said, fixed[found]),
+                fixed=among if why else None,
                 equal_copies=_first(self.units.equal_copies, equal_copies[found]),
                 no_copies=self.no_copies.get(key),
             )

@@ -3,8 +3,8 @@
 Of weights that are normalised over all experts or over those taken, each of c copies has 1/c. Where
 one of the copies alone is taken it still has 1/c; and where weights are not normalised (a sigmoid),
 all c have the whole. Which it is shows when the student runs: what experts put out (their last
-weights and biases) is multiplied by c or 1/c, and what a router adds to weights before it chooses by
-1/c.
+weights and biases) is multiplied by c or 1/c, and what a router adds to weights before it chooses
+by 1/c.
 """
 
 from __future__ import annotations
