@@ -28,6 +28,10 @@ from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
 
 
+LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
+"""What has the numbers of its first operand, and the shape or the type of the other."""
+
+
 def infer(
     traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False,
     inside: Inside = NOTHING,
@@ -181,7 +185,8 @@ class Walk:
         if not outputs:
             return
         inputs = [self.value(ref) for ref in op.inputs]
-        depends_on_input = any(value.depends_on_input for value in inputs)
+        told_by = inputs[:1] if op.kind in LIKE else inputs
+        depends_on_input = any(value.depends_on_input for value in told_by)
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
         known = traits(op.kind)
         constant = known.factory or (
