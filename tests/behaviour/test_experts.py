@@ -380,9 +380,3 @@ def test_mixtral_has_more_experts_in_grouped_products() -> None:
     teacher = mixtral().float()
     grown = net2net.grow(teacher, num_local_experts=6, num_experts_per_tok=4, hidden_size=32)
     assert grown.report.parity is not None and grown.report.parity.exact
-
-
-def test_mixtral_has_more_experts_that_run_alone() -> None:
-    teacher = mixtral(set_experts_implementation="eager")
-    grown = net2net.grow(teacher, num_local_experts=6, num_experts_per_tok=4, hidden_size=32)
-    assert grown.report.parity is not None and grown.report.parity.max_rel < 1e-12

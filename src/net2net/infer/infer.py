@@ -27,7 +27,6 @@ from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
 
-
 LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
 """What has the numbers of its first operand, and the shape or the type of the other."""
 

@@ -283,7 +283,7 @@ def _alike(inference: Inference, uses: Sequence[SizeUse]) -> list[list[SizeUse]]
 def _grows_in(
     inference: Inference, use: SizeUse, origin: Origin, every: Mapping[Origin, list[SizeUse]]
 ) -> bool:
-    """Whether a size is a sum with another attribute, which can grow (keys and values of a head)."""
+    """Whether a size is a sum with another attribute, which grows (keys and values of a head)."""
     others = [other for other in use.size.values if other != origin]
     return any(
         ((other, 1),) in use.size.terms and not _stay_whole(inference, every[other])
