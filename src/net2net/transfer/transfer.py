@@ -87,7 +87,8 @@ def transfer(
 
     Args:
         teacher: the trained model; never changed.
-        student: a model of more or wider blocks, in any state; or one of the same sizes with
+        student: a model of more or wider blocks, or of more experts (copies of all, if its routers
+            take as many times more of them), in any state; or one of the same sizes with
             mixtures of experts in place of MLPs, each of which becomes a copy (``method`` has no
             part in that). Its structure is used, not its
             weights (except in added blocks that are like no other, which the report names); it is
