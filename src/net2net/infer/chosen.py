@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from net2net.infer.units import Axis
+from net2net.ops import traits
 from net2net.trace.graph import Graph, Node
-
-CHOICES = {"topk", "argmax"}
 
 WHY = (
     "{} in '{}' chooses among them; if they are experts, net2net.transfer (or grow, by the "
@@ -17,10 +16,11 @@ def chosen(graph: Graph) -> dict[Axis, str]:
     """The axes of weights that make what is chosen among, and why there are as many."""
     found: dict[Axis, str] = {}
     for position, op in enumerate(graph.trace.ops):
-        if op.kind not in CHOICES or op.args.get("dim", -1) is None:
+        dim = op.args.get("dim") if traits(op.kind).chooses else None
+        if dim is None or not graph.outputs(op)[-1].users:
             continue
         first = graph.node(op.inputs[0].id, position)
-        size = first.shape[int(op.args.get("dim", -1))]
+        size = first.shape[dim]
         front, seen = [first], {id(first)}
         while front:
             node = front.pop()

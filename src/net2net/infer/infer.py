@@ -27,9 +27,6 @@ from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.trace import Op, Ref, Trace, refs
 
-LIKE = {"expand_as", "view_as", "reshape_as", "type_as"}
-"""What has the numbers of its first operand, and the shape or the type of the other."""
-
 
 def infer(
     traces: Sequence[Trace], *, on_unknown: str = "raise", grow_outputs: bool = False,
@@ -184,10 +181,10 @@ class Walk:
         if not outputs:
             return
         inputs = [self.value(ref) for ref in op.inputs]
-        told_by = inputs[:1] if op.kind in LIKE else inputs
-        depends_on_input = any(value.depends_on_input for value in told_by)
-        shapes = [self.trace.shapes[ref.id] for ref in outputs]
         known = traits(op.kind)
+        held = inputs[:1] if known.shaped else inputs
+        depends_on_input = any(value.depends_on_input for value in held)
+        shapes = [self.trace.shapes[ref.id] for ref in outputs]
         constant = known.factory or (
             known.constant and bool(inputs) and all(value.constant for value in inputs)
         )

@@ -14,13 +14,14 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from net2net.infer.chosen import CHOICES, chosen
+from net2net.infer.chosen import chosen
 from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.relations import Count
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, in_blocks, runs
 from net2net.infer.values import Value
+from net2net.ops import traits
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
 
@@ -153,9 +154,8 @@ class Inference:
         return {axis: why for one in self.traces for axis, why in self._choices(one).items()}
 
     def _choices(self, one: Trace) -> dict[Axis, str]:
-        if not any(op.kind in CHOICES for op in one.ops):
-            return {}
-        return chosen(self.graph_of(one))
+        some = any(traits(op.kind).chooses for op in one.ops)
+        return chosen(self.graph_of(one)) if some else {}
 
     @cached_property
     def numbers(self) -> dict[Axis, int]:

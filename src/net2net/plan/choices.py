@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from net2net.errors import TransferError
+from net2net.ops import traits
 from net2net.plan.feasible import pattern
-from net2net.trace.trace import Op, Trace
-
-BEST = {"topk", "argmax", "max"}
+from net2net.trace.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,12 @@ def _best(one: Trace) -> Best:
     found: Best = {}
     seen: Counter[str] = Counter()
     for op in one.ops:
-        if op.kind not in BEST or (op.kind != "topk" and op.args.get("dim") is None):
+        dim = op.args.get("dim") if traits(op.kind).chooses else None
+        if dim is None:
             continue
         seen[op.path] += 1
-        shape = one.shapes[op.inputs[0].id]
-        many = int(op.args["k"]) if op.kind == "topk" else 1
+        size = one.shapes[op.inputs[0].id][dim]
         which = op.outputs[-1].id in used
         key = pattern(op.path), seen[op.path]
-        found.setdefault(key, (shape[_dim(op)], many, not which))
+        found.setdefault(key, (size, int(op.args.get("k", 1)), not which))
     return found
-
-
-def _dim(op: Op) -> int:
-    return int(op.args.get("dim", -1))
