@@ -95,6 +95,10 @@ class OpTraits:
             its rule can tell which these are: ``permute``, ``slice``.
         factory: the output holds one value everywhere, so that it fits any width, and of an operand
             it takes no more than the shape and the type: ``zeros``, ``full_like``.
+        shaped: of all operands but the first it takes no more than the shape or the type:
+            ``expand_as``.
+        chooses: it tells at which places along an axis the largest elements are, in its last
+            output: ``topk``.
         centres: what it normalises has no mean then: ``layer_norm``, not ``rms_norm``.
         normalises: subtracts a mean or divides by a deviation, and then scales and shifts each
             feature by ``weight`` and ``bias``: ``layer_norm``.
@@ -123,6 +127,8 @@ class OpTraits:
     constant: bool = False
     constant_axes: bool = False
     factory: bool = False
+    shaped: bool = False
+    chooses: bool = False
     normalises: bool = False
     centres: bool = False
     hands_on: bool = False
@@ -175,7 +181,8 @@ _map = partial(_row, elementwise=True, constant=True)
 _copy = partial(_map, moves=True, keeps_scale=True, zero=FIRST, idempotent=True)
 
 _copy("alias clone to _to_copy", constant_axes=True)
-_copy("contiguous detach type_as positive real conj resolve_conj resolve_neg")
+_copy("type_as", shaped=True)
+_copy("contiguous detach positive real conj resolve_conj resolve_neg")
 _copy("dropout feature_dropout", constant=False)
 
 _map("relu", zero=FIRST, flat=True, keeps_scale=True, idempotent=True, module=nn.ReLU)
@@ -236,9 +243,9 @@ _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal 
 
 _move = partial(_row, moves=True, keeps_scale=True, zero=FIRST, constant=True)
 
-_move("view view_as reshape reshape_as flatten unflatten _unsafe_view permute transpose swapaxes"
-      " swapdims unsqueeze expand expand_as broadcast_to repeat tile repeat_interleave slice",
-      constant_axes=True)  # fmt: skip
+_move("view reshape flatten unflatten _unsafe_view permute transpose swapaxes swapdims unsqueeze"
+      " expand broadcast_to repeat tile repeat_interleave slice", constant_axes=True)  # fmt: skip
+_move("view_as reshape_as expand_as", constant_axes=True, shaped=True)
 _move("t numpy_T mT mH adjoint movedim moveaxis")
 _move("squeeze flip roll unfold as_strided view_as_real diagonal")
 _move("narrow select index index_select gather take_along_dim")
@@ -264,12 +271,15 @@ _row("sum", zero=FIRST, constant=True, scaled=FIRST, linear=True, reduces=Reduct
 _row("mean", zero=FIRST, constant=True, scaled=FIRST, linear=True, reduces=Reduction.MEAN)
 _row("prod", zero=FIRST, constant=True, reduces=Reduction.OTHER)
 _row("nansum median", zero=FIRST, reduces=Reduction.OTHER)
-_row("argmax argmin logsumexp mode kthvalue count_nonzero", reduces=Reduction.OTHER)
+_row("argmax", reduces=Reduction.OTHER, chooses=True)
+_row("argmin logsumexp mode kthvalue count_nonzero", reduces=Reduction.OTHER)
 _row("var std var_mean std_mean", zero=FIRST, reduces=Reduction.VARIANCE)
 _row("norm linalg_norm linalg_vector_norm", zero=FIRST, reduces=Reduction.NORM)
-_row("max min", zero=ALL, constant=True)
+_row("max", zero=ALL, constant=True, chooses=True)
+_row("min", zero=ALL, constant=True)
 _row("softmax cross", constant=True)
-_row("cumsum cumprod sort topk msort tril triu glu im2col col2im view_as_complex", zero=FIRST)
+_row("topk", zero=FIRST, chooses=True)
+_row("cumsum cumprod sort msort tril triu glu im2col col2im view_as_complex", zero=FIRST)
 _row("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
      " _adaptive_avg_pool2d _adaptive_avg_pool3d upsample_linear1d upsample_bilinear2d"
      " upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"

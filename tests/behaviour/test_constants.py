@@ -227,3 +227,21 @@ def test_a_mean_over_units_and_over_positions_that_are_none() -> None:
     report = widen(teacher, 2.0, noise(5, 6)).report
     assert {row.name for row in report.rows} == {"b"}
     assert any("positions that are no units" in row.note for row in report.stayed)
+
+
+@pytest.mark.parametrize(
+    "like",
+    [Tensor.expand_as, lambda own, h: own.view_as(h[0]), Tensor.type_as],
+    ids=["expand_as", "view_as", "type_as"],
+)
+def test_what_a_parameter_is_made_like_is_not_in_it(like: Any) -> None:
+    """A bias of the shape of what it is added to is scaled with it, where a norm is padded."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.stem(x)
+        return m.head(m.norm(h + like(m.stem.own, h)))
+
+    stem = nn.Linear(3, 8)
+    stem.own = nn.Parameter(torch.zeros(8))
+    teacher = randomise(Written(code, stem=stem, norm=nn.LayerNorm(8), head=nn.Linear(8, 2)))
+    widen(teacher, {"stem": 11}, noise(5, 3), method="fresh")

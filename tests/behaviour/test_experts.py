@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
-from net2net import InputError, Plan, TransferError
+from net2net import InputError, NotGrowableError, Plan, TransferError
 from tests.helpers import assert_exact, noise, randomise, refused, same_bits
 
 X = noise(9, 3)
@@ -87,6 +87,12 @@ def test_copies_that_would_displace_experts_are_refused(sizes: tuple[int, int]) 
         net2net.transfer(teacher, Mixture(*sizes), X)
 
 
+def test_the_number_of_experts_is_no_width() -> None:
+    teacher = randomise(Mixture(3, 2))
+    with refused(NotGrowableError, "'router'", "topk", "chooses", "transfer", teacher=teacher):
+        net2net.widen(teacher, {"router": 6}, X)
+
+
 def test_code_that_branches_on_hidden_values_is_transferred() -> None:
     teacher = randomise(Branching(4))
     grown = net2net.transfer(teacher, Branching(8).double(), X)
@@ -94,6 +100,140 @@ def test_code_that_branches_on_hidden_values_is_transferred() -> None:
     assert [(row.name, row.old, row.new) for row in grown.report.rows] == [("stem", 4, 8)]
     with refused(InputError, "neither may be on meta", teacher=teacher):
         net2net.transfer(teacher, Branching(8).to("meta"), X)
+
+
+# -- more experts that are modules of a list -------------------------------------------------------
+
+
+class Chosen(nn.Module):
+    """A block whose experts are modules, run one by one on the rows that they are chosen for."""
+
+    def __init__(self, experts: int, k: int, kind: str, width: int, inner: int) -> None:
+        super().__init__()
+        self.k, self.kind, self.num_experts = k, kind, experts
+        self.gate, self.norm = nn.Linear(width, experts), nn.LayerNorm(width)
+        self.experts = nn.ModuleDict(
+            {
+                f"expert_{number}": nn.Sequential(
+                    nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)
+                )
+                for number in range(experts)
+            }
+        )
+        self.shared = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        scores = self.gate(h)
+        scores = scores.sigmoid() if self.kind == "sigmoid" else scores.softmax(-1)
+        weights, chosen = scores.topk(self.k, dim=-1)
+        if self.kind == "renormalised":
+            weights = weights / weights.sum(-1, keepdim=True)
+        made = torch.zeros_like(h)
+        for number in F.one_hot(chosen, self.num_experts).sum((0, 1)).nonzero():
+            rows, place = torch.where(chosen == number)
+            expert = self.experts[f"expert_{int(number)}"]
+            made = made.index_add(0, rows, expert(h[rows]) * weights[rows, place, None])
+        return x + made + self.shared(h)
+
+
+def listed(
+    experts: int, k: int, kind: str = "softmax", *, width: int = 4, inner: int = 5, depth: int = 1
+) -> nn.Module:
+    blocks = nn.Sequential(*(Chosen(experts, k, kind, width, inner) for _ in range(depth)))
+    return nn.Sequential(nn.Linear(3, width), blocks, nn.Linear(width, 2)).double()
+
+
+MANY = noise(60, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "times"),
+    [
+        ("softmax", (6, 4), None),
+        ("softmax", (6, 2), 2),
+        ("renormalised", (9, 6), None),
+        ("renormalised", (4, 1), None),
+        ("sigmoid", (6, 4), 0.5),
+        ("sigmoid", (6, 1), None),
+    ],
+)
+def test_copies_of_experts_that_are_modules(
+    kind: str, sizes: tuple[int, int], times: float | None
+) -> None:
+    """What their weights do not add up to is made up for. Other rows choose other experts."""
+    k = {(6, 4): 2, (9, 6): 2}.get(sizes, 1)
+    sizes = (6, 1) if sizes == (6, 2) else sizes
+    teacher = randomise(listed(3, k, kind), seed=3)
+    grown = net2net.transfer(teacher, listed(*sizes, kind), MANY)
+    assert_exact(teacher, grown.model, MANY)
+    assert_exact(teacher, grown.model, noise(60, 3, seed=9))
+    said = [note for note in grown.report.notes if "multiplied by" in note]
+    assert [f"multiplied by {times:g}," in note for note in said] == [True] * (times is not None)
+    rows = [(row.name, row.old, row.new) for row in grown.report.rows]
+    assert ("1.0.experts", 3, sizes[0]) in rows and ("1.0.gate", 3, sizes[0]) in rows
+    assert any("copies of an expert are alike" in one for one in grown.report.warnings)
+
+
+def test_more_experts_in_more_and_wider_blocks() -> None:
+    teacher = randomise(listed(3, 2, "sigmoid", depth=2), seed=3)
+    student = listed(6, 4, "sigmoid", width=8, inner=7, depth=3)
+    grown = net2net.transfer(teacher, student, MANY)
+    assert_exact(teacher, grown.model, MANY)
+    assert_exact(teacher, grown.model, noise(60, 3, seed=9))
+    again = Plan.from_json(grown.plan.to_json()).apply(teacher, student=student)
+    assert same_bits(again, grown.model)
+
+
+def test_copies_that_would_displace_modules_are_refused() -> None:
+    teacher = randomise(listed(3, 2))
+    with refused(TransferError, "2 of 3", "in the place of others", "4 of 6", teacher=teacher):
+        net2net.transfer(teacher, listed(6, 2), MANY)
+    teacher = randomise(listed(3, 1), seed=3)
+    with refused(TransferError, "weigh otherwise", "twice as many", teacher=teacher):
+        net2net.transfer(teacher, listed(4, 1), MANY)
+
+
+def test_noise_tells_copies_apart() -> None:
+    teacher = randomise(listed(3, 2), seed=3)
+    grown = net2net.transfer(teacher, listed(6, 4), MANY, noise=0.1)
+    own, copy = (grown.model.get_parameter(f"1.0.experts.expert_{i}.0.weight") for i in (1, 4))
+    assert torch.equal(own, teacher.get_parameter("1.0.experts.expert_1.0.weight"))
+    assert 0.03 < (copy - own).std() / own.std() < 0.3
+    gate = grown.model.get_parameter("1.0.gate.weight")
+    assert not torch.equal(gate[3:], gate[:3])
+    assert not any("are alike" in one for one in grown.report.warnings)
+
+
+class Grouped(Mixture):
+    """The best group of experts is chosen first, by what the two best of it add up to."""
+
+    def __init__(self, experts: int, k: int, groups: int, taken: int, width: int = 4) -> None:
+        super().__init__(experts, k)
+        self.n_group, self.topk_group = groups, taken
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        scores = self.router(h).sigmoid()
+        every = scores.view(len(h), self.n_group, -1)
+        best = every.topk(2)[0].sum(-1).topk(self.topk_group)[1]
+        outside = torch.ones_like(every[..., 0]).scatter(1, best, 0.0).bool()
+        left = every.masked_fill(outside[..., None], 0.0).flatten(1)
+        chosen = left.topk(self.k)[1]
+        weights = scores.gather(1, chosen)
+        weights = weights / weights.sum(-1, keepdim=True)
+        inner = F.silu(torch.einsum("tkih,th->tki", self.up[chosen], h))
+        made = torch.einsum("tkhi,tki->tkh", self.down[chosen], inner)
+        return self.head(h + (made * weights[..., None]).sum(1))
+
+
+def test_routers_that_choose_among_groups() -> None:
+    """Groups come again, as large as they were."""
+    teacher = randomise(Grouped(6, 3, 3, 2))
+    grown = net2net.transfer(teacher, Grouped(12, 6, 6, 4), MANY)
+    assert_exact(teacher, grown.model, MANY)
+    with refused(TransferError, "best of 2 units", "more groups", teacher=teacher):
+        net2net.transfer(teacher, Grouped(12, 6, 3, 2), MANY)
 
 
 # -- from an MLP to experts ------------------------------------------------------------------------

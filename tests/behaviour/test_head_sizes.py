@@ -288,3 +288,36 @@ def test_a_norm_over_the_features_of_a_head_keeps_their_number():
 
     with pytest.raises(NotGrowableError, match="norm"):
         net2net.widen(nn.Sequential(Normed()), {"0.size": 16}, TOKENS)
+
+
+class Latent(nn.Module):
+    """Keys of a part for each head and one for all, and values that are made with the former."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own, self.shared, self.size = 4, 2, 6
+        self.query = nn.Linear(12, 4 * 6)
+        self.both, self.all = nn.Linear(12, 4 * 10), nn.Linear(12, 2)
+        self.out = nn.Linear(4 * 6, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.query(x).view(*x.shape[:2], -1, self.own + self.shared).transpose(1, 2)
+        both = self.both(x).view(*x.shape[:2], -1, self.own + self.size).transpose(1, 2)
+        mine, value = both.split([self.own, self.size], -1)
+        key = both.new_empty(*both.shape[:-1], self.own + self.shared)
+        key[..., : self.own].copy_(mine)
+        key[..., self.own :].copy_(self.all(x)[:, None].expand(-1, mine.shape[1], -1, -1))
+        made = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.out(made.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize(("size", "method"), [(9, "replicate"), (1.5, "fresh"), (12, "silent")])
+def test_values_grow_inside_heads_whose_keys_are_put_together(size, method):
+    teacher = randomise(nn.Sequential(Latent(), Latent()))
+    grown = widen(teacher, {"*.size": size}, TOKENS.double(), method=method)
+    for layer in grown.model:
+        new = 12 if size == 12 else 9
+        assert (layer.own, layer.size, layer.query.out_features) == (4, new, 24)
+        assert (layer.both.out_features, layer.out.in_features) == (4 * (4 + new), 4 * new)
+    with pytest.raises(NotGrowableError, match="repeats it inside every unit"):
+        net2net.widen(teacher, {"*.own": 8}, TOKENS.double())

@@ -239,6 +239,22 @@ def test_a_sum_over_elements_does_what_its_row_says(kind: str, more: tuple[Any, 
     assert not known.linear or same(both, sums)
 
 
+@pytest.mark.parametrize("kind", kinds(lambda one: one.shaped))
+def test_an_operation_takes_no_values_of_what_shapes_it(kind: str) -> None:
+    x, like = torch.randn(1, 4), torch.randn(1, 4)
+    made = [getattr(torch.Tensor, kind)(x, one) for one in (like, torch.randn(1, 4))]
+    assert torch.equal(made[0], x) and torch.equal(made[1], x)
+
+
+@pytest.mark.parametrize("kind", kinds(lambda one: one.chooses))
+def test_an_operation_that_chooses_tells_places(kind: str) -> None:
+    x = torch.randn(5, 7)
+    made = getattr(torch, kind)(x, *([2] if kind == "topk" else []), dim=1)
+    places = made if kind == "argmax" else made[-1]
+    best = x.argsort(dim=1, descending=True)[:, : 2 if kind == "topk" else 1]
+    assert torch.equal(places.reshape(best.shape), best)
+
+
 def test_operations_of_a_users_own_library_have_no_traits() -> None:
     assert traits("mylib::relu") == traits("unheard_of") == OpTraits()
 

@@ -181,9 +181,10 @@ class Walk:
         if not outputs:
             return
         inputs = [self.value(ref) for ref in op.inputs]
-        depends_on_input = any(value.depends_on_input for value in inputs)
-        shapes = [self.trace.shapes[ref.id] for ref in outputs]
         known = traits(op.kind)
+        held = inputs[:1] if known.shaped else inputs
+        depends_on_input = any(value.depends_on_input for value in held)
+        shapes = [self.trace.shapes[ref.id] for ref in outputs]
         constant = known.factory or (
             known.constant and bool(inputs) and all(value.constant for value in inputs)
         )

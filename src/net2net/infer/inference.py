@@ -14,12 +14,14 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from net2net.infer.chosen import chosen
 from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.relations import Count
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, in_blocks, runs
 from net2net.infer.values import Value
+from net2net.ops import traits
 from net2net.trace.graph import Graph
 from net2net.trace.trace import Trace
 
@@ -148,6 +150,14 @@ class Inference:
         return self.slot[self.units.starts[axis] : self.units.starts[axis + 1]]
 
     @cached_property
+    def _chosen(self) -> dict[Axis, str]:
+        return {axis: why for one in self.traces for axis, why in self._choices(one).items()}
+
+    def _choices(self, one: Trace) -> dict[Axis, str]:
+        some = any(traits(op.kind).chooses for op in one.ops)
+        return chosen(self.graph_of(one)) if some else {}
+
+    @cached_property
     def numbers(self) -> dict[Axis, int]:
         return {
             axis: number
@@ -168,11 +178,14 @@ class Inference:
             places[int(owner[one])][self.units.axes[axis[one]]] = int(count[one])
         result = {}
         for key, found in self.members.items():
+            lies = places[int(found[0])]
+            why = _first(said, fixed[found])
+            among = next((self._chosen[axis] for axis in lies if axis in self._chosen), why)
             result[key] = Group(
                 key=key,
-                places=places[int(found[0])],
+                places=lies,
                 components=found,
-                fixed=_first(said, fixed[found]),
+                fixed=among if why else None,
                 equal_copies=_first(self.units.equal_copies, equal_copies[found]),
                 no_copies=self.no_copies.get(key),
             )

@@ -247,6 +247,8 @@ class OpSite:
         if rest and self.units.grows_head_size(whole.ids):
             self.fix(part.ids, "keeps their number: what lies inside them grows")
             self.units.bundle(whole.ids, tuple(dims))
+            if max(dims) == whole.ids.ndim - 1:  # it is that which it keeps
+                self.fix(whole.ids, "repeats it inside every unit of a block")
             return
         if rest:  # one value for all that lies inside a unit
             self.units.bundle(whole.ids, rest)

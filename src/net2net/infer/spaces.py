@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -218,7 +218,8 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
         unite(ids)
     given: dict[int, str] = {}  # group → what gives it the size of others
     held: dict[int, str] = {}
-    for origin, uses in by_attribute(size_uses(inference)).items():
+    every = by_attribute(size_uses(inference))
+    for origin, uses in every.items():
         if len(uses) == 1 and uses[0].size.attribute_alone:
             continue  # whatever grows there, the attribute is their sum
         inside = bool(inference.inside.features)
@@ -229,6 +230,8 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
                 given.setdefault(tied[0], _size_name(origin, uses))
             if inside:  # heads that are asked to grow inside: all or none
                 still = _stay_whole(inference, uses)
+                if any(_grows_in(inference, use, origin, every) for use in alike):
+                    still = []
             if tied and still and (told or (inside and not axis_of(origin))):
                 why = groups[still[0]].fixed
                 held[tied[0]] = f"the code gives it the size of what stays: {why}"
@@ -275,6 +278,17 @@ def _alike(inference: Inference, uses: Sequence[SizeUse]) -> list[list[SizeUse]]
         share = Fraction(int(inference.stays(use.units).sum()), len(use.units))
         found.setdefault(share, []).append(use)
     return list(found.values())
+
+
+def _grows_in(
+    inference: Inference, use: SizeUse, origin: Origin, every: Mapping[Origin, list[SizeUse]]
+) -> bool:
+    """Whether a size is a sum with another attribute, which grows (keys and values of a head)."""
+    others = [other for other in use.size.values if other != origin]
+    return any(
+        ((other, 1),) in use.size.terms and not _stay_whole(inference, every[other])
+        for other in others
+    )
 
 
 def _stay_whole(inference: Inference, uses: Sequence[SizeUse]) -> list[int]:

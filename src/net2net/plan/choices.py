@@ -2,69 +2,89 @@
 
 A choice among c copies of every unit takes all copies of those that it took before if it takes c
 times as many: each gets 1/c of what a softmax over all gave the unit, and together what it gave.
-Of as many as before, it would take copies of the best in place of others.
+Of as many as before, it would take copies of the best in place of others; but one copy of the best
+is as good as another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from net2net.errors import TransferError
-from net2net.infer.inference import Group
-from net2net.trace.trace import Op, Trace
+from net2net.ops import traits
+from net2net.plan.feasible import pattern
+from net2net.trace.trace import Trace
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Units are chosen among in a module (``path``, ending in a dot, or empty): ``old`` of them in
-    the teacher, ``new`` in the student."""
+    """What modules at a place (a path, without its numbers) choose: ``few`` of ``old`` units in the
+    teacher, and ``many`` of ``new`` in the student. ``adds``: they add up what the best are worth,
+    as routers do that choose among groups first."""
 
-    path: str
+    place: str
     old: int
     new: int
-
-    def is_among(self, origin: Group, group: Group) -> bool:
-        """Whether a group of the student's, whose units are there by number, has the sizes and the
-        place of these."""
-        sizes = (origin.size, group.size) == (self.old, self.new)
-        return sizes and all(axis.name.startswith(self.path) for axis in group.places)
+    few: int
+    many: int
+    adds: bool = False
 
 
-def choices(teacher: Sequence[Trace], student: Sequence[Trace]) -> frozenset[Choice]:
-    """Those of which the student has more units, each with copies of all.
+Best = dict[tuple[str, int], tuple[int, int, bool]]
+"""At a place the first, second, … choice: of how many, how many, and whether values alone count."""
 
-    Raises:
-        TransferError: copies of some would take the place of others.
+
+def choices(teacher: Trace, student: Trace) -> list[Choice]:
+    """Those that the student makes among more units."""
+    old, new = _best(teacher), _best(student)
+    return [
+        Choice(key[0], n, q, few, many, adds)
+        for key, (n, few, adds) in old.items()
+        for q, many, _ in [new.get(key, (n, few, adds))]
+        if q > n
+    ]
+
+
+def check_choices(found: Iterable[Choice]) -> None:
+    """Raises:
+    TransferError: copies of some units would take the place of others.
     """
-    return frozenset(
-        choice
-        for old, new in zip(teacher, student, strict=True)
-        for choice in _choices(old, new)
-    )  # fmt: skip
-
-
-def _choices(old: Trace, new: Trace) -> Iterable[Choice]:
-    used = {ref.id for op in new.ops for ref in op.inputs} | set(new.outputs.values())
-    for a, b in zip(old.ops, new.ops, strict=False):
-        if a.kind != "topk" or b.kind != "topk" or b.outputs[1].id not in used:
-            continue  # of which only the values are used, chooses nothing
-        (n, few), (q, many) = _sizes(old, a), _sizes(new, b)
-        if q == n:
-            continue
-        if q % n or not (many * n == few * q or few == many == 1):
-            whole = -(-q // n)
+    found = list(found)
+    sizes = {(one.place, one.old, one.new) for one in found if not one.adds}
+    choosing = {place for place, _, _ in sizes}
+    for one in found:
+        if one.adds and one.place in choosing and (one.place, one.old, one.new) not in sizes:
             raise TransferError(
-                f"topk in '{b.path}' takes {few} of {n} in the teacher and {many} of {q} in the "
-                "student. Copies of a unit (an expert) are taken together, so those of the best "
-                f"would stand in the place of others. Let it take {few * whole} of {n * whole}, or "
-                "pass exact=False."
+                f"groups in '{one.place}' are chosen by the best of {one.old} units in the teacher "
+                f"and of {one.new} in the student. Copies of a unit (an expert) come in groups of "
+                "their own. Let the student have as many times more groups as it has more experts, "
+                "each of as many as now, and take as many times more of them, or pass exact=False."
             )
-        path = b.path.rpartition(".")[0]
-        yield Choice(f"{path}." if path else "", n, q)
+        if one.adds or one.few == one.many == 1:
+            continue
+        if one.new % one.old or one.many * one.old != one.few * one.new:
+            whole = -(-one.new // one.old)
+            raise TransferError(
+                f"topk in '{one.place}' takes {one.few} of {one.old} in the teacher and {one.many} "
+                f"of {one.new} in the student. Copies of a unit (an expert) are taken together, so "
+                "those of the best would stand in the place of others. Let it take "
+                f"{one.few * whole} of {one.old * whole}, or pass exact=False."
+            )
 
 
-def _sizes(trace: Trace, op: Op) -> tuple[int, int]:
-    """Of how many, and how many are taken."""
-    shape = trace.shapes[op.inputs[0].id]
-    return shape[int(op.args.get("dim", -1))], int(op.args["k"])
+def _best(one: Trace) -> Best:
+    used = {ref.id for op in one.ops for ref in op.inputs} | set(one.outputs.values())
+    found: Best = {}
+    seen: Counter[str] = Counter()
+    for op in one.ops:
+        dim = op.args.get("dim") if traits(op.kind).chooses else None
+        if dim is None:
+            continue
+        seen[op.path] += 1
+        size = one.shapes[op.inputs[0].id][dim]
+        which = op.outputs[-1].id in used
+        key = pattern(op.path), seen[op.path]
+        found.setdefault(key, (size, int(op.args.get("k", 1)), not which))
+    return found

@@ -8,7 +8,7 @@ was traced at its new sizes, so both graphs say where their units lie.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,6 @@ from net2net.infer.inference import Group, Inference, mixed
 from net2net.infer.units import Axis, Role, UnitIds, in_blocks, joined, occurrence
 from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
-from net2net.plan.choices import Choice
 from net2net.plan.choose import Chosen, Closest, Growing, choose
 from net2net.plan.new_positions import NewUnits, with_new
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
@@ -44,18 +43,16 @@ class Matched:
 def match(
     teacher: Inference, student: Inference, *, method: Method, balanced: bool, seed: int,
     strict: bool = True, closest: Closest | None = None,
-    choices: Collection[Choice] = (),
 ) -> Matched:  # fmt: skip
     """A map for every parameter axis that grows. ``closest``: the new units of groups of which none
-    keep what is computed. ``choices``: among which units the best are taken, of which there may be
-    copies of all. ``strict=False`` lets axes shrink, and units be read otherwise than the
+    keep what is computed. ``strict=False`` lets axes shrink, and units be read otherwise than the
     teacher's, which changes it more.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not; or no new units of a kind keep what is computed.
     """
-    found = _match_units(teacher, student, method, balanced, seed, strict, closest, choices)
+    found = _match_units(teacher, student, method, balanced, seed, strict, closest)
     source = found.source
     if strict:
         _check_order(teacher, student, source)
@@ -121,7 +118,6 @@ def _match_units(
     seed: int,
     strict: bool,
     closest: Closest | None,
-    choices: Collection[Choice],
 ) -> _Units:
     """For every student component, the teacher's component that it is made from."""
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
@@ -135,9 +131,6 @@ def _match_units(
         if origin is None:
             continue
         n, q = origin.size, group.size
-        if any(choice.is_among(origin, group) for choice in choices):
-            source[group.components] = origin.components[np.arange(q) % n]
-            continue
         if strict and q < n and key in teacher.groups:
             raise GraphMismatchError(
                 f"{_describe(group)}: the teacher has {n} units of this kind, the student {q}. "

@@ -2,6 +2,7 @@
 
 ``transfer.py`` is the verb. ``pair.py`` brings teacher and student together: ``stacks.py`` says
 which block is which, ``longer.py`` which rows are new, ``gained.py`` which biases, ``headed.py`` of
-which part of the student the teacher is all; ``checks.py`` what cannot be exact. ``recipes.py``:
-where every tensor comes from. ``upcycle.py``: experts in place of MLPs.
+which part of the student the teacher is all, ``experts.py`` which experts are copies; ``checks.py``
+what cannot be exact. ``recipes.py``: where every tensor comes from. ``weighed.py``: what copies of
+experts put out together. ``upcycle.py``: experts in place of MLPs.
 """

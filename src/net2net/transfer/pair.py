@@ -14,7 +14,7 @@ from net2net.apply.config_numbers import numbers_in_buffers
 from net2net.errors import InputError, TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
-from net2net.plan.choices import Choice, choices
+from net2net.plan.choices import check_choices, choices
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.value_proxy import built_proxy, with_values
 from net2net.trace.meta_copy import meta_copy, named_tensors
@@ -24,6 +24,7 @@ from net2net.transfer.checks import (
     check_operations,
     grown_inside,
 )
+from net2net.transfer.experts import more_experts, with_fewer, without_copies
 from net2net.transfer.gained import without_gained
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
@@ -42,7 +43,9 @@ class Pair:
         sources: the student's tensor → the name that both inferences use, and the teacher's tensor.
         unread: tensors of the student that nothing reads, and that are of another size than the
             teacher's of that name.
-        choices: among which units (experts) both take the best, and of which the student has more.
+        repeated: tensors of the student → axes on which it has copies of all of the teacher's
+            experts.
+        copies: modules of the student that are experts → the expert that each copies.
         own: buffers of the student with another number than the teacher's, which its class makes
             of its sizes.
         longer: tensors of the student with rows that the teacher's have not, and that are not in
@@ -57,11 +60,17 @@ class Pair:
     stacks: list[Stack]
     sources: dict[str, tuple[str, str]]
     unread: list[str]
-    choices: frozenset[Choice]
+    repeated: Longer
+    copies: dict[str, str]
     own: set[str]
     longer: Longer
     gained: list[str]
     ends: OutputMaps
+
+    @property
+    def has_more_experts(self) -> bool:
+        """Whether the student's experts are copies of the teacher's."""
+        return bool(self.repeated or self.copies)
 
 
 def paired(
@@ -77,13 +86,19 @@ def paired(
     """
     make, whole, other = both_traced(teacher, student, inputs)
     ops_of = _operations(whole), _operations(other)
+    chosen = choices(other, whole)
+    if exact:
+        check_choices(chosen)
     bare = _like(teacher, student, make)
     gained = without_gained(bare, teacher)
+    experts = more_experts(bare, teacher, chosen)
+    copies = without_copies(bare, experts)
     stacks = align(bare, teacher, depth, ops_of, exact=exact)
     apart, of_tied = _untied(make(teacher), student)
     old, of_teacher = _without(apart, [(s.teacher, [b for _, b in s.pairs], s) for s in stacks])
     new, of_student = _without(bare, [(s.student, [a for a, _ in s.pairs], s) for s in stacks])
     known = analyse(old, inputs, on_unknown="fix", grow_outputs=grow_outputs, also=also)
+    repeated = with_fewer(new, old, known, whole, experts) if experts else {}
     if known.traced_with_values:
         new = built_proxy(new, old, known)
     traces = _student_traces(new, known.traces)
@@ -104,10 +119,8 @@ def paired(
     ratios, own = _made_anew(teacher, student, named)
     for one in traces:
         one.multiples = ratios
-    among: frozenset[Choice] = frozenset()
     if exact:
         check_operations(known.traces, traces)
-        among = choices(known.traces, traces)
     found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
     known, found = grown_inside(known, found, grow_outputs=grow_outputs)
     if exact:
@@ -115,7 +128,8 @@ def paired(
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
     return Pair(
-        known, found, whole, stacks, back, [of_student[name] for name in unread], among, own,
+        known, found, whole, stacks, back, [of_student[name] for name in unread],
+        {of_student[name]: axes for name, axes in repeated.items()}, copies, own,
         {of_student[name]: axes for name, axes in longer.items()},
         gained, ends,
     )  # fmt: skip

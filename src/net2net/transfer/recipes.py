@@ -6,18 +6,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor, nn
 
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import TransferError
 from net2net.identity.fills import Fills, identity_of
-from net2net.infer.units import Axis
+from net2net.infer.units import Axis, Role
 from net2net.plan.widening import by_tensor
-from net2net.recipe.axis_map import AxisMap
+from net2net.recipe.axis_map import AxisMap, axis_map
 from net2net.recipe.fill import Constant
-from net2net.recipe.recipe import FollowedNorm, New, Recipe, recipe
+from net2net.recipe.recipe import (
+    FollowedNorm,
+    New,
+    Perturbed,
+    Recipe,
+    Spread,
+    deviation,
+    recipe,
+)
 from net2net.trace.graph import Graph
 from net2net.trace.meta_copy import named_tensors
+from net2net.transfer.experts import within
 from net2net.transfer.longer import NewOutputs, new_rows
 from net2net.transfer.pair import Pair
 from net2net.transfer.stacks import join
@@ -52,6 +62,7 @@ def recipes_for(
     found.matched(maps)
     found.norms()
     found.unread()
+    found.repeat()
     for stack in pair.stacks:
         for name, like in stack.added.items():
             found.add(
@@ -101,6 +112,7 @@ class _Recipes:
                 )
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             axes += [] if made else new_rows(longer, self.new_rows)
+            axes += [] if made else self._repeated(name, key)
             axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
@@ -118,6 +130,30 @@ class _Recipes:
             self.recipes[name] = Recipe(None, fill=Constant(0.0))
         if self.pair.gained:
             self.notes.append(f"biases that are new, and zero: {', '.join(self.pair.gained)}")
+
+    def _repeated(self, name: str, key: str) -> list[AxisMap]:
+        """The maps of axes on which all experts come again."""
+        known = self.pair.teacher
+        return [
+            axis_map(
+                dim,
+                np.arange(new) % old,
+                known.role(axis) if (axis := Axis(key, dim)) in known.numbers else Role.PRODUCES,
+            )
+            for dim, (old, new) in self.pair.repeated.get(name, {}).items()
+        ]
+
+    def repeat(self) -> None:
+        """Experts that copy others, but for those in added blocks."""
+        for name in self.new:
+            path, rest = within(name, self.pair.copies)
+            copied = self.recipes.get(f"{self.pair.copies[path]}{rest}") if path else None
+            if copied is None:
+                continue
+            self.recipes[name] = one = _alike(copied, f"{self.pair.copies[path]}.", f"{path}.")
+            if self.noise and self.new[name].ndim > 1 and one.source is not None:
+                law = Spread(1.0, deviation(self.old[one.source]))
+                self.recipes[name] = replace(one, perturbed=Perturbed(1.0, self.noise, law))
 
     def norms(self) -> None:
         """Scales follow the norm of the weights that grow."""

@@ -94,7 +94,7 @@ def _differing(
     theirs = [name for name in old if name not in new and _holds_stack(old[name])]
     if len(ours) == len(theirs):  # another class, which names its stacks otherwise
         pairs += zip(ours, theirs, strict=True)
-    if _is_stack(student) and _is_stack(teacher):
+    if is_stack(student) and is_stack(teacher):
         named = not isinstance(depth, str) and any(join(at, name) in depth for name in new)
         if len(new) != len(old) or named:
             stack = _stack(new, old, at, of, depth, ops_of, exact)
@@ -108,7 +108,7 @@ def _differing(
         )
 
 
-def _is_stack(module: nn.Module) -> bool:
+def is_stack(module: nn.Module) -> bool:
     """Whether its children are blocks: by its class, or by names that count."""
     if isinstance(module, STACKS):
         return True

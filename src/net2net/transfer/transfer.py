@@ -8,6 +8,7 @@ neighbours, and are made to return what they are given (``recipes.py``).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -48,7 +49,20 @@ from net2net.transfer.pair import Pair, both_traced, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.stacks import Depth, Stack
 from net2net.transfer.upcycle import mixtures, upcycled
+from net2net.transfer.weighed import weighed
 from net2net.verify import Parity
+
+COPIES = "experts: copies of all"
+ALIKE = (
+    "copies of an expert are alike, and stay so where nothing sets them apart: pass noise=0.01 or "
+    "so, or train with noise in the router"
+)
+
+
+UNLIKE = (
+    "Copies of experts may weigh otherwise than what they copy: let there be twice as many (or "
+    "three times), and the router take as many times more. "
+)
 
 
 def transfer(
@@ -73,7 +87,8 @@ def transfer(
 
     Args:
         teacher: the trained model; never changed.
-        student: a model of more or wider blocks, in any state; or one of the same sizes with
+        student: a model of more or wider blocks, or of more experts (copies of all, if its routers
+            take as many times more of them), in any state; or one of the same sizes with
             mixtures of experts in place of MLPs, each of which becomes a copy (``method`` has no
             part in that). Its structure is used, not its
             weights (except in added blocks that are like no other, which the report names); it is
@@ -169,11 +184,19 @@ def transfer(
     ends = output_maps(pair.teacher, pair.student, maps) if outputs == "grow" else pair.ends
     parity = None
     if verify:
+        if must_match and pair.has_more_experts:
+            with stage("weighed experts"):
+                plan, result, more = weighed(plan, result, teacher, student, pair, ends, inputs)
+                notes += more
         with stage("verified"):
             parity = _measured(teacher, result, [inputs, *also], pair, ends, must_match, notes)
     even = must_match and has_even_copies(maps.values())
     longer, said_of_them = said(pair.longer, pair.ends, new_outputs or "random")
-    rows = (*_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student), *longer)
+    rows = (
+        *_depth_rows(pair.stacks), *_width_rows(pair.teacher, pair.student),
+        *_expert_rows(student, pair), *longer,
+    )  # fmt: skip
+    alike = () if noise or not pair.has_more_experts else (ALIKE,)
     report = Report(
         action=(
             f"transferred {type(teacher).__name__} into {type(student).__name__} by "
@@ -186,7 +209,7 @@ def transfer(
         bytes=plan.summary().bytes,
         flops=(flops(pair.teacher.traces[0]), flops(pair.whole)),
         parity=parity,
-        warnings=never_separate(pair.teacher) if even else (),
+        warnings=(*(never_separate(pair.teacher) if even else ()), *alike),
         notes=(
             *notes,
             *said_of_them,
@@ -257,7 +280,7 @@ def _matched(pair: Pair, method: Method, balanced: bool, seed: int, *, strict: b
     try:
         found = match(
             old, new, method=method, balanced=balanced, seed=seed, strict=strict,
-            closest=None if strict else "pads", choices=pair.choices,
+            closest=None if strict else "pads",
         )  # fmt: skip
         maps = rescaled(old, new, found.maps, strict=strict)
         if strict:
@@ -287,10 +310,24 @@ def _measured(
     if must_match and not parity.exact:
         raise TransferError(
             f"the student does not compute the teacher's function: {parity}. "
+            f"{UNLIKE if pair.has_more_experts else ''}"
             f"{other_numbers(pair.teacher.traces[0], pair.student.traces[0])}"
             "Remove the difference, or pass exact=False."
         )
     return parity
+
+
+def _expert_rows(student: nn.Module, pair: Pair) -> list[Row]:
+    """One for every module that holds more experts."""
+    rows: dict[str, Row] = {}
+    for path, many in Counter(path.rpartition(".")[0] for path in pair.copies).items():
+        size = len(student.get_submodule(path)._modules)
+        rows[path] = Row(path, size - many, size, COPIES)
+    for name, axes in pair.repeated.items():
+        path = name.rpartition(".")[0] or name
+        for old, new in axes.values():
+            rows.setdefault(path, Row(path, old, new, COPIES))
+    return list(rows.values())
 
 
 def _depth_rows(stacks: list[Stack]) -> list[Row]:

@@ -104,6 +104,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "clvp": {
         "text_config": {"hidden_size": 128}, "speech_config": {"hidden_size": 128},
     },
+    "codegen": {"n_head": 8},  # in fours: of four, the nearest to most factors is none more
     "cohere_compass": {"text_config": _FULL_MROPE},
     "cohere_compass_text": _FULL_MROPE,
     "convnext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
