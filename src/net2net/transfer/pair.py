@@ -17,6 +17,7 @@ from net2net.infer.inference import Inference
 from net2net.plan.choices import Choice, choices
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.value_proxy import built_proxy, with_values
+from net2net.recipe.axis_map import AxisMap
 from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, trace
 from net2net.transfer.checks import (
@@ -25,6 +26,7 @@ from net2net.transfer.checks import (
     grown_inside,
 )
 from net2net.transfer.gained import without_gained
+from net2net.transfer.kernels import larger_kernels, without_zeros
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
 
@@ -47,6 +49,7 @@ class Pair:
             of its sizes.
         longer: tensors of the student with rows that the teacher's have not, and that are not in
             the inferences.
+        kernels: the student's weights with more taps than the teacher's → maps of these axes.
         gained: biases of the student that the teacher has not.
         ends: where in the student's output positions are new.
     """
@@ -60,6 +63,7 @@ class Pair:
     choices: frozenset[Choice]
     own: set[str]
     longer: Longer
+    kernels: dict[str, list[AxisMap]]
     gained: list[str]
     ends: OutputMaps
 
@@ -94,6 +98,8 @@ def paired(
     if longer:
         shorten(new, longer)
         traces = _student_traces(new, known.traces)
+    kernels = larger_kernels(known.traces[0], traces[0], names)
+    without_zeros(traces, kernels)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
@@ -117,7 +123,7 @@ def paired(
     return Pair(
         known, found, whole, stacks, back, [of_student[name] for name in unread], among, own,
         {of_student[name]: axes for name, axes in longer.items()},
-        gained, ends,
+        {of_student[name]: maps for name, maps in kernels.items()}, gained, ends,
     )  # fmt: skip
 
 

@@ -101,6 +101,7 @@ class _Recipes:
                 )
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             axes += [] if made else new_rows(longer, self.new_rows)
+            axes += self.pair.kernels.get(name, [])
             axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
@@ -116,6 +117,9 @@ class _Recipes:
 
         for name in self.pair.gained:
             self.recipes[name] = Recipe(None, fill=Constant(0.0))
+        if self.pair.kernels:
+            larger = ", ".join(f"'{name}'" for name in self.pair.kernels)
+            self.notes.append(f"kernels with zeros around the teacher's: {larger}")
         if self.pair.gained:
             self.notes.append(f"biases that are new, and zero: {', '.join(self.pair.gained)}")
 
