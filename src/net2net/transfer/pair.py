@@ -20,6 +20,7 @@ from net2net.plan.value_proxy import built_proxy, with_values
 from net2net.recipe.axis_map import AxisMap
 from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, trace
+from net2net.transfer.beside import NOTHING, Beside, beside, leave_out
 from net2net.transfer.checks import (
     check_bundles,
     check_operations,
@@ -28,7 +29,7 @@ from net2net.transfer.checks import (
 from net2net.transfer.gained import without_gained
 from net2net.transfer.kernels import larger_kernels, without_zeros
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
-from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
+from net2net.transfer.stacks import Depth, Operations, Stack, align, cut, join
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Pair:
         kernels: the student's weights with more taps than the teacher's → maps of these axes.
         gained: biases of the student that the teacher has not.
         ends: where in the student's output positions are new.
+        beside: what added blocks put beside the rest.
     """
 
     teacher: Inference
@@ -66,6 +68,7 @@ class Pair:
     kernels: dict[str, list[AxisMap]]
     gained: list[str]
     ends: OutputMaps
+    beside: Beside
 
 
 def paired(
@@ -90,7 +93,13 @@ def paired(
     known = analyse(old, inputs, on_unknown="fix", grow_outputs=grow_outputs, also=also)
     if known.traced_with_values:
         new = built_proxy(new, old, known)
-    traces = _student_traces(new, known.traces)
+    aside = NOTHING
+    try:
+        traces = _student_traces(new, known.traces)
+    except TransferError:
+        aside = beside(whole, [join(s.student, block) for s in stacks for block in s.added])
+        leave_out(new, aside, of_student)
+        traces = _student_traces(new, known.traces)
     names = _same_names(known.traces, traces)
     indices = [name for name, one in new.named_buffers() if not one.is_floating_point()]
     longer = longer_axes(known, traces[0], names, indices, outputs=new_outputs is not None)
@@ -123,7 +132,7 @@ def paired(
     return Pair(
         known, found, whole, stacks, back, [of_student[name] for name in unread], among, own,
         {of_student[name]: axes for name, axes in longer.items()},
-        {of_student[name]: maps for name, maps in kernels.items()}, gained, ends,
+        {of_student[name]: maps for name, maps in kernels.items()}, gained, ends, aside,
     )  # fmt: skip
 
 

@@ -102,6 +102,7 @@ class _Recipes:
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             axes += [] if made else new_rows(longer, self.new_rows)
             axes += self.pair.kernels.get(name, [])
+            axes = self.pair.beside.axes(name, axes)
             axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
@@ -120,6 +121,11 @@ class _Recipes:
         if self.pair.kernels:
             larger = ", ".join(f"'{name}'" for name in self.pair.kernels)
             self.notes.append(f"kernels with zeros around the teacher's: {larger}")
+        if self.pair.beside.blocks:
+            added = ", ".join(f"'{path}'" for path in sorted(self.pair.beside.blocks))
+            self.notes.append(
+                f"blocks that put what they make beside the rest, which nobody reads yet: {added}"
+            )
         if self.pair.gained:
             self.notes.append(f"biases that are new, and zero: {', '.join(self.pair.gained)}")
 
@@ -145,7 +151,7 @@ class _Recipes:
 
     def add(self, path: str, like: str | None) -> None:
         """An added block: its neighbour's recipes, and what makes it an identity."""
-        fills = self._identity(path)
+        fills = {} if path in self.pair.beside.blocks else self._identity(path)
         own: list[str] = []
         for name in [name for name in self.new if name.startswith(f"{path}.")]:
             copied = self.recipes.get(f"{like}{name.removeprefix(path)}") if like else None
