@@ -89,9 +89,29 @@ def test_no_layer_is_put_in_that_is_larger_than_the_model() -> None:
     assert measure(Subject(model, torch.randn(4, 3, 16, 16))).deepened == "3"
 
 
-def test_where_no_layer_can_stand_none_is_named() -> None:
+def test_where_no_identity_layer_can_stand_a_branch_does() -> None:
     layers = nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2), nn.Tanh()
-    assert measure(Subject(nn.Sequential(*layers), images())).deepened == ""
+    assert measure(Subject(nn.Sequential(*layers), images())).deepened == "0, a branch"
+
+
+class Times(nn.Module):
+    """Linear, by a weight that is no layer's."""
+
+    def __init__(self, wide: int, width: int, *, adds: bool) -> None:
+        super().__init__()
+        self.weight, self.adds = nn.Parameter(torch.randn(wide, width)), adds
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = x @ self.weight
+        return x + made if self.adds else made.tanh()
+
+
+def test_a_model_without_layers_gets_a_block_if_its_blocks_admit_it() -> None:
+    for adds, deeper in ((True, "1, a block"), (False, "")):
+        blocks = nn.Sequential(*(Times(8, 8, adds=adds) for _ in range(2)))
+        ends = Times(3, 8, adds=False), Times(8, 2, adds=False)
+        found = measure(Subject(nn.Sequential(ends[0], blocks, ends[1]), images()))
+        assert found.deepened == deeper and bool(found.not_deeper) is not adds, found
 
 
 def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) -> None:

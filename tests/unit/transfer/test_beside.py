@@ -68,5 +68,5 @@ def test_what_is_computed_of_it_is_not_left_out() -> None:
         )))  # fmt: skip
 
     teacher = one(1)
-    with refused(TransferError, "", teacher=teacher):
+    with refused(TransferError, "softmax", teacher=teacher):
         net2net.transfer(teacher, one(2), X)

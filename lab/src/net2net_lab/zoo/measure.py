@@ -234,7 +234,7 @@ def _check_classes(teacher: nn.Module, student: nn.Module) -> None:
 
 def _check_depth(teacher: nn.Module, inputs: Inputs, done: Trace, found: Measurement) -> None:
     try:
-        found.deepened = deepened(teacher, inputs, done)
+        found.deepened, found.not_deeper = deepened(teacher, inputs, done)
     except VerificationError as error:
         raise _Failure("depth", describe(error)) from error
 
