@@ -27,6 +27,7 @@ from net2net.transfer.checks import (
     grown_inside,
 )
 from net2net.transfer.gained import without_gained
+from net2net.transfer.groups import Larger, larger_groups, with_smaller
 from net2net.transfer.kernels import larger_kernels, without_zeros
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut, join
@@ -51,6 +52,7 @@ class Pair:
         longer: tensors of the student with rows that the teacher's have not, and that are not in
             the inferences.
         kernels: the student's weights with more taps than the teacher's → maps of these axes.
+        groups: the student's weights whose groups are larger.
         gained: biases of the student that the teacher has not.
         ends: where in the student's output positions are new.
         beside: what added blocks put beside the rest.
@@ -66,6 +68,7 @@ class Pair:
     own: set[str]
     longer: Longer
     kernels: dict[str, list[AxisMap]]
+    groups: dict[str, Larger]
     gained: list[str]
     ends: OutputMaps
     beside: Beside
@@ -106,9 +109,12 @@ def paired(
     ends = new_ends(known.traces[0], traces[0], longer, new_outputs)
     if longer:
         shorten(new, longer)
-        traces = _student_traces(new, known.traces)
+        tables = ", ".join(f"'{of_student[name]}'" for name in longer)
+        traces = _student_traces(new, known.traces, f"with as many rows as the teacher in {tables}")
     kernels = larger_kernels(known.traces[0], traces[0], names)
     without_zeros(traces, kernels)
+    groups = larger_groups(known.traces[0], traces[0], names)
+    with_smaller(traces, groups)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
@@ -132,7 +138,8 @@ def paired(
     return Pair(
         known, found, whole, stacks, back, [of_student[name] for name in unread], among, own,
         {of_student[name]: axes for name, axes in longer.items()},
-        {of_student[name]: maps for name, maps in kernels.items()}, gained, ends, aside,
+        {of_student[name]: maps for name, maps in kernels.items()},
+        {of_student[name]: one for name, one in groups.items()}, gained, ends, aside,
     )  # fmt: skip
 
 
@@ -228,13 +235,16 @@ def _names(stack: Stack) -> list[str]:
     return [str(place) for place in range(len(blocks))] if digits else blocks
 
 
-def _student_traces(meta: nn.Module, teacher: list[Trace]) -> list[Trace]:
+def _student_traces(
+    meta: nn.Module, teacher: list[Trace], how: str = "without its added blocks"
+) -> list[Trace]:
     try:
         return [trace(meta, one.inputs, training=one.training) for one in teacher]
     except InputError as error:
         raise TransferError(
-            f"the student does not run without its added blocks: {error.__cause__}. Check that it "
-            "runs on these inputs, and that its forward takes as many blocks as the stack has."
+            f"the student does not run {how}: {error.__cause__}. Check that it runs on these "
+            "inputs, that its forward takes as many blocks as the stack has, and that its windows "
+            "and pictures have the teacher's sizes."
         ) from error
 
 
@@ -244,19 +254,22 @@ def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
     if old == new:
         return {name: name for name in new}
     first, second = _in_use(teacher[0]), _in_use(student[0])
-    for a, b in zip(first, second, strict=False):
+    uneven = len(first) != len(second) or len(new) != len(second) or len(old) != len(first)
+    by_order = not uneven or not old & new  # of other names, the first layer that differs says more
+    for a, b in zip(first, second, strict=False) if by_order else ():
         if a[1:] != b[1:]:
             raise TransferError(
                 f"the teacher's '{a[0]}' is read by {a[1]} and has {a[2]} axes, where the "
                 f"student's '{b[0]}' is read by {b[1]} and has {b[2]}. "
                 "Build the student from layers of the same kinds in the same order."
             )
-    if len(first) != len(second) or len(new) != len(second) or len(old) != len(first):
+    if uneven:
         odd = sorted(old ^ new)[:4]
         raise TransferError(
             "teacher and student do not have the same parameters, added blocks apart: "
             f"{', '.join(odd)}, … are in one of them only. Build the student from layers of the "
-            "same kinds, and pass inputs that reach all of them."
+            "same kinds, deeper in a ModuleList or Sequential alone, and pass inputs that reach "
+            "all of them."
         )
     return {b[0]: a[0] for a, b in zip(first, second, strict=True)}
 

@@ -102,6 +102,8 @@ class _Recipes:
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             axes += [] if made else new_rows(longer, self.new_rows)
             axes += self.pair.kernels.get(name, [])
+            larger = self.pair.groups.get(name)
+            axes += [] if larger is None else [larger.axis]
             axes = self.pair.beside.axes(name, axes)
             axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
@@ -115,19 +117,22 @@ class _Recipes:
                 source, self.old[source], axes, noise=self.noise, pair=self.opposite,
                 initial=self.initial.get(name),
             )  # fmt: skip
-
+            if larger is not None:
+                self.recipes[name] = replace(self.recipes[name], fill=larger.fill)
         for name in self.pair.gained:
             self.recipes[name] = Recipe(None, fill=Constant(0.0))
-        if self.pair.kernels:
-            larger = ", ".join(f"'{name}'" for name in self.pair.kernels)
-            self.notes.append(f"kernels with zeros around the teacher's: {larger}")
-        if self.pair.beside.blocks:
-            added = ", ".join(f"'{path}'" for path in sorted(self.pair.beside.blocks))
-            self.notes.append(
-                f"blocks that put what they make beside the rest, which nobody reads yet: {added}"
-            )
-        if self.pair.gained:
-            self.notes.append(f"biases that are new, and zero: {', '.join(self.pair.gained)}")
+        pair = self.pair
+        for what, names in (
+            ("kernels with zeros around the teacher's", pair.kernels),
+            ("groups of channels that hold several of the teacher's", pair.groups),
+            (
+                "blocks that put what they make beside the rest, unread yet",
+                sorted(pair.beside.blocks),
+            ),
+            ("biases that are new, and zero", pair.gained),
+        ):
+            if names:
+                self.notes.append(f"{what}: {', '.join(names)}")
 
     def norms(self) -> None:
         """Scales follow the norm of the weights that grow."""
