@@ -102,3 +102,33 @@ def test_norms_of_weights_by_a_gain_that_is_computed() -> None:
     assert not added.gain.any() and not added.bias.any() and added.weight.any()
     growth.model(X).square().sum().backward()
     assert added.gain.grad.any()
+
+
+class Normaliser(nn.Module):
+    """Blocks without norms divide by what they expect, which grows from one to the next."""
+
+    def __init__(self, expected: float) -> None:
+        super().__init__()
+        self.expected = expected
+        self.conv, self.short = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.tanh() / self.expected
+        return self.short(F.avg_pool2d(x, 3, 1, 1)) + self.conv(x)
+
+
+def test_numbers_that_depend_on_how_many_blocks_come_before() -> None:
+    def net(expected: float) -> nn.Module:
+        return randomise(
+            nn.Sequential(nn.Conv2d(3, 4, 1), Normaliser(expected), nn.Conv2d(4, 2, 1))
+        )
+
+    teacher, student = net(1.5), net(2.0)
+    growth = net2net.transfer(teacher, student, X)
+    assert growth.report.parity.max_rel <= 1e-12
+    old, new = teacher[1], growth.model[1]
+    for layer in ("conv", "short"):
+        torch.testing.assert_close(
+            new.get_submodule(layer).weight, old.get_submodule(layer).weight * 2 / 1.5
+        )
+        assert torch.equal(new.get_submodule(layer).bias, old.get_submodule(layer).bias)
