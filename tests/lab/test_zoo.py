@@ -18,6 +18,7 @@ import net2net
 from net2net.errors import VerificationError
 from net2net_lab import cli
 from net2net_lab.zoo import families, run
+from net2net_lab.zoo import measure as measuring
 from net2net_lab.zoo.environment import sources_hash, versions
 from net2net_lab.zoo.families import MissingLibraryError, family
 from net2net_lab.zoo.measure import describe, measure
@@ -121,6 +122,16 @@ def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(import_module("net2net.deepen.deepen"), "check", refuse)
     subject = Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images())
     assert measure(subject).verdict.startswith("failed, depth: ")
+
+
+def test_what_does_not_grow_wider_may_grow_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_check_size", never)
+    found = measure(Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images()))
+    assert (found.verdict, found.deepened) == ("failed, size: never", "0")
+
+
+def never(*args: object) -> None:
+    raise measuring._Failure("size", "never")
 
 
 class Raises(nn.Module):
