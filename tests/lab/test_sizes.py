@@ -54,7 +54,9 @@ def test_what_is_measured_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert result.exit_code == 0, result.output
     mine = [one for one in pairs() if one.family == "vgg"]
     assert asked == mine * 2 and list(run.read(page.with_suffix(".jsonl"))) == mine
-    assert f"{len(mine)} pairs of 1 families: {len(mine)} exact." in page.read_text(encoding="utf-8")
+    assert f"{len(mine)} pairs of 1 families: {len(mine)} exact." in page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_process_that_fails_is_a_record() -> None:

@@ -39,8 +39,9 @@ def net(layers: tuple[int, int], width: int = 4, growth: int = 3) -> nn.Module:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("depth", ["spread", "top", "bottom"])
-@pytest.mark.parametrize("width, growth", [(4, 3), (6, 5)])
+@pytest.mark.parametrize(
+    "depth, width, growth", [("spread", 6, 5), ("top", 4, 3), ("bottom", 6, 5)]
+)
 def test_layers_are_added(depth: str, width: int, growth: int) -> None:
     teacher, student = randomise(net((2, 2))), randomise(net((3, 5), width, growth), seed=5)
     growth_ = net2net.transfer(teacher, student, X, depth=depth)
@@ -55,7 +56,7 @@ def test_layers_are_added(depth: str, width: int, growth: int) -> None:
 
 
 def test_what_is_computed_of_it_is_not_left_out() -> None:
-    class Squared(Dense):
+    class Counted(Dense):
         def forward(self, x: Tensor) -> Tensor:
             found = [x]
             for layer in self.values():
@@ -63,7 +64,7 @@ def test_what_is_computed_of_it_is_not_left_out() -> None:
             return torch.cat(found, 1).softmax(1)
 
     def one(layers: int) -> nn.Module:
-        return randomise(nn.Sequential(nn.Conv2d(3, 4, 1), Squared(layers, 4, 3), nn.Conv2d(
+        return randomise(nn.Sequential(nn.Conv2d(3, 4, 1), Counted(layers, 4, 3), nn.Conv2d(
             4 + 3 * layers, 2, 1
         )))  # fmt: skip
 
