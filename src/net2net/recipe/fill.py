@@ -70,7 +70,18 @@ class Undo:
 @dataclass(frozen=True)
 class Diagonal:
     """Zero, but for blocks of so many rows and columns along the diagonal, which begins again at
-    the first column: what is there stays."""
+    the first column: what is there stays.
+
+    >>> weight = torch.ones(6, 4)
+    >>> Diagonal(rows=2, columns=2).write(weight, range(6))
+    >>> weight
+    tensor([[1., 1., 0., 0.],
+            [1., 1., 0., 0.],
+            [0., 0., 1., 1.],
+            [0., 0., 1., 1.],
+            [1., 1., 0., 0.],
+            [1., 1., 0., 0.]])
+    """
 
     rows: int
     columns: int

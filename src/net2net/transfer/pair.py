@@ -96,13 +96,8 @@ def paired(
     known = analyse(old, inputs, on_unknown="fix", grow_outputs=grow_outputs, also=also)
     if known.traced_with_values:
         new = built_proxy(new, old, known)
-    aside = NOTHING
-    try:
-        traces = _student_traces(new, known.traces)
-    except TransferError:
-        aside = beside(whole, [join(s.student, block) for s in stacks for block in s.added])
-        leave_out(new, aside, of_student)
-        traces = _student_traces(new, known.traces)
+    added = [join(stack.student, block) for stack in stacks for block in stack.added]
+    traces, aside = _without_added(new, known.traces, whole, added, of_student)
     names = _same_names(known.traces, traces)
     indices = [name for name, one in new.named_buffers() if not one.is_floating_point()]
     longer = longer_axes(known, traces[0], names, indices, outputs=new_outputs is not None)
@@ -246,6 +241,20 @@ def _student_traces(
             "inputs, that its forward takes as many blocks as the stack has, and that its windows "
             "and pictures have the teacher's sizes."
         ) from error
+
+
+def _without_added(
+    meta: nn.Module, teacher: list[Trace], whole: Trace, added: list[str],
+    before: Mapping[str, str],
+) -> tuple[list[Trace], Beside]:  # fmt: skip
+    """What the student does without its added blocks, and without what they put beside the rest, if
+    it does not run with that."""
+    try:
+        return _student_traces(meta, teacher), NOTHING
+    except TransferError:
+        found = beside(whole, added)
+        leave_out(meta, found, before)
+        return _student_traces(meta, teacher), found
 
 
 def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
