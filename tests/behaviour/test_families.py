@@ -49,6 +49,17 @@ FAMILIES = {
     "resnetv2": Family("resnetv2_50", "resnetv2_101", 64),
     "mobilenetv2": Family("mobilenetv2_050", "mobilenetv2_100", 64),
     "efficientnet": Family("efficientnet_b0", "efficientnet_b1", 64),
+    "densenet": Family("densenet121", "densenet169", 64),
+    "densenet, wider": Family("densenet121", "densenet161", 64),
+    "regnetx": Family("regnetx_002", "regnetx_004", 64),
+    "resnext": Family("resnext50_32x4d", "resnext101_32x8d", 64),
+    "hrnet": Family("hrnet_w18_small", "hrnet_w18_small_v2", 64),
+    "nfnet": Family("nfnet_f0", "nfnet_f1", 64),
+    "xcit": Family("xcit_tiny_12_p16_224", "xcit_small_12_p16_224", 64),
+    "mobilenetv3": Family("mobilenetv3_large_075", "mobilenetv3_large_100", 64),
+    "ghostnet": Family("ghostnet_050", "ghostnet_100", 64),
+    "repvgg": Family("repvgg_a0", "repvgg_a1", 64),
+    "vgg": Family("vgg11_bn", "vgg13_bn", 64),
 }  # fmt: skip
 EVERY = bool(os.environ.get("NET2NET_EVERY_TYPE"))
 

@@ -1,6 +1,8 @@
 """Heads of keys and values that several queries share: all grow together, or queries alone in each
 group, or the keys alone, as copies among which the queries are dealt out."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import NotGrowableError, TransferError, WidthError
 from tests.any_width import LLAMA, drawn, hf, text
-from tests.helpers import noise, randomise, widen
+from tests.helpers import Written, noise, randomise, widen
 
 TOKENS = noise(2, 5, 12)
 SIZE = 4
@@ -185,3 +187,21 @@ def test_a_language_model_and_its_config():
     assert growth.report.parity.max_rel < 1e-12
     assert growth.model.config.num_key_value_heads == 4
     type(teacher)(growth.model.config).load_state_dict(growth.model.state_dict())
+
+
+def test_values_of_which_each_query_has_its_own() -> None:
+    """Only keys are shared."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        def heads(made: Tensor, many: int) -> Tensor:
+            return made.unflatten(-1, (many, -1)).transpose(1, 2)
+
+        query, key, value = heads(model.q(x), 4), heads(model.k(x), 2), heads(model.v(x), 4)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+        return model.out(mixed.transpose(1, 2).flatten(2))
+
+    layers = {"q": nn.Linear(3, 8), "k": nn.Linear(3, 4), "v": nn.Linear(3, 8)}
+    teacher = randomise(Written(code, **layers, out=nn.Linear(8, 2)))
+    x = noise(2, 5, 3)
+    assert len(net2net.spaces(teacher, x))
+    assert net2net.deepen(teacher, {"out": 1}, x, kind="linear").report.parity.exact

@@ -18,6 +18,7 @@ import net2net
 from net2net.errors import VerificationError
 from net2net_lab import cli
 from net2net_lab.zoo import families, run
+from net2net_lab.zoo import measure as measuring
 from net2net_lab.zoo.environment import sources_hash, versions
 from net2net_lab.zoo.families import MissingLibraryError, family
 from net2net_lab.zoo.measure import describe, measure
@@ -89,9 +90,29 @@ def test_no_layer_is_put_in_that_is_larger_than_the_model() -> None:
     assert measure(Subject(model, torch.randn(4, 3, 16, 16))).deepened == "3"
 
 
-def test_where_no_layer_can_stand_none_is_named() -> None:
+def test_where_no_identity_layer_can_stand_a_branch_does() -> None:
     layers = nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2), nn.Tanh()
-    assert measure(Subject(nn.Sequential(*layers), images())).deepened == ""
+    assert measure(Subject(nn.Sequential(*layers), images())).deepened == "0, a branch"
+
+
+class Times(nn.Module):
+    """Linear, by a weight that is no layer's."""
+
+    def __init__(self, wide: int, width: int, *, adds: bool) -> None:
+        super().__init__()
+        self.weight, self.adds = nn.Parameter(torch.randn(wide, width)), adds
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = x @ self.weight
+        return x + made if self.adds else made.tanh()
+
+
+def test_a_model_without_layers_gets_a_block_if_its_blocks_admit_it() -> None:
+    for adds, deeper in ((True, "1, a block"), (False, "")):
+        blocks = nn.Sequential(*(Times(8, 8, adds=adds) for _ in range(2)))
+        ends = Times(3, 8, adds=False), Times(8, 2, adds=False)
+        found = measure(Subject(nn.Sequential(ends[0], blocks, ends[1]), images()))
+        assert found.deepened == deeper and bool(found.not_deeper) is not adds, found
 
 
 def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +122,16 @@ def test_a_deeper_student_that_differs_fails(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(import_module("net2net.deepen.deepen"), "check", refuse)
     subject = Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images())
     assert measure(subject).verdict.startswith("failed, depth: ")
+
+
+def test_what_does_not_grow_wider_may_grow_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_check_size", never)
+    found = measure(Subject(mlp(nn.Linear(8, 8), nn.ReLU()), images()))
+    assert (found.verdict, found.deepened) == ("failed, size: never", "0")
+
+
+def never(*args: object) -> None:
+    raise measuring._Failure("size", "never")
 
 
 class Raises(nn.Module):

@@ -173,6 +173,32 @@ def test_a_growth_as_a_file(small: Path, tmp_path: Path) -> None:
     assert "line 3" in wrong.output and "'growth.width'" in wrong.output
 
 
+def test_new_words_are_what_was_said(small: Path, tmp_path: Path) -> None:
+    before = load_file(small / "model.safetensors")["transformer.wte.weight"]
+    words = len(before)
+    asked = "--set", f"vocab_size={words + 4}", "--set", "n_embd=48", "--set", "n_head=6"
+    result = run("grow", str(small), str(tmp_path / "more"), *asked, "--new-outputs", "mean")
+    assert result.exit_code == 0, result.output
+    assert f"positions {words} to {words + 3} of axis 2 are new" in result.output
+    rows = load_file(tmp_path / "more" / "model.safetensors")["transformer.wte.weight"]
+    torch.testing.assert_close(rows[words:], rows[:words].mean(0).expand(4, -1))
+
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"new_outputs: zero\ngrowth:\n  config: {{vocab_size: {words + 4}}}\n")
+    by_file = run(
+        "grow", "--recipe", str(recipe), str(small), str(tmp_path / "file"), "--no-verify"
+    )
+    assert by_file.exit_code == 0, by_file.output
+    rows = load_file(tmp_path / "file" / "model.safetensors")["transformer.wte.weight"]
+    assert torch.equal(rows[:words], before) and not rows[words:].any()
+
+    unsaid = run("grow", str(small), str(tmp_path / "none"), *asked[:2])
+    assert unsaid.exit_code == 1 and 'new_outputs="zero"' in unsaid.output
+    useless = "--width", "1.5", "--new-outputs", "mean"
+    none = run("grow", str(small), str(tmp_path / "none"), *useless)
+    assert none.exit_code == 1 and "--set vocab_size" in none.output
+
+
 def test_a_state_dict_grows_with_its_class_and_by_a_plan(tmp_path: Path) -> None:
     model, inputs = linear_model(), torch.randn(2, 3)
     save_file(model.state_dict(), tmp_path / "model.safetensors")

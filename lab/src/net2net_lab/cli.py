@@ -1,7 +1,9 @@
-"""The command line: ``net2net-lab demo``, ``reproduce``, ``race``, ``symmetry``, ``zoo``."""
+"""The command line: ``net2net-lab demo``, ``reproduce``, ``race``, ``symmetry``, ``sizes``,
+``zoo``."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,41 @@ def symmetry(seeds: int, out: Path) -> None:
         found = list(measure(seeds))
     write(found, out.with_suffix(".jsonl"), out)
     click.echo(table(found) + str(out))
+
+
+@main.command()
+@click.option("--only", multiple=True, help="Only families that match this glob (may be repeated).")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("docs/sizes.md"),
+    show_default=True,
+    help="The table; the records lie beside it (.jsonl).",
+)
+@click.option("--again", is_flag=True, help="Measure what has a record, too.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=300.0, show_default=True)
+def sizes(only: tuple[str, ...], out: Path, again: bool, seconds: float) -> None:
+    """Table which sizes of timm's families can be transferred into the next.
+
+    Each pair runs in a process of its own. What is measured is kept, and the same command goes on
+    from there.
+    """
+    from net2net_lab.sizes.pairs import pairs
+    from net2net_lab.sizes.run import measured, read, write
+
+    path = out.with_suffix(".jsonl")
+    known = read(path)
+    wanted = [
+        one
+        for one in pairs()
+        if (again or one not in known) and (not only or any(fnmatch(one.family, p) for p in only))
+    ]
+    for found in measured(wanted, seconds):
+        known[found.pair] = found
+        write(known, path, out)
+        click.echo(found, err=True)
+    write(known, path, out)
+    click.echo(out)
 
 
 @main.command()

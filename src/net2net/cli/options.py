@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from net2net.hf.folder import Check
 from net2net.hf.source import DTYPES, Options
 from net2net.hf.wish import Wish
 from net2net.maps.methods import METHODS
+from net2net.transfer.longer import NewOutputs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,6 +106,11 @@ growth = _together(
         type=click.Choice([name for name, one in METHODS.items() if not one.needs_loss]),
         show_default=True, help="How new units are made.",
     ),
+    option(
+        "--new-outputs", group=GROWTH, type=click.Choice(get_args(NewOutputs)),
+        help="What makes words or classes that --set adds (vocab_size=50304): zero rows, the mean "
+        "of the others, or random ones like them.",
+    ),
     option("--seed", group=GROWTH, default=0, show_default=True, help="Of what is drawn."),
 )  # fmt: skip
 
@@ -144,6 +150,7 @@ def wish_of(given: dict[str, Any]) -> Wish:
         numbers=numbers_of(given["numbers"]),
         budget=None if kind is None else Budget(kind, size, DTYPES.get(given["dtype"])),
         multiple_of=given["multiple_of"], method=given["method"], seed=given["seed"],
+        new_outputs=given["new_outputs"],
     )  # fmt: skip
 
 

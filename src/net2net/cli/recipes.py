@@ -14,7 +14,7 @@ from net2net.cookbook.read import recipe_in
 if TYPE_CHECKING:
     from net2net.cookbook.schema import GrowthRecipe
 
-_SAME = ("method", "seed", "dtype", "max_shard_size")
+_SAME = ("method", "seed", "dtype", "max_shard_size", "new_outputs")
 
 
 def recipe_of(ctx: click.Context, given: dict[str, Any]) -> GrowthRecipe:

@@ -14,6 +14,7 @@ from net2net.hf.source import DTYPES, Options
 from net2net.hf.wish import Wish
 from net2net.maps.methods import METHODS
 from net2net.plan.orders import ORDERS
+from net2net.transfer.longer import NewOutputs
 
 
 def _size(given: object) -> float:
@@ -79,6 +80,7 @@ class GrowthRecipe(Strict):
     order: Literal[*ORDERS] | list[int] = "spread"  # type: ignore[valid-type]
     copy_: Literal[*COPIES] = Field(default="neighbour", alias="copy")  # type: ignore[valid-type]
     exact: bool = True
+    new_outputs: NewOutputs | None = None
     seed: int = 0
     optimizer: Optimizer = Field(default_factory=Optimizer)
     dtype: Literal[*DTYPES] | None = None  # type: ignore[valid-type]
@@ -98,7 +100,7 @@ class GrowthRecipe(Strict):
             budget = Budget(kind, getattr(grown.budget, kind), how.dtype)  # type: ignore[arg-type]
         return Wish(
             grown.widths, grown.depths, grown.config, budget, grown.multiple_of, self.method,
-            self.seed, self.order, self.copy_, self.exact,
+            self.seed, self.order, self.copy_, self.exact, self.new_outputs,
         )  # fmt: skip
 
     def how(self) -> Options:

@@ -29,6 +29,7 @@ from net2net.optim.young import state_of
 from net2net.plan.plan import Plan
 from net2net.plan.widths import Widths
 from net2net.trace.trace import Inputs
+from net2net.transfer.longer import NewOutputs
 
 OPTIMIZERS = ("optimizer.pt", "optimizer.bin")
 """What a Trainer's and Accelerate's optimiser are called."""
@@ -51,6 +52,7 @@ def grow_checkpoint(
     wish: Wish | None = None,
     max_shard_size: int | str = "50GB",
     command: str = "",
+    new_outputs: NewOutputs | None = None,
     **numbers: Any,
 ) -> Growth:
     """Grow a Trainer's checkpoint, so that
@@ -67,8 +69,8 @@ def grow_checkpoint(
     Args:
         source: a checkpoint, with or without an optimiser: of one process, or of FSDP (with a
             config.json).
-        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size, command: as
-            for ``grow_folder``.
+        target, widths, numbers, inputs, method, seed, verify, wish, max_shard_size, command,
+            new_outputs: as for ``grow_folder``.
         state, rewarm, over: as for ``Growth.carry``.
 
     Raises:
@@ -88,7 +90,7 @@ def grow_checkpoint(
         hashes = Hashing(origin)
         given = made_inputs(model) if inputs is None else inputs
         grown = grown_model(
-            model, given, widths, numbers, wish, method=method, seed=seed,
+            model, given, widths, numbers, wish, new_outputs, method=method, seed=seed,
             verify=verify and not parts,
         )  # fmt: skip
         for file, saved in optimizers.items():

@@ -31,6 +31,7 @@ from net2net.maps.methods import Method, method_of
 from net2net.plan.widths import Widths
 from net2net.stages import stage
 from net2net.trace.trace import Inputs
+from net2net.transfer.longer import NewOutputs
 from net2net.verify import Parity
 from net2net.verify import verify as measured
 from net2net.widen.widen import widen
@@ -66,6 +67,7 @@ def grow_folder(
     jobs: int = JOBS,
     progress: Told | None = None,
     command: str = "",
+    new_outputs: NewOutputs | None = None,
     **numbers: Any,
 ) -> Growth:
     """Grow a model that ``save_pretrained`` wrote into a folder that ``from_pretrained`` reads.
@@ -99,13 +101,14 @@ def grow_folder(
         jobs: how many blocks are made at the same time.
         progress: is told of every block that is written.
         command: what was called, for ``net2net.json``.
+        new_outputs: as for ``grow``, where numbers add words or classes.
 
     Raises:
         FolderError: the source holds no model that can be read, or changes meanwhile; the target is
             occupied, or cannot be written; or no configuration can say the student.
         Net2NetError: as ``widen`` and ``grow``.
     """
-    check_asked(widths, numbers, wish)
+    check_asked(widths, numbers, wish, new_outputs)
     path = Path(source)
     with written(target) as folder:
         there = opened(path, trust_remote_code=trust_remote_code)
@@ -114,8 +117,9 @@ def grow_folder(
 
         def grow_it(model: nn.Module, given: Inputs, verify: bool = False) -> Growth:
             return grown_model(
-                model, given, widths, numbers, wish, method=method, seed=seed, verify=verify
-            )
+                model, given, widths, numbers, wish, new_outputs, method=method, seed=seed,
+                verify=verify,
+            )  # fmt: skip
 
         try:
             if dtype is not None:
@@ -161,10 +165,18 @@ def finished(grown: Growth, origin: Source, hashes: Hashing, command: str, folde
     return grown
 
 
-def check_asked(widths: Widths | None, numbers: dict[str, Any], wish: Wish | None) -> None:
+def check_asked(
+    widths: Widths | None, numbers: dict[str, Any], wish: Wish | None,
+    new_outputs: NewOutputs | None = None,
+) -> None:  # fmt: skip
     """Raises:
-    InputError: widths and numbers were both given, or neither.
+    InputError: widths and numbers were both given, or neither; or new outputs without numbers.
     """
+    if new_outputs is not None and not numbers:
+        raise InputError(
+            "new_outputs was given, and no number of the configuration that adds any. Give one "
+            "(vocab_size=50304), or leave it out; a wish has its own."
+        )
     if wish is not None and widths is None and not numbers:
         return
     if (widths is None) == (not numbers):
@@ -176,18 +188,18 @@ def check_asked(widths: Widths | None, numbers: dict[str, Any], wish: Wish | Non
 
 def grown_model(
     model: nn.Module, inputs: Inputs, widths: Widths | None, numbers: dict[str, Any],
-    wish: Wish | None = None, **options: Any,
+    wish: Wish | None = None, new_outputs: NewOutputs | None = None, **options: Any,
 ) -> Growth:  # fmt: skip
     """By a wish, by widths or by numbers of the configuration.
 
     Raises:
         InputError: both were given, or neither.
     """
-    check_asked(widths, numbers, wish)
+    check_asked(widths, numbers, wish, new_outputs)
     if wish is not None:
         return wished(model, inputs, wish, verify=options["verify"])
     return (
-        grow(model, inputs, **options, **numbers)
+        grow(model, inputs, new_outputs=new_outputs, **options, **numbers)
         if widths is None
         else widen(model, widths, inputs, **options)
     )

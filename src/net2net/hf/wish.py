@@ -22,6 +22,7 @@ from net2net.maps.methods import METHODS
 from net2net.plan.widths import Widths
 from net2net.report import Report
 from net2net.trace.trace import Inputs
+from net2net.transfer.longer import NewOutputs
 from net2net.widen.widen import widen
 
 log = logging.getLogger("net2net")
@@ -41,6 +42,7 @@ class Wish:
         method, seed: as for ``widen``.
         order, copy: of new blocks, as for ``deepen``.
         exact: keep the function, unless the method says otherwise.
+        new_outputs: what makes outputs that numbers add, as for ``grow``.
     """
 
     widths: Widths | None = None
@@ -53,6 +55,7 @@ class Wish:
     order: Order = "spread"
     copy: str = "neighbour"
     exact: bool = True
+    new_outputs: NewOutputs | None = None
 
     def __post_init__(self) -> None:
         """Raises:
@@ -69,6 +72,11 @@ class Wish:
             raise InputError(
                 "nothing was asked for. Give widths (--width 1.5), depths (--depth STACK=4), "
                 "numbers of the configuration (--set hidden_size=1024) or a budget (--params 6e9)."
+            )
+        if self.new_outputs is not None and not self.numbers:
+            raise InputError(
+                "new outputs were asked for, and no number of the configuration that adds any. "
+                "Give one (--set vocab_size=50304), or leave out new_outputs."
             )
 
 
@@ -150,7 +158,10 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     steps: list[Growth] = []
     if wish.numbers:
         numbers = nested(wish.numbers)
-        steps.append(grow(model, inputs, verify=verify and not wish.depths, **options, **numbers))
+        steps.append(grow(
+            model, inputs, verify=verify and not wish.depths, new_outputs=wish.new_outputs,
+            **options, **numbers,
+        ))  # fmt: skip
     elif wish.widths is not None:
         steps.append(widen(
             model, wish.widths, inputs, multiple_of=wish.multiple_of or 1,

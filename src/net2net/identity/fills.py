@@ -7,6 +7,7 @@ layers, each becomes an identity layer (paper, section 2.4).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 from net2net.identity.layers import layer_fills, norm_fills, tap_of
@@ -43,20 +44,43 @@ class TracedBlock:
         self.adds = False
         """Whether, as far as is known, the output is a sum of the input and branches."""
         self._call = next((c for c in graph.trace.calls if c.path == path), Call(path))
-        self.input = self.output = None
-        if self._call.inputs and self._call.outputs:
-            self.input = graph.node(self._call.inputs[0], self._call.begin)
-            self.output = graph.node(self._call.outputs[0], self._call.end)
-        else:
+        self._inputs = [graph.node(one, self._call.begin) for one in self._call.inputs]
+        self._outputs = [graph.node(one, self._call.end) for one in self._call.outputs]
+        self._input: Node | None = None
+        """What the tensor that is looked at has to be."""
+        if not self._inputs or not self._outputs:
             self.blocker = "it is not called with a tensor"
 
     def fills(self) -> Fills | None:
         """What makes the block an identity, or None."""
-        return None if self.output is None else self._same(self.output)
+        if self.blocker:
+            return None
+        found: Fills = {}
+        for given, output in self._streams():
+            self._input = given
+            same = self._same(output)
+            if same is None:
+                return None
+            found |= same
+        return found
+
+    def _streams(self) -> Iterator[tuple[Node, Node]]:
+        """What goes in and has to come out: the first of both; and of several that are returned
+        alike in number and shape (a list of streams), the others that are read afterwards."""
+        yield self._inputs[0], self._outputs[0]
+        shapes = [[one.shape for one in nodes] for nodes in (self._inputs, self._outputs)]
+        if shapes[0] == shapes[1]:
+            rest = list(zip(self._inputs, self._outputs, strict=True))[1:]
+            yield from ((given, made) for given, made in rest if self._read_later(made))
+
+    def _read_later(self, node: Node) -> bool:
+        """Whether anything behind the block reads it."""
+        positions = map(node.graph.position, node.users)
+        return node.returned or any(position >= self._call.end for position in positions)
 
     def _same(self, node: Node) -> Fills | None:
         """What makes this tensor the block's input."""
-        if node is self.input:
+        if node is self._input:
             return {}
         if node.producer is None or not self._inside(node):
             return None
@@ -110,10 +134,9 @@ class TracedBlock:
             return None
         if node.kind.startswith("_weight_norm"):
             return self._zero(node.args["g"])
-        if node.traits.normalises:
-            own = [x.name for x in nodes([node.args.get("weight"), node.args.get("bias")])]
-            if own:
-                return dict.fromkeys(own, Constant(0.0)) if all(map(self._own, own)) else None
+        own = nodes([node.args.get("weight"), node.args.get("bias")])
+        if node.traits.normalises and own:
+            return self._all(own)
         if node.traits.factory:
             return {} if _makes_zeros(node) else None
         if node.traits.joins:

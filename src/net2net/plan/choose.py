@@ -104,9 +104,21 @@ def choose(
         return Chosen(replicate(n, q, rng, growing.balanced), instead=f"copies {CHANGES}: {reason}")
     raise GraphMismatchError(
         f"{named}: {n} units cannot become {q}. {reason}, so copies would have to be equally many; "
-        f"and of other new units, {why[-1]}. Choose another width for this space.",
+        f"and of other new units, {why[-1]}. Choose another width for this space"
+        f"{_multiples(n, q) if origin.equal_copies and not origin.no_copies else ''}.",
         set(map(str, origin.places)),
     )
+
+
+def _multiples(units: int, asked: int) -> str:
+    """Those that are next to what was asked for.
+
+    >>> _multiples(96, 128), _multiples(4, 10)
+    (' (192 units would do)', ' (8 or 12 units would do)')
+    """
+    times = asked // units
+    near = " or ".join(str(units * k) for k in (times, times + 1) if k > 1)
+    return f" ({near} units would do)"
 
 
 def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:

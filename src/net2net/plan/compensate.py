@@ -168,17 +168,25 @@ def _each(items: Sequence[object], reader: Op, seen: set[Node] | None) -> Names 
 
 
 def _after(node: Node) -> Names | None:
-    """The parameters with which what the only reader makes of a tensor is multiplied."""
-    if node.returned or len(node.users) != 1:
+    """The parameters with which what every reader makes of a tensor is multiplied."""
+    if node.returned:
         return None
-    (op,) = node.users
+    found = [_read(node, op) for op in node.users]
+    names = [one for one in found if one is not None]
+    return frozenset().union(*names) if names and len(names) == len(found) else None
+
+
+def _read(node: Node, op: Op) -> Names | None:
+    """The same of one reader."""
     made, *more = node.graph.outputs(op)
     if more or made.inputs.count(node) != 1:
         return None
     known = made.traits
     if (layer := known.weight) is not None and made.args[layer.data] is node:
         return _before(made.args[layer.weight], op)
-    if known.keeps_scale and made.inputs[0] is node:
+    linear = known.linear and not made.args.get("value")  # what is padded with is no multiple
+    scaled = known.scaled is Zero.FIRST and not _rounds(made)
+    if (known.keeps_scale or linear or scaled) and made.inputs[0] is node:
         return _after(made)
     if known.zero is Zero.ANY and not known.adds:
         found = (_before(one, op) for one in made.inputs if one is not node)

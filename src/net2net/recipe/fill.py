@@ -1,5 +1,5 @@
-"""Fills: what a tensor holds whatever the teacher's held. All of them are values that make layers
-and norms return what they are given, or branches return zero."""
+"""Fills: what a tensor holds whatever the teacher's held: values that make layers and norms return
+what they are given, or branches return zero, and zeros between groups."""
 
 from __future__ import annotations
 
@@ -67,7 +67,33 @@ class Undo:
         tensor.copy_((known.to(tensor) + self.eps).sqrt())
 
 
-Fill = Constant | Values | Eye | Undo
+@dataclass(frozen=True)
+class Diagonal:
+    """Zero, but for blocks of so many rows and columns along the diagonal, which begins again at
+    the first column: what is there stays.
+
+    >>> weight = torch.ones(6, 4)
+    >>> Diagonal(rows=2, columns=2).write(weight, range(6))
+    >>> weight
+    tensor([[1., 1., 0., 0.],
+            [1., 1., 0., 0.],
+            [0., 0., 1., 1.],
+            [0., 0., 1., 1.],
+            [1., 1., 0., 0.],
+            [1., 1., 0., 0.]])
+    """
+
+    rows: int
+    columns: int
+
+    def write(self, tensor: Tensor, rows: Sequence[int]) -> None:
+        at = torch.tensor(rows, dtype=torch.int64)[:, None] // self.rows
+        block = torch.arange(tensor.shape[1]) // self.columns
+        outside = (block != at % (tensor.shape[1] // self.columns)).to(tensor.device)
+        tensor.masked_fill_(outside.reshape(*outside.shape, *[1] * (tensor.ndim - 2)), 0)
+
+
+Fill = Constant | Values | Eye | Undo | Diagonal
 
 
 def to_data(fill: Fill) -> list[Any]:
@@ -91,6 +117,8 @@ def from_data(data: Any) -> Fill:
             return Eye(_tuple(features), _tuple(centre))
         case ["undo", float() as eps, variance] if variance is None or _numbers(variance):
             return Undo(eps, _tuple(variance))
+        case ["diagonal", int() as rows, int() as columns] if rows > 0 and columns > 0:
+            return Diagonal(rows, columns)
     raise PlanError(
         f"a tensor is overwritten with {data!r:.80}, which is no fill. "
         "The plan is damaged: make it again."

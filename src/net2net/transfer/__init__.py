@@ -1,8 +1,10 @@
 """Into a student that its own code built.
 
 ``transfer.py`` is the verb. ``pair.py`` brings teacher and student together: ``stacks.py`` says
-which block is which, ``longer.py`` which rows are new, ``gained.py`` which biases, ``headed.py`` of
-which part of the student the teacher is all, ``experts.py`` which experts are copies; ``checks.py``
-what cannot be exact. ``recipes.py``: where every tensor comes from. ``weighed.py``: what copies of
-experts put out together. ``upcycle.py``: experts in place of MLPs.
+which block is which, ``longer.py`` which rows are new, ``kernels.py`` where more taps are zero,
+``groups.py`` which groups of channels are larger, ``beside.py`` what added blocks put beside the
+rest, ``gained.py`` which biases are new, ``headed.py`` of which part of the student the teacher is
+all, ``experts.py`` which experts are copies; ``checks.py`` what cannot be exact. ``recipes.py``:
+where every tensor comes from. ``weighed.py``: what copies of experts put out together.
+``upcycle.py``: experts in place of MLPs.
 """

@@ -19,10 +19,16 @@ def check_operations(teacher: list[Trace], student: list[Trace]) -> None:
     for old, new in zip(teacher, student, strict=True):
         for a, b in zip(old.ops, new.ops, strict=False):
             if a.name != b.name:
+                advice = "Build the student with the teacher's activations and layers"
+                if {a.kind, b.kind} & {"add"}:
+                    advice = (
+                        "One of them adds there what the other does not: blocks often add what "
+                        "they are given where that is as wide as what they make. Choose widths "
+                        "that are the same, or not, at the same places as the teacher's"
+                    )
                 raise TransferError(
                     f"the teacher computes {a.name} in '{a.path}' where the student computes "
-                    f"{b.name} in '{b.path}'. Build the student with the teacher's activations "
-                    "and layers, or pass exact=False."
+                    f"{b.name} in '{b.path}'. {advice}, or pass exact=False."
                 )
         if len(old.ops) != len(new.ops):
             raise TransferError(

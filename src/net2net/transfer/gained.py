@@ -14,14 +14,15 @@ def without_gained(student: nn.Module, teacher: nn.Module) -> list[str]:
     Returns:
         Their names.
     """
-    theirs = {pattern(path): part for path, part in teacher.named_modules()}
+    theirs = dict(teacher.named_modules())
+    alike = {(pattern(path), type(part)): part for path, part in theirs.items()}
     found = [
         (part, name, f"{path}.{name}" if path else name)
         for path, part in student.named_modules()
         for name, one in part._parameters.items()
         if name.endswith("bias")
         and one is not None
-        and (like := theirs.get(pattern(path))) is not None
+        and (like := theirs.get(path) or alike.get((pattern(path), type(part)))) is not None
         and like._parameters.get(name, one) is None
     ]
     for part, name, _ in found:

@@ -106,6 +106,11 @@ def shorten(meta: nn.Module, longer: Longer) -> None:
             for dim, (n, _) in longer[name].items():
                 tensor = tensor.detach().narrow(dim, 0, n)
             tensors[name] = tensor.contiguous()
+    put_smaller(meta, tensors)
+
+
+def put_smaller(meta: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors of other sizes into a model, with the attributes that tell of these, in place."""
     changes = edits(meta, {name: tuple(one.shape) for name, one in tensors.items()}, ())
     put_tensors(meta, tensors)
     set_attributes(meta, changes)

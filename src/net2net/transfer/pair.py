@@ -17,8 +17,10 @@ from net2net.infer.inference import Inference
 from net2net.plan.choices import check_choices, choices
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.value_proxy import built_proxy, with_values
+from net2net.recipe.axis_map import AxisMap
 from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, trace
+from net2net.transfer.beside import NOTHING, Beside, beside, leave_out
 from net2net.transfer.checks import (
     check_bundles,
     check_operations,
@@ -26,8 +28,10 @@ from net2net.transfer.checks import (
 )
 from net2net.transfer.experts import more_experts, with_fewer, without_copies
 from net2net.transfer.gained import without_gained
+from net2net.transfer.groups import Larger, larger_groups, with_smaller
+from net2net.transfer.kernels import larger_kernels, without_zeros
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
-from net2net.transfer.stacks import Depth, Operations, Stack, align, cut
+from net2net.transfer.stacks import Depth, Operations, Stack, align, cut, join
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +54,11 @@ class Pair:
             of its sizes.
         longer: tensors of the student with rows that the teacher's have not, and that are not in
             the inferences.
+        kernels: the student's weights with more taps than the teacher's → maps of these axes.
+        groups: the student's weights whose groups are larger.
         gained: biases of the student that the teacher has not.
         ends: where in the student's output positions are new.
+        beside: what added blocks put beside the rest.
     """
 
     teacher: Inference
@@ -64,8 +71,11 @@ class Pair:
     copies: dict[str, str]
     own: set[str]
     longer: Longer
+    kernels: dict[str, list[AxisMap]]
+    groups: dict[str, Larger]
     gained: list[str]
     ends: OutputMaps
+    beside: Beside
 
     @property
     def has_more_experts(self) -> bool:
@@ -101,14 +111,20 @@ def paired(
     repeated = with_fewer(new, old, known, whole, experts) if experts else {}
     if known.traced_with_values:
         new = built_proxy(new, old, known)
-    traces = _student_traces(new, known.traces)
+    added = [join(stack.student, block) for stack in stacks for block in stack.added]
+    traces, aside = _without_added(new, known.traces, whole, added, of_student)
     names = _same_names(known.traces, traces)
     indices = [name for name, one in new.named_buffers() if not one.is_floating_point()]
     longer = longer_axes(known, traces[0], names, indices, outputs=new_outputs is not None)
     ends = new_ends(known.traces[0], traces[0], longer, new_outputs)
     if longer:
         shorten(new, longer)
-        traces = _student_traces(new, known.traces)
+        tables = ", ".join(f"'{of_student[name]}'" for name in longer)
+        traces = _student_traces(new, known.traces, f"with as many rows as the teacher in {tables}")
+    kernels = larger_kernels(known.traces[0], traces[0], names)
+    without_zeros(traces, kernels)
+    groups = larger_groups(known.traces[0], traces[0], names)
+    with_smaller(traces, groups)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
@@ -131,7 +147,8 @@ def paired(
         known, found, whole, stacks, back, [of_student[name] for name in unread],
         {of_student[name]: axes for name, axes in repeated.items()}, copies, own,
         {of_student[name]: axes for name, axes in longer.items()},
-        gained, ends,
+        {of_student[name]: maps for name, maps in kernels.items()},
+        {of_student[name]: one for name, one in groups.items()}, gained, ends, aside,
     )  # fmt: skip
 
 
@@ -227,14 +244,31 @@ def _names(stack: Stack) -> list[str]:
     return [str(place) for place in range(len(blocks))] if digits else blocks
 
 
-def _student_traces(meta: nn.Module, teacher: list[Trace]) -> list[Trace]:
+def _student_traces(
+    meta: nn.Module, teacher: list[Trace], how: str = "without its added blocks"
+) -> list[Trace]:
     try:
         return [trace(meta, one.inputs, training=one.training) for one in teacher]
     except InputError as error:
         raise TransferError(
-            f"the student does not run without its added blocks: {error.__cause__}. Check that it "
-            "runs on these inputs, and that its forward takes as many blocks as the stack has."
+            f"the student does not run {how}: {error.__cause__}. Check that it runs on these "
+            "inputs, that its forward takes as many blocks as the stack has, and that its windows "
+            "and pictures have the teacher's sizes."
         ) from error
+
+
+def _without_added(
+    meta: nn.Module, teacher: list[Trace], whole: Trace, added: list[str],
+    before: Mapping[str, str],
+) -> tuple[list[Trace], Beside]:  # fmt: skip
+    """What the student does without its added blocks, and without what they put beside the rest, if
+    it does not run with that."""
+    try:
+        return _student_traces(meta, teacher), NOTHING
+    except TransferError:
+        found = beside(whole, added)
+        leave_out(meta, found, before)
+        return _student_traces(meta, teacher), found
 
 
 def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
@@ -243,19 +277,22 @@ def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
     if old == new:
         return {name: name for name in new}
     first, second = _in_use(teacher[0]), _in_use(student[0])
-    for a, b in zip(first, second, strict=False):
+    uneven = len(first) != len(second) or len(new) != len(second) or len(old) != len(first)
+    by_order = not uneven or not old & new  # of other names, the first layer that differs says more
+    for a, b in zip(first, second, strict=False) if by_order else ():
         if a[1:] != b[1:]:
             raise TransferError(
                 f"the teacher's '{a[0]}' is read by {a[1]} and has {a[2]} axes, where the "
                 f"student's '{b[0]}' is read by {b[1]} and has {b[2]}. "
                 "Build the student from layers of the same kinds in the same order."
             )
-    if len(first) != len(second) or len(new) != len(second) or len(old) != len(first):
+    if uneven:
         odd = sorted(old ^ new)[:4]
         raise TransferError(
             "teacher and student do not have the same parameters, added blocks apart: "
             f"{', '.join(odd)}, … are in one of them only. Build the student from layers of the "
-            "same kinds, and pass inputs that reach all of them."
+            "same kinds, deeper in a ModuleList or Sequential alone, and pass inputs that reach "
+            "all of them."
         )
     return {b[0]: a[0] for a, b in zip(first, second, strict=True)}
 

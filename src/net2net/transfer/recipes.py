@@ -113,6 +113,10 @@ class _Recipes:
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             axes += [] if made else new_rows(longer, self.new_rows)
             axes += [] if made else self._repeated(name, key)
+            axes += self.pair.kernels.get(name, [])
+            larger = self.pair.groups.get(name)
+            axes += [] if larger is None else [larger.axis]
+            axes = self.pair.beside.axes(name, axes)
             axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
             if tuple(sizes.values()) != tuple(tensor.shape):
@@ -125,11 +129,22 @@ class _Recipes:
                 source, self.old[source], axes, noise=self.noise, pair=self.opposite,
                 initial=self.initial.get(name),
             )  # fmt: skip
-
+            if larger is not None:
+                self.recipes[name] = replace(self.recipes[name], fill=larger.fill)
         for name in self.pair.gained:
             self.recipes[name] = Recipe(None, fill=Constant(0.0))
-        if self.pair.gained:
-            self.notes.append(f"biases that are new, and zero: {', '.join(self.pair.gained)}")
+        pair = self.pair
+        for what, names in (
+            ("kernels with zeros around the teacher's", pair.kernels),
+            ("groups of channels that hold several of the teacher's", pair.groups),
+            (
+                "blocks that put what they make beside the rest, unread yet",
+                sorted(pair.beside.blocks),
+            ),
+            ("biases that are new, and zero", pair.gained),
+        ):
+            if names:
+                self.notes.append(f"{what}: {', '.join(names)}")
 
     def _repeated(self, name: str, key: str) -> list[AxisMap]:
         """The maps of axes on which all experts come again."""
@@ -177,7 +192,7 @@ class _Recipes:
 
     def add(self, path: str, like: str | None) -> None:
         """An added block: its neighbour's recipes, and what makes it an identity."""
-        fills = self._identity(path)
+        fills = {} if path in self.pair.beside.blocks else self._identity(path)
         own: list[str] = []
         for name in [name for name in self.new if name.startswith(f"{path}.")]:
             copied = self.recipes.get(f"{like}{name.removeprefix(path)}") if like else None

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import net2net
 from net2net import FolderError, InputError, WidthError, hf
 from net2net.hf import folder, stream
+from net2net.hf.wish import Wish
 from tests.any_width import DECODERS
 
 transformers = pytest.importorskip("transformers")
@@ -34,6 +35,19 @@ def logits(folder):
     model = transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float64)
     with torch.no_grad():
         return model.eval()(**words()).logits
+
+
+def test_new_words_are_drawn_in_blocks_as_in_memory(saved, tmp_path):
+    model = transformers.GPT2LMHeadModel.from_pretrained(saved, dtype=torch.float64)
+    asked = {"vocab_size": model.config.vocab_size + 4, "new_outputs": "random"}
+    grown = hf.grow_folder(saved, tmp_path / "more", verify="blocks", **asked)
+    assert grown.report.parity.exact and "are new" in " ".join(grown.report.notes)
+    assert torch.equal(logits(tmp_path / "more")[..., :-4], logits(saved))
+    rows = load_file(tmp_path / "more" / "model.safetensors")["transformer.wte.weight"]
+    assert torch.equal(rows, net2net.grow(model, words(), **asked).model.transformer.wte.weight)
+    for useless in ({"widths": 1.5}, {"wish": Wish(widths=1.5)}):
+        with pytest.raises(InputError, match="new_outputs"):
+            hf.grow_folder(saved, tmp_path / "none", new_outputs="zero", **useless)
 
 
 @pytest.mark.parametrize("asked", [

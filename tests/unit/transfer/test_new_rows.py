@@ -243,3 +243,16 @@ def test_a_head_of_its_own() -> None:
         net2net.transfer(
             teacher, BertForSequenceClassification(BertConfig(**sizes)).to("meta"), inputs
         )
+
+
+def test_biases_of_other_layers_in_a_row_stay() -> None:
+    def net(width: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, width, 1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, 2, 1, bias=False),
+        )  # fmt: skip
+
+    teacher, student = randomise(net(4)), randomise(net(6), seed=5)
+    growth = net2net.transfer(teacher, student, noise(1, 3, 4, 4))
+    check(growth, teacher, student)
+    assert "biases that are new" not in str(growth.report)

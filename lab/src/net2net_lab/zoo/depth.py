@@ -1,4 +1,4 @@
-"""One layer more: where in a model `deepen` is tried, and what comes of it."""
+"""One layer or one block more: where in a model `deepen` is tried, and what comes of it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,44 @@ from net2net.trace.trace import Inputs, Trace
 
 NEAR, TRIES = 3, 2
 """How many operations behind a layer its activation may be, and how many layers are tried of those
-that such an activation follows, and of the others."""
+that such an activation follows, of the others, and how many stacks."""
 
 
-def deepened(teacher: nn.Module, inputs: Inputs, trace: Trace) -> str:
-    """The first layer after which an identity layer stood, the function kept; empty if none of
-    those tried admits one.
+def deepened(teacher: nn.Module, inputs: Inputs, trace: Trace) -> tuple[str, str]:
+    """The first place where an identity layer stood, or a stack had a block more, or a layer a
+    residual branch, the function kept; empty if none of those tried admits it. And why the last
+    stack, or else the last layer, did not.
 
     Raises:
         VerificationError: a layer was inserted, and the function is another.
     """
-    for path in _candidates(teacher, trace):
+    layers, why = list(_layers(teacher, trace)), ""
+    tried = [(path, "identity", "") for path in layers]
+    tried += [(path, "residual", ", a branch") for path in layers[:TRIES]]
+    tried += [(path, "identity", ", a block") for path in _stacks(teacher)]
+    for path, kind, what in tried:
         try:
-            deepen(teacher, {path: 1}, inputs)
-        except (DepthError, UnknownModuleError):
+            deepen(teacher, {path: 1}, inputs, kind=kind)
+        except (DepthError, UnknownModuleError) as error:
+            why = str(error)
             continue
-        return path
-    return ""
+        return path + what, ""
+    return "", why or "it has no linear or convolution layer that is small enough, and no stack."
 
 
-def _candidates(model: nn.Module, trace: Trace) -> Iterator[str]:
+def _stacks(model: nn.Module) -> list[str]:
+    """The longest lists and rows of blocks of one class."""
+    found = {
+        path: len(part)
+        for path, part in model.named_modules()
+        if isinstance(part, (nn.ModuleList, nn.Sequential))
+        and len(part) > 1
+        and len({type(block) for block in part}) == 1
+    }
+    return sorted(found, key=lambda path: -found[path])[:TRIES]
+
+
+def _layers(model: nn.Module, trace: Trace) -> Iterator[str]:
     """None after which an identity layer is larger than the whole model, as behind a convolution
     that reads patches of 32 × 32 pixels."""
     modules = dict(model.named_modules())

@@ -71,6 +71,25 @@ def _measure(subject: Subject, factor: float, method: str, found: Measurement) -
     found.export_seconds = _export_seconds(teacher, inputs)
     _, (done,), _ = analysis.traced(teacher, inputs)
     found.operations = len(done.ops)
+    failure: Exception | None = None
+    try:
+        _check_widened(teacher, inputs, factor, method, done, found)
+    except NotBuiltError:
+        raise
+    except (_Failure, Net2NetError) as error:
+        failure = error
+    try:  # a model that does not grow wider may grow deeper
+        _check_depth(teacher, inputs, done, found)
+    except (_Failure, Net2NetError) as error:
+        found.deepened, found.not_deeper = "", describe(error)
+        failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def _check_widened(
+    teacher: nn.Module, inputs: Inputs, factor: float, method: str, done: Trace, found: Measurement
+) -> None:
     begin = time.perf_counter()
     grown = net2net.widen(teacher, factor, inputs, method=method, verify=False)
     found.seconds = round(time.perf_counter() - begin, 3)
@@ -83,8 +102,6 @@ def _measure(subject: Subject, factor: float, method: str, found: Measurement) -
     _check_size(table, grown, reached, factor, found)
     _check_classes(teacher, loaded)
     _check_gradients(teacher, loaded, inputs)
-    del loaded, grown  # memory
-    _check_depth(teacher, inputs, done, found)
 
 
 def _precise(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
@@ -234,7 +251,7 @@ def _check_classes(teacher: nn.Module, student: nn.Module) -> None:
 
 def _check_depth(teacher: nn.Module, inputs: Inputs, done: Trace, found: Measurement) -> None:
     try:
-        found.deepened = deepened(teacher, inputs, done)
+        found.deepened, found.not_deeper = deepened(teacher, inputs, done)
     except VerificationError as error:
         raise _Failure("depth", describe(error)) from error
 

@@ -43,8 +43,9 @@ class Measurement:
         export_seconds: of one ``torch.export.export(strict=False)``; None if that refuses.
         operations: in the trace.
         note: what was changed so that the model fits.
-        deepened: the layer that an identity layer was put after, the function kept; empty if no
-            layer that was tried admits one; None if it was not tried.
+        deepened: the layer or the stack to which `deepen` added something, and what, the function
+            kept; empty if none that was tried admits it; None if it was not tried.
+        not_deeper: why not.
     """
 
     status: str = FAILED
@@ -62,6 +63,7 @@ class Measurement:
     operations: int | None = None
     note: str = ""
     deepened: str | None = None
+    not_deeper: str = ""
 
     def fail(self, stage: str, reason: str) -> Measurement:
         self.status = NOT_RUN if stage == "build" else FAILED

@@ -23,7 +23,8 @@ hidden units to float32); every parameter has a finite gradient that has one in 
 class is the same; the state dict loads. Models that end in features are measured with a linear
 read-out on them, and the two models that are fed with features (a Q-Former, SpeechT5) with a linear
 layer before them. Then `deepen` puts one layer into the teacher, after one of the first that admit
-it (and none larger than the model), and the outputs are compared again.
+it (and none larger than the model), or else a residual branch, or a block into one of its longest
+stacks, and the outputs are compared again: *deeper* is where.
 
 A model is *not run* if it could not be made here, or does not run on the input made for it: this
 says nothing about growing. Of what is not listed nothing is known from here.
@@ -60,8 +61,8 @@ def _family(name: str, records: list[Record]) -> str:
             lines.append(f"- {group}: {counts(part)}")
         lines.append("")
     lines += [
-        "| model | spaces | parameters | difference | seconds (export) | |",
-        "|---|---|---|---|---|---|",
+        "| model | spaces | parameters | difference | seconds (export) | deeper | |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [_row(record, grouped=len(groups) > 1) for record in records]
     return "\n".join(lines) + "\n"
@@ -96,7 +97,7 @@ def summary(records: Sequence[Record]) -> str:
         text += f" `widen` takes {median(ratios):.2f} × the time of `torch.export` (median)."
     tried = [m.deepened for m in (record.measured for record in records) if m.deepened is not None]
     if tried:
-        text += f" `deepen` put a layer into {sum(map(bool, tried))} of the {len(tried)} tried."
+        text += f" `deepen` made {sum(map(bool, tried))} of the {len(tried)} tried deeper."
     versions = sorted(
         {
             ", ".join(f"{library} {version}" for library, version in record.versions.items())
@@ -124,7 +125,10 @@ def _row(record: Record, grouped: bool) -> str:
         remark += f" ({len(m.rounded)} spaces have no size so near)"
     if m.note:
         remark += f" ({m.note})"
-    cells = [name, spaces, parameters, difference, seconds, remark]
+    deeper = m.deepened or ""
+    if m.deepened == "":
+        deeper = f"**no**: {_short(m.not_deeper)}" if m.not_deeper else "**no**"
+    cells = [name, spaces, parameters, difference, seconds, deeper, remark]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -313,8 +313,8 @@ def attention(site: OpSite) -> Value:
     query, key, value = site["query"], site["key"], site["value"]
     batch = [f"b{axis}" for axis in range(query.ndim - 2)]
     if query.ndim > 3:
-        times = query.shape[-3] // key.shape[-3]
-        key, value = (repeated(site, x, -3, times) for x in (key, value))
+        heads = query.shape[-3]
+        key, value = (repeated(site, x, -3, heads // x.shape[-3]) for x in (key, value))
     site.pin(query, -2, "attends over it")
     site.pin(key, -2, "attends over it")
     scores = site.contract(
