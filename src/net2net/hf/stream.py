@@ -100,11 +100,12 @@ class Writer:
         shapes = {name: self.known[own] for name, own in names.items()}
         header, order = header_of({n: (_type(x), x.shape) for n, x in shapes.items()})
         digest = hashlib.sha256(header)
-        with path.open("wb", buffering=0) as file:
+        with path.open("wb", buffering=0) as file, ThreadPoolExecutor(1) as beside:
             _write(file.write, header)
             for block in self._made(names[name] for name in order):
-                digest.update(block)
+                hashed = beside.submit(digest.update, block)
                 _write(file.write, block)
+                hashed.result()
                 self._count(len(block))
         return digest.hexdigest()
 

@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 BLOCK = 2**16
 """About how many numbers one generator draws."""
@@ -71,3 +73,10 @@ def _drawn(
         law(generator(seed, *names, str(block)), out=drawn)
         result[here] = drawn[inside]
     return result
+
+
+def typed_like(tensor: Tensor, drawn: NDArray[np.float64]) -> Tensor:
+    """Of a tensor's type and device. To one of two bytes torch rounds by way of float32, a number
+    at a time; here all at once."""
+    numbers = torch.from_numpy(drawn)
+    return (numbers.float() if tensor.dtype.itemsize == 2 else numbers).to(tensor)
