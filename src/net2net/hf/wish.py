@@ -95,12 +95,15 @@ def resolved(model: nn.Module, wish: Wish) -> Wish:
                 "change. Give widths (--width 1.5) or depths (--depth STACK=4)."
             )
         return wish
-    if wish.budget is not None:
-        found = budget_numbers(without_weights(model), wish.budget, wish.multiple_of or 64)
-    elif wish.widths is not None and not isinstance(wish.widths, Mapping):
-        found = _all_widths(without_weights(model), float(wish.widths), wish.multiple_of or 1)
-    else:
+    if wish.budget is None and (wish.widths is None or isinstance(wish.widths, Mapping)):
         return wish
+    loaded = any(not tensor.is_meta for tensor in model.parameters())
+    bare = without_weights(model) if loaded else model
+    if wish.budget is not None:
+        found = budget_numbers(bare, wish.budget, wish.multiple_of or 64)
+    else:
+        assert wish.widths is not None and not isinstance(wish.widths, Mapping)
+        found = _all_widths(bare, float(wish.widths), wish.multiple_of or 1)
     log.info("the configuration: %s", ", ".join(f"{n}={v}" for n, v in found.items()))
     return replace(wish, widths=None, budget=None, numbers=found)
 

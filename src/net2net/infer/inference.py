@@ -128,11 +128,12 @@ class Inference:
         origin = self.units.origins()
         passing = np.flatnonzero(origin != np.arange(len(origin)))
         first, made = classes.copy(), classes.copy()
-        first[of[passing]] = made[of[passing]] = len(origin)
-        np.minimum.at(first, of[passing], origin[passing])
-        np.minimum.at(made, of[passing], passing)
+        whose = of[passing]
+        first[whose] = len(origin)
+        np.minimum.at(first, whose, origin[passing])
+        made[whose[::-1]] = passing[::-1]  # in this order the first of each stays
         units = len(same)
-        del same, number, origin, passing  # of large models these are many megabytes each
+        del same, number, origin, passing, whose  # of large models many megabytes each
         # Four keys as two, which are sorted in half the time: all are numbers of units.
         alike = self.component[classes] * units + _ranks(key)
         first *= units + 1
