@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,15 +51,17 @@ main.add_command(reproduce)
 main.add_command(race)
 
 
+def table_at(path: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option that says where a table is written."""
+    return click.option(
+        "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path(path),
+        show_default=True, help="The table; the records lie beside it (.jsonl).",
+    )  # fmt: skip
+
+
 @main.command()
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("docs/symmetry.md"),
-    show_default=True,
-    help="The table; the records lie beside it (.jsonl).",
-)
+@table_at("docs/symmetry.md")
 def symmetry(seeds: int, out: Path) -> None:
     """Table how far the new units of every method separate from those that they are like."""
     from net2net_lab.experiments.symmetry import measure, table, write
@@ -71,13 +74,7 @@ def symmetry(seeds: int, out: Path) -> None:
 
 @main.command()
 @click.option("--only", multiple=True, help="Only families that match this glob (may be repeated).")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("docs/sizes.md"),
-    show_default=True,
-    help="The table; the records lie beside it (.jsonl).",
-)
+@table_at("docs/sizes.md")
 @click.option("--again", is_flag=True, help="Measure what has a record, too.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=300.0, show_default=True)
 def sizes(only: tuple[str, ...], out: Path, again: bool, seconds: float) -> None:
