@@ -235,13 +235,13 @@ def test_random_pad_copies_nothing() -> None:
 
 # -- seeds -----------------------------------------------------------------------------------------
 
-PINNED_MAP = [0, 1, 2, 3, 4, 2, 3, 4, 0, 1, 3, 2, 1]
-PINNED_SAMPLE = [0, 1, 2, 3, 4, 1, 4, 0, 2, 3, 3, 1, 2]
-PINNED_STUDENT = "46c20fa886cab7a9"
+PINNED_MAP = [0, 1, 2, 3, 4, 0, 3, 4, 1, 2, 2, 0, 4]
+PINNED_SAMPLE = [0, 1, 2, 3, 4, 3, 3, 4, 1, 3, 2, 0, 0]
+PINNED_STUDENT = "ef13c18f05fc6f5a"
 
 
 def test_random_numbers_are_pinned() -> None:
-    """Philox, so the same on every platform and for every version of numpy."""
+    """PCG64DXSM, so the same on every platform and for every version of numpy."""
     assert replicate(5, 13, generator(7, "conv1"), True).tolist() == PINNED_MAP
     assert replicate(5, 13, generator(7, "conv1"), False).tolist() == PINNED_SAMPLE
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
-from net2net.recipe.draw import Law, normal, typed_like, uniform
+from net2net.recipe.draw import Law, normal, uniform
 from net2net.recipe.factor import Factors, decomposed
 from net2net.recipe.layout import laid_out_like
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
@@ -171,7 +171,7 @@ class Executor:
             draw, shape = self._law(how.law), self.shapes[name]
             values = draw(self.seed, ("perturb", name), rows if shape else np.arange(1), shape[1:])
             values *= how.amount * self._size(name, how.law)
-            tensor += typed_like(tensor, values).reshape(tensor.shape)
+            tensor += torch.from_numpy(values).to(tensor).reshape(tensor.shape)
 
     def _vector(self, name: str) -> Tensor:
         return self.teacher(name, None).double().reshape(-1)
@@ -227,7 +227,7 @@ class Executor:
             signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
             values = values * signs.reshape(wide)
         values *= self._size(name, spread)
-        drawn = typed_like(result, values)
+        drawn = torch.from_numpy(values).to(result)
         if kind != "new":
             result.index_add_(axis.dim, _places(result, mask), drawn)
         elif (at := np.flatnonzero(mask)).size and at[-1] - at[0] == at.size - 1:  # neighbours

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from net2net.recipe.draw import normal, typed_like
+from net2net.recipe.draw import normal
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ class Stacked:
         if self.noise and later.any():
             size = self.noise * float(one.double().std(correction=0))
             drawn = normal(seed, ("noise", name), rows[later], result.shape[1:]) * size
-            result[torch.from_numpy(np.flatnonzero(later))] += typed_like(result, drawn)
+            result[torch.from_numpy(np.flatnonzero(later))] += torch.from_numpy(drawn).to(result)
         return result.contiguous()
