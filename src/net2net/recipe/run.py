@@ -225,7 +225,7 @@ class Executor:
             wide = [-1 if dim == axis.dim else 1 for dim in range(values.ndim)]
             signs = axis.signs[places]
             signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
-            values = values * signs.reshape(wide)
+            values = values * signs.reshape(wide).astype(np.float32)
         values *= self._size(name, spread)
         drawn = torch.from_numpy(values).to(result)
         if kind != "new":
