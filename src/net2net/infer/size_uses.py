@@ -158,13 +158,15 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     stays = inference.stays(rows).all(axis=1)
     if (whole | stays).all() and whole.any():
         outermost = all(inference.units.has_fixed_size(part.ids, outer) for outer in range(dim))
-        counts = outermost or len(np.unique(rows)) > 1
+        counts = outermost or (rows != rows[0, 0]).any()
         return [np.where(whole, rows[:, 0], NO_UNIT)] if counts else none
     inside = components.reshape(*components.shape[: dim + 1], -1)
     if dim == 0 or not (inside == inside[..., :1]).all():
         return none
-    each = np.unique(inside[..., 0].reshape(-1, value.shape[axis]), axis=0)
-    separate = all(len(np.unique(row)) == len(row) for row in each)
+    each = inside[..., 0].reshape(-1, value.shape[axis])
+    each = each[:1] if (each == each[0]).all() else np.unique(each, axis=0)
+    ordered = np.sort(each)
+    separate = (ordered[:, 1:] != ordered[:, :-1]).all()
     return list(each) if separate else none
 
 

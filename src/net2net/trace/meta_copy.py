@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -53,7 +54,7 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     Raises:
         UnsupportedModelError: the model holds something that can be neither.
     """
-    given = memo or {}
+    given = {**_empty(model), **(memo or {})}
     try:
         memo = dict(given)
         result = copy.deepcopy(model, memo)
@@ -69,6 +70,17 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
             ) from error
     rebind(model, memo, given)
     return result
+
+
+def _empty(model: nn.Module) -> dict[int, Any]:
+    """What stands for the empty dictionaries of hooks, a dozen to a module: ``deepcopy`` takes most
+    of its time to find that nothing is in them."""
+    return {
+        id(held): type(held)()
+        for module in model.modules()
+        for held in vars(module).values()
+        if type(held) in (OrderedDict, dict) and not held
+    }
 
 
 def _is_index(tensor: Tensor) -> bool:
