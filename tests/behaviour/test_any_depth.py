@@ -25,7 +25,8 @@ STACKS = {
     "dinov2": "dinov2.encoder.layer", "timm_vit": "blocks", "timm_deit3": "blocks",
     "timm_eva": "blocks", "torchvision_vit": "encoder.layers", "swin": "swin.*.blocks",
     "convnext": "convnext.*.layers", "resnet": "layer?", "whisper": "encoder.layers",
-    "mamba": "backbone.layers",
+    "mamba": "backbone.layers", "bloom": "transformer.h", "clip": "vision_model.encoder.layers",
+    "mixer": "blocks",
 }  # fmt: skip
 """Where the blocks are; else in ``model.layers``."""
 
@@ -34,7 +35,7 @@ ALTERNATING = {"gemma2", "swin"}
 
 ALWAYS = "llama", "gemma2", "t5", "resnet"
 
-OTHERS = "timm", "torchvision", "resnet"
+OTHERS = "timm", "torchvision", "resnet", "mixer"
 """No models of transformers."""
 
 TOKENS = 12
@@ -51,8 +52,7 @@ def resnet() -> nn.Module:
 NETS = {
     **DECODERS,
     **ENCODERS,
-    "swin": MULTIPLES["swin"],
-    "whisper": MULTIPLES["whisper"],
+    **{name: MULTIPLES[name] for name in ("swin", "whisper", "bloom", "clip", "modernbert", "mixer")},
     "convnext": Net(
         hf(
             "ConvNextForImageClassification", "ConvNextConfig", hidden_sizes=[10, 20],
@@ -135,6 +135,17 @@ def test_half_as_many_more(name):
     assert growth.report.rows and not growth.report.stayed
     for row in growth.report.rows:
         assert row.new == row.old * 1.5
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_with_a_width_at_once(name):
+    """As one plan, which the teacher alone is needed for."""
+    net, deeper = NETS[name], grown(name, 2)
+    asked = net.widths(*net.parts) if net.parts else 2.0
+    wider = net2net.widen(deeper.model, asked, net.inputs())
+    assert wider.report.rows and wider.report.parity.max_rel <= 1e-9
+    student = deeper.plan.then(wider.plan).apply(teacher_of(name))
+    assert net2net.verify(teacher_of(name), student, net.inputs()).max_rel <= 1e-9
 
 
 def inner(model):
