@@ -52,7 +52,7 @@ def resnet() -> nn.Module:
 NETS = {
     **DECODERS,
     **ENCODERS,
-    **{name: MULTIPLES[name] for name in ("swin", "whisper", "bloom", "clip", "modernbert", "mixer")},
+    **{one: MULTIPLES[one] for one in ("swin", "whisper", "bloom", "clip", "modernbert", "mixer")},
     "convnext": Net(
         hf(
             "ConvNextForImageClassification", "ConvNextConfig", hidden_sizes=[10, 20],

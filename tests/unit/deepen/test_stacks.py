@@ -320,6 +320,45 @@ class Settings:
 SETTINGS = Settings()
 
 
+class Level(nn.Module):
+    """A residual block of a U-Net, which is also told the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.time = nn.GroupNorm(2, 4), nn.Linear(3, 4)
+        self.a, self.b = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.a(nn.functional.silu(self.norm(x))) + self.time(time)[:, :, None, None]
+        out: Tensor = x + self.b(nn.functional.silu(h))
+        return out
+
+
+def test_levels_of_a_u_net() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        time, x, kept = x.mean((2, 3)), model.stem(x), []
+        for level in model.down:
+            for block in level:
+                x = block(x, time)
+            kept.append(x)
+            x = nn.functional.avg_pool2d(x, 2)
+        for mix, level in zip(model.mix, model.up, strict=True):
+            x = mix(torch.cat([nn.functional.interpolate(x, scale_factor=2), kept.pop()], 1))
+            for block in level:
+                x = block(x, time)
+        out: Tensor = model.head(x)
+        return out
+
+    levels = [nn.ModuleList(nn.ModuleList([Level(), Level()]) for _ in "12") for _ in range(2)]
+    mix = nn.ModuleList(nn.Conv2d(8, 4, 1) for _ in "12")
+    stem, head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
+    teacher = randomise(Written(code, stem=stem, down=levels[0], up=levels[1], mix=mix, head=head))
+    growth = deepen(teacher, {"down.?": 1, "up.1": 1.5}, noise(2, 3, 8, 8))
+    assert [(row.name, row.old, row.new) for row in growth.report.rows] == [
+        ("down.0", 2, 3), ("down.1", 2, 3), ("up.1", 2, 3),
+    ]  # fmt: skip
+
+
 def test_outputs_of_every_block() -> None:
     def code(model: Any, x: Tensor) -> Any:
         states = []
