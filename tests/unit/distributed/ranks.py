@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import os
 import runpy
 from collections.abc import Callable
@@ -66,6 +67,67 @@ def example(rank: int, folder: Path) -> None:
     script = Path(__file__).parents[3] / "examples" / "fsdp2_grow.py"
     with (folder / f"{rank}.txt").open("w") as file, contextlib.redirect_stdout(file):
         runpy.run_path(str(script), run_name="__main__")
+
+
+def accelerate(rank: int, folder: Path) -> None:
+    """A checkpoint that Accelerate's own code writes of FSDP grows, and is read by it again: as in
+    one process."""
+    torch.set_num_threads(1)
+    port = {"MASTER_ADDR": "localhost", "MASTER_PORT": (folder / "port").read_text("utf-8")}
+    os.environ.update(port, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    importlib.import_module("tests.conftest")  # torchvision's operators, for transformers
+    from accelerate import Accelerator
+    from accelerate.utils import FullyShardedDataParallelPlugin, fsdp_utils
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from net2net import hf
+
+    accelerator = Accelerator(cpu=True)
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, state_dict_type="SHARDED_STATE_DICT")
+    mesh = init_device_mesh("cpu", (2,))
+    sizes = {"vocab_size": 20, "n_positions": 32, "bos_token_id": 1, "eos_token_id": 2}
+
+    def model(**numbers: int) -> Any:
+        torch.manual_seed(0)
+        return GPT2LMHeadModel(GPT2Config(**sizes, **numbers)).double().eval()
+
+    def parted(whole: nn.Module) -> tuple[Any, torch.optim.Optimizer]:
+        part = fully_shard(whole, mesh=mesh)
+        return part, torch.optim.AdamW(part.parameters(), lr=1e-2)
+
+    def stepped(one: Any, optimizer: torch.optim.Optimizer) -> float:
+        loss = one(input_ids=WORDS, labels=WORDS).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    small, large = {"n_embd": 12, "n_head": 2, "n_layer": 2}, {"n_embd": 18, "n_head": 3}
+    whole = model(**small)
+    alone = torch.optim.AdamW(whole.parameters(), lr=1e-2)
+    part, optimizer = parted(model(**small))
+    for _ in range(2):
+        assert abs(stepped(part, optimizer) - stepped(whole, alone)) < 1e-10
+    source, target = str(folder / "saved"), str(folder / "grown")
+    fsdp_utils.save_fsdp_model(plugin, accelerator, part, source)
+    fsdp_utils.save_fsdp_optimizer(plugin, accelerator, optimizer, part, source)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        whole.config.architectures = ["GPT2LMHeadModel"]
+        whole.config.save_pretrained(source)
+        hf.grow_checkpoint(source, target, method="fresh", n_layer=3, **large)
+    accelerator.wait_for_everyone()
+    later, resumed = parted(model(n_layer=3, **large))
+    fsdp_utils.load_fsdp_model(plugin, accelerator, later, target)
+    fsdp_utils.load_fsdp_optimizer(plugin, accelerator, resumed, later, target)
+    handle = hf.carried(resumed, later, target)
+    assert handle.active
+    grown = net2net.grow(whole, method="fresh", n_layer=3, **large)
+    grown.carry(alone)
+    for _ in range(3):
+        a, b = stepped(later, resumed), stepped(grown.model, alone)
+        assert abs(a - b) < 1e-10, (a, b)
+    accelerator.end_training()
 
 
 class GPT(nn.Module):

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch.multiprocessing as processes
 
 from tests.unit.distributed import ranks
@@ -24,11 +25,21 @@ def test_on_four_ranks(tmp_path: Path) -> None:
     launch(ranks.main, tmp_path, ranks.WORLD)
 
 
-def test_the_example_on_two_ranks(tmp_path: Path) -> None:
+def on_two(function: Callable[[int, Path], None], folder: Path) -> None:
+    """Run it on two ranks that find each other as torchrun's do."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        (tmp_path / "port").write_text(str(free.getsockname()[1]))
-    launch(ranks.example, tmp_path, 2)
+        (folder / "port").write_text(str(free.getsockname()[1]))
+    launch(function, folder, 2)
+
+
+def test_a_checkpoint_of_accelerate(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    on_two(ranks.accelerate, tmp_path)
+
+
+def test_the_example_on_two_ranks(tmp_path: Path) -> None:
+    on_two(ranks.example, tmp_path)
     printed = (tmp_path / "0.txt").read_text()
     last = re.fullmatch(
         r"largest difference (\S+), loss at the end (\S+)", printed.splitlines()[-1]
