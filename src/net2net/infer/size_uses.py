@@ -163,11 +163,10 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     inside = components.reshape(*components.shape[: dim + 1], -1)
     if dim == 0 or not (inside == inside[..., :1]).all():
         return none
-    each = inside[..., 0].reshape(-1, value.shape[axis])
-    each = each[:1] if (each == each[0]).all() else np.unique(each, axis=0)
-    ordered = np.sort(each)
+    each = {one.tobytes(): one for one in inside[..., 0].reshape(-1, value.shape[axis])}
+    ordered = np.sort(list(each.values()))
     separate = (ordered[:, 1:] != ordered[:, :-1]).all()
-    return list(each) if separate else none
+    return list(each.values()) if separate else none
 
 
 def new_values(

@@ -313,14 +313,15 @@ def _mean(
 
 
 _AS_INTS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""By how many bytes a number has, a type of as many that numpy knows."""
+"""By how many bytes a number has, a type of as many that numpy knows: it takes columns in half or a
+third of torch's time, but for float32, of which torch takes them as fast."""
 
 
 def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
     kind = _AS_INTS.get(tensor.dtype.itemsize)
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
     some = tensor.numel() > 0 and not tensor.is_complex()
-    if dim and plain and kind and some:  # torch takes several times as long
+    if dim and plain and kind and some and tensor.dtype is not torch.float32:
         numbers = tensor.detach().view(kind).numpy()
         return torch.from_numpy(numbers.take(index, dim)).view(tensor.dtype)
     return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
