@@ -150,7 +150,7 @@ def test_the_rate_warms_up_stays_and_decays_once() -> None:
     ("name", "arm"),
     [
         ("resnet", "half-deeper zeroed-spread"), ("inception", "one-deeper identity"),
-        ("mlp", "half-deeper identity"), ("vit", "both fresh pad"),
+        ("mlp", "half-deeper identity"), ("vit", "both fresh pad"), ("mlp", "width gradmax"),
     ],
 )  # fmt: skip
 def test_the_full_network_is_reached(name: str, arm: str) -> None:

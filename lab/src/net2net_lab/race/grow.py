@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
-from torch import nn
+from torch import Tensor, nn
 
 import net2net
 from net2net.errors import Net2NetError
 from net2net_lab.experiments.data.data import InMemory
+from net2net_lab.experiments.lessons import Lesson
 from net2net_lab.race.arms import DEEPER, IDENTITY, Arm, Size
 from net2net_lab.race.tasks import Task
 
@@ -35,7 +37,10 @@ def grown(
     if before.width == after.width:
         growth = _deeper(model, arm, task, data, depths[1] - depths[0], seed)
     else:
-        growth = net2net.transfer(model, larger, data.example, method=arm.growth, seed=seed)
+        loss = _loss(task, data, seed) if arm.growth.needs_loss else None
+        growth = net2net.transfer(
+            model, larger, data.example, method=arm.growth, seed=seed, loss=loss
+        )
     found, wanted = (sum(one.numel() for one in net.parameters()) for net in (growth.model, larger))
     if found != wanted:
         raise RaceError(
@@ -43,6 +48,16 @@ def grown(
             "Correct the task's places to be deeper."
         )
     return growth
+
+
+def _loss(task: Task, data: InMemory, seed: int) -> Callable[[nn.Module], Tensor]:
+    """Of the first batch."""
+    x, y = next(data.epochs(task.batch_size, seed))
+
+    def loss(model: nn.Module) -> Tensor:
+        return Lesson()(model, x, y)[1]
+
+    return loss
 
 
 def _deeper(
