@@ -31,7 +31,7 @@ from net2net.hf.numbers import (
     with_numbers,
 )
 from net2net.hf.passes import flops_per_pass
-from net2net.hf.proportion import proportion
+from net2net.hf.proportion import Proportion
 from net2net.trace.meta_copy import named_tensors
 
 WIDEST = 64
@@ -68,12 +68,12 @@ class Budget:
         return flops_per_pass(bare, made_inputs(bare))[0]
 
 
-def budget_numbers(bare: nn.Module, budget: Budget, multiple_of: int = 64) -> Numbers:
+def budget_numbers(bare: nn.Module, budget: Budget, widths: Proportion) -> Numbers:
     """The numbers of the configuration to change, with their new values.
 
     Args:
         bare: the teacher, on ``meta``.
-        multiple_of: what sizes of weights that are multiples of it stay multiples of.
+        widths: how they grow together.
 
     Raises:
         WidthError: the teacher has as much already, or nothing in reach has.
@@ -82,7 +82,6 @@ def budget_numbers(bare: nn.Module, budget: Budget, multiple_of: int = 64) -> Nu
     depths = depth_numbers(bare)
     if depths and not grows_deeper(bare, depths):
         depths = {}
-    widths = proportion(bare, multiple_of)
     if not widths.old and not depths:
         raise NotGrowableError(
             f"no number of the configuration of {type(bare).__name__} makes it wider or deeper "

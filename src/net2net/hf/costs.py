@@ -12,7 +12,7 @@ from torch import nn
 from net2net.errors import InputError
 from net2net.hf.numbers import Numbers
 from net2net.hf.passes import cache_bytes, samples_in
-from net2net.hf.proportion import proportion
+from net2net.hf.proportion import Proportion, proportion
 from net2net.hf.wish import Wish, grown, resolved
 from net2net.report import Report
 from net2net.trace.meta_copy import named_tensors
@@ -127,7 +127,7 @@ def estimated(
     """
     if any(not tensor.is_meta for tensor in bare.parameters()):
         raise InputError("the model has weights, which an estimate never reads. Give it on meta.")
-    plain = resolved(bare, wish)
+    plain, together = resolved(bare, wish)
     growth = grown(bare, inputs, plain, verify=False)
     told = trained or {}
     report = replace(growth.report, action=f"not carried out: {growth.report.action}")
@@ -138,7 +138,7 @@ def estimated(
         (report.flops[0] / count, report.flops[1] / count),
         (_memory(bare, dtype), _memory(growth.model, dtype)),
         None if before is None or after is None else (before, after),
-        tuple(_neighbours(bare, plain, wish.multiple_of or 1)),
+        tuple(_neighbours(bare, plain, together)),
         float(told.get("total_flos") or 0),
         (*report.warnings, *_warnings(report, told)),
     )  # fmt: skip
@@ -156,11 +156,11 @@ def _memory(model: nn.Module, dtype: torch.dtype | None) -> int:
     )
 
 
-def _neighbours(bare: nn.Module, wish: Wish, multiple_of: int) -> list[Numbers]:
+def _neighbours(bare: nn.Module, wish: Wish, together: Proportion | None) -> list[Numbers]:
     """One step less and one more, where all widths grow in one proportion."""
     if not wish.numbers:
         return []
-    together = proportion(bare, multiple_of)
+    together = together or proportion(bare, wish.multiple_of or 1)
     ratios = [
         (wish.numbers[name] - old) / old
         for name, old in together.old.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 from torch import nn
 
@@ -55,7 +54,6 @@ class Proportion:
         )
 
 
-@lru_cache(maxsize=1)  # who asks once asks again: for the widths, and for those beside them
 def proportion(bare: nn.Module, multiple_of: int) -> Proportion:
     """The widths of a model on ``meta``, as they are found at twice the width. Where only whole
     multiples keep the function, one step is one of these."""

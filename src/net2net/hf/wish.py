@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -17,7 +17,7 @@ from net2net.growth import Growth
 from net2net.hf.budget import Budget, budget_numbers
 from net2net.hf.grow import grow
 from net2net.hf.numbers import nested, width_numbers, without_weights
-from net2net.hf.proportion import proportion
+from net2net.hf.proportion import Proportion, proportion
 from net2net.maps.methods import METHODS
 from net2net.plan.widths import Widths
 from net2net.report import Report
@@ -80,7 +80,15 @@ class Wish:
             )
 
 
-def resolved(model: nn.Module, wish: Wish) -> Wish:
+class Resolved(NamedTuple):
+    """A wish without a budget, or one factor for all; and how widths grow together, if that was
+    asked for."""
+
+    wish: Wish
+    widths: Proportion | None
+
+
+def resolved(model: nn.Module, wish: Wish) -> Resolved:
     """The same with numbers of the configuration in place of a budget, or of one factor for all.
     Models without a configuration are as they are.
 
@@ -94,21 +102,22 @@ def resolved(model: nn.Module, wish: Wish) -> Wish:
                 f"{type(model).__name__} has no configuration of transformers whose numbers could "
                 "change. Give widths (--width 1.5) or depths (--depth STACK=4)."
             )
-        return wish
+        return Resolved(wish, None)
     if wish.budget is None and (wish.widths is None or isinstance(wish.widths, Mapping)):
-        return wish
+        return Resolved(wish, None)
     loaded = any(not tensor.is_meta for tensor in model.parameters())
     bare = without_weights(model) if loaded else model
+    together = proportion(bare, wish.multiple_of or (1 if wish.budget is None else 64))
     if wish.budget is not None:
-        found = budget_numbers(bare, wish.budget, wish.multiple_of or 64)
+        found = budget_numbers(bare, wish.budget, together)
     else:
         assert wish.widths is not None and not isinstance(wish.widths, Mapping)
-        found = _all_widths(bare, float(wish.widths), wish.multiple_of or 1)
+        found = _all_widths(bare, float(wish.widths), together)
     log.info("the configuration: %s", ", ".join(f"{n}={v}" for n, v in found.items()))
-    return replace(wish, widths=None, budget=None, numbers=found)
+    return Resolved(replace(wish, widths=None, budget=None, numbers=found), together)
 
 
-def _all_widths(bare: nn.Module, factor: float, multiple_of: int) -> dict[str, int]:
+def _all_widths(bare: nn.Module, factor: float, together: Proportion) -> dict[str, int]:
     """All in one proportion, the nearest; where that is none but 1, each on its own.
 
     Raises:
@@ -116,9 +125,8 @@ def _all_widths(bare: nn.Module, factor: float, multiple_of: int) -> dict[str, i
     """
     if factor < 1:
         raise WidthError(f"the factor {factor:g} is smaller than 1. Net2Net only grows.")
-    together = proportion(bare, multiple_of)
     steps = together.nearest(factor)
-    found = together.numbers(steps) if steps else width_numbers(bare, factor, multiple_of)
+    found = together.numbers(steps) if steps else width_numbers(bare, factor, together.multiple_of)
     if not found:
         raise WidthError(
             f"no width of {type(bare).__name__} that its configuration can say is near {factor:g} "
@@ -155,7 +163,7 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     Raises:
         Net2NetError: as ``resolved``, ``widen``, ``grow`` and ``deepen``.
     """
-    wish = resolved(model, wish)
+    wish, _ = resolved(model, wish)
     in_a_folder = hasattr(getattr(model, "config", None), "from_dict")
     options: dict[str, Any] = {"method": wish.method, "seed": wish.seed, "exact": wish.exact}
     steps: list[Growth] = []

@@ -55,7 +55,8 @@ def _loss(task: Task, data: InMemory, seed: int) -> Callable[[nn.Module], Tensor
     x, y = next(data.epochs(task.batch_size, seed))
 
     def loss(model: nn.Module) -> Tensor:
-        return Lesson()(model, x, y)[1]
+        value: Tensor = Lesson()(model, x, y)[1]
+        return value
 
     return loss
 
