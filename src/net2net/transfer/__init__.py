@@ -4,7 +4,7 @@
 which block is which, ``longer.py`` which rows are new, ``kernels.py`` where more taps are zero,
 ``groups.py`` which groups of channels are larger, ``beside.py`` what added blocks put beside the
 rest, ``gained.py`` which biases are new, ``headed.py`` of which part of the student the teacher is
-all, ``experts.py`` which experts are copies; ``checks.py`` what cannot be exact. ``recipes.py``:
-where every tensor comes from. ``weighed.py``: what copies of experts put out together.
-``upcycle.py``: experts in place of MLPs.
+all, ``experts.py`` which experts are copies; ``checks.py`` what cannot be exact. What no unit tells
+of is a ``difference.py``. ``recipes.py``: where every tensor comes from. ``weighed.py``: what copies
+of experts put out together. ``upcycle.py``: experts in place of MLPs.
 """

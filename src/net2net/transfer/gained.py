@@ -5,15 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from net2net.plan.feasible import pattern
+from net2net.recipe.fill import Constant
+from net2net.transfer.difference import Difference
 
 
-def without_gained(student: nn.Module, teacher: nn.Module) -> list[str]:
+def without_gained(student: nn.Module, teacher: nn.Module) -> Difference:
     """Take biases, in place, from layers of the student that the teacher has without one, in every
-    block alike.
-
-    Returns:
-        Their names.
-    """
+    block alike."""
     theirs = dict(teacher.named_modules())
     alike = {(pattern(path), type(part)): part for path, part in theirs.items()}
     found = [
@@ -27,4 +25,5 @@ def without_gained(student: nn.Module, teacher: nn.Module) -> list[str]:
     ]
     for part, name, _ in found:
         part._parameters[name] = None
-    return [name for _, _, name in found]
+    fills = {name: Constant(0.0) for _, _, name in found}
+    return Difference("biases that are new, and zero", fills=fills)

@@ -12,6 +12,7 @@ from net2net.infer.units import Role
 from net2net.recipe.axis_map import AxisMap
 from net2net.recipe.fill import Diagonal
 from net2net.trace.trace import Op, Trace
+from net2net.transfer.difference import Difference
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,30 @@ class Larger:
         return Diagonal(self.one.rows, self.one.columns)
 
 
-def larger_groups(teacher: Trace, student: Trace, names: Mapping[str, str]) -> dict[str, Larger]:
-    """The student's weights of which each group can hold several of the teacher's.
+def larger_groups(teacher: Trace, student: Sequence[Trace], names: Mapping[str, str]) -> Difference:
+    """The student's weights of which each group can hold several of the teacher's. Its traces then
+    tell of them, in place, as if they had the teacher's groups, and more of them.
 
     Args:
         names: the student's tensors → the teacher's.
     """
     theirs = {name: _group(teacher, op) for name, op in _convolutions(teacher)}
     found = {}
-    for name, op in _convolutions(student):
-        old, new = theirs.get(names.get(name, "")), _group(student, op)
+    for name, op in _convolutions(student[0]):
+        old, new = theirs.get(names.get(name, "")), _group(student[0], op)
         if old is not None and old.number > 1 and old.columns < new.columns:
             times, rest = divmod(new.columns, old.columns)
             if not rest and new.rows == times * old.rows:
                 found[name] = Larger(old, times)
-    return found
+    _as_smaller(student, found)
+    return Difference(
+        "groups of channels that hold several of the teacher's",
+        {name: [one.axis] for name, one in found.items()},
+        {name: one.fill for name, one in found.items()},
+    )
 
 
-def with_smaller(student: Sequence[Trace], larger: Mapping[str, Larger]) -> None:
-    """Let traces tell of these weights, in place, as if they had the teacher's groups, and more of
-    them."""
+def _as_smaller(student: Sequence[Trace], larger: Mapping[str, Larger]) -> None:
     for one in student:
         for name, op in _convolutions(one):
             if name in larger:

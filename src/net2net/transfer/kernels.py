@@ -14,6 +14,7 @@ from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, AxisMap
 from net2net.trace.graph import Graph, Node
 from net2net.trace.trace import Trace
+from net2net.transfer.difference import Difference
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class Kernel:
 
 
 def larger_kernels(
-    teacher: Trace, student: Trace, names: Mapping[str, str]
-) -> dict[str, list[AxisMap]]:
-    """The maps of the axes of the student's weights on which there are more taps.
+    teacher: Trace, student: Sequence[Trace], names: Mapping[str, str]
+) -> Difference:
+    """The student's weights with more taps. Its traces then tell of them, in place, as if they had
+    the teacher's alone.
 
     Args:
         names: the student's tensors → the teacher's.
@@ -39,15 +41,15 @@ def larger_kernels(
         TransferError: the student pads otherwise than those taps need.
     """
     theirs, found = _kernels(teacher), dict[str, list[AxisMap]]()
-    for name, ours in _kernels(student).items():
+    for name, ours in _kernels(student[0]).items():
         for old, new in zip(theirs.get(names.get(name, ""), ()), ours, strict=False):
             if len(old.taps) == len(new.taps) and old.taps != new.taps:
                 found[name] = list(_around(name, old, new))
-    return found
+    _leave_out(student, found)
+    return Difference("kernels with zeros around the teacher's", found)
 
 
-def without_zeros(student: list[Trace], kernels: Mapping[str, Sequence[AxisMap]]) -> None:
-    """Let traces tell of these weights, in place, as if they had the teacher's taps alone."""
+def _leave_out(student: Sequence[Trace], kernels: Mapping[str, Sequence[AxisMap]]) -> None:
     for one in student:
         for tensor, name in one.names.items():
             shape = list(one.shapes[tensor])

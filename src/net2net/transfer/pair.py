@@ -17,7 +17,6 @@ from net2net.infer.inference import Inference
 from net2net.plan.choices import check_choices, choices
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.value_proxy import built_proxy, with_values
-from net2net.recipe.axis_map import AxisMap
 from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.trace import Inputs, Trace, trace
 from net2net.transfer.beside import NOTHING, Beside, beside, leave_out
@@ -26,10 +25,11 @@ from net2net.transfer.checks import (
     check_operations,
     grown_inside,
 )
+from net2net.transfer.difference import Difference
 from net2net.transfer.experts import more_experts, with_fewer, without_copies
 from net2net.transfer.gained import without_gained
-from net2net.transfer.groups import Larger, larger_groups, with_smaller
-from net2net.transfer.kernels import larger_kernels, without_zeros
+from net2net.transfer.groups import larger_groups
+from net2net.transfer.kernels import larger_kernels
 from net2net.transfer.longer import Longer, NewOutputs, longer_axes, new_ends, shorten
 from net2net.transfer.stacks import Depth, Operations, Stack, align, cut, join
 
@@ -54,9 +54,7 @@ class Pair:
             of its sizes.
         longer: tensors of the student with rows that the teacher's have not, and that are not in
             the inferences.
-        kernels: the student's weights with more taps than the teacher's → maps of these axes.
-        groups: the student's weights whose groups are larger.
-        gained: biases of the student that the teacher has not.
+        differences: what else the student has otherwise.
         ends: where in the student's output positions are new.
         beside: what added blocks put beside the rest.
     """
@@ -71,9 +69,7 @@ class Pair:
     copies: dict[str, str]
     own: set[str]
     longer: Longer
-    kernels: dict[str, list[AxisMap]]
-    groups: dict[str, Larger]
-    gained: list[str]
+    differences: tuple[Difference, ...]
     ends: OutputMaps
     beside: Beside
 
@@ -121,10 +117,8 @@ def paired(
         shorten(new, longer)
         tables = ", ".join(f"'{of_student[name]}'" for name in longer)
         traces = _student_traces(new, known.traces, f"with as many rows as the teacher in {tables}")
-    kernels = larger_kernels(known.traces[0], traces[0], names)
-    without_zeros(traces, kernels)
-    groups = larger_groups(known.traces[0], traces[0], names)
-    with_smaller(traces, groups)
+    kernels = larger_kernels(known.traces[0], traces, names)
+    groups = larger_groups(known.traces[0], traces, names)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
     for one in traces:
@@ -147,8 +141,7 @@ def paired(
         known, found, whole, stacks, back, [of_student[name] for name in unread],
         {of_student[name]: axes for name, axes in repeated.items()}, copies, own,
         {of_student[name]: axes for name, axes in longer.items()},
-        {of_student[name]: maps for name, maps in kernels.items()},
-        {of_student[name]: one for name, one in groups.items()}, gained, ends, aside,
+        (kernels.named(of_student), groups.named(of_student), gained), ends, aside,
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ def recipes_for(
         [],
     )
     found.matched(maps)
+    found.differ()
     found.norms()
     found.unread()
     found.repeat()
@@ -113,9 +114,7 @@ class _Recipes:
             axes = [] if made else [_of(one, known) for one in grown.get(key, [])]
             axes += [] if made else new_rows(longer, self.new_rows)
             axes += [] if made else self._repeated(name, key)
-            axes += self.pair.kernels.get(name, [])
-            larger = self.pair.groups.get(name)
-            axes += [] if larger is None else [larger.axis]
+            axes += [axis for one in self.pair.differences for axis in one.axes.get(name, ())]
             axes = self.pair.beside.axes(name, axes)
             axes.sort(key=lambda one: one.dim)
             sizes = dict(enumerate(self.old[source].shape)) | {a.dim: a.size for a in axes}
@@ -129,20 +128,15 @@ class _Recipes:
                 source, self.old[source], axes, noise=self.noise, pair=self.opposite,
                 initial=self.initial.get(name),
             )  # fmt: skip
-            if larger is not None:
-                self.recipes[name] = replace(self.recipes[name], fill=larger.fill)
-        for name in self.pair.gained:
-            self.recipes[name] = Recipe(None, fill=Constant(0.0))
-        pair = self.pair
-        for what, names in (
-            ("kernels with zeros around the teacher's", pair.kernels),
-            ("groups of channels that hold several of the teacher's", pair.groups),
-            (
-                "blocks that put what they make beside the rest, unread yet",
-                sorted(pair.beside.blocks),
-            ),
-            ("biases that are new, and zero", pair.gained),
-        ):
+
+    def differ(self) -> None:
+        """What the student has otherwise."""
+        for one in self.pair.differences:
+            for name, fill in one.fills.items():
+                self.recipes[name] = replace(self.recipes.get(name, Recipe(None)), fill=fill)
+        said = [(one.what, one.tensors) for one in self.pair.differences]
+        aside = "blocks that put what they make beside the rest, unread yet"
+        for what, names in (*said, (aside, sorted(self.pair.beside.blocks))):
             if names:
                 self.notes.append(f"{what}: {', '.join(names)}")
 
