@@ -121,20 +121,12 @@ def paired(
     groups = larger_groups(known.traces[0], traces, names)
     unread = _unread(known, traces, names)
     names = {name: other for name, other in names.items() if name not in unread}
-    for one in traces:
-        order = {name: place for place, name in enumerate(known.traces[0].names.values())}
-        renamed = {tensor: names[name] for tensor, name in one.names.items() if name in names}
-        one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
+    _rename(traces, names, known.traces[0])
     named = {of_student[name]: (other, of_teacher[other]) for name, other in names.items()}
     ratios, own = _made_anew(teacher, student, named)
     for one in traces:
         one.multiples = ratios
-    if exact:
-        check_operations(known.traces, traces)
-    found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
-    known, found = grown_inside(known, found, grow_outputs=grow_outputs)
-    if exact:
-        check_bundles(known, found)
+    known, found = _both_inferred(known, traces, exact=exact, grow_outputs=grow_outputs)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
     return Pair(
@@ -143,6 +135,31 @@ def paired(
         {of_student[name]: axes for name, axes in longer.items()},
         (kernels.named(of_student), groups.named(of_student), gained), ends, aside,
     )  # fmt: skip
+
+
+def _rename(traces: Sequence[Trace], names: Mapping[str, str], teacher: Trace) -> None:
+    """Let the student's traces call tensors what the teacher's does, in its order, in place."""
+    order = {name: place for place, name in enumerate(teacher.names.values())}
+    for one in traces:
+        renamed = {tensor: names[name] for tensor, name in one.names.items() if name in names}
+        one.names = dict(sorted(renamed.items(), key=lambda item: order[item[1]]))
+
+
+def _both_inferred(
+    teacher: Inference, student: list[Trace], *, exact: bool, grow_outputs: bool
+) -> tuple[Inference, Inference]:
+    """What is known of both, with heads that grow inside.
+
+    Raises:
+        TransferError: (``exact``) they do not do the same, or heads grow in two ways at once.
+    """
+    if exact:
+        check_operations(teacher.traces, student)
+    found = infer(student, on_unknown="fix", grow_outputs=grow_outputs)
+    teacher, found = grown_inside(teacher, found, grow_outputs=grow_outputs)
+    if exact:
+        check_bundles(teacher, found)
+    return teacher, found
 
 
 Copier = Callable[[nn.Module], nn.Module]
