@@ -5,6 +5,6 @@ which block is which, ``longer.py`` which rows are new, ``kernels.py`` where mor
 ``groups.py`` which groups of channels are larger, ``beside.py`` what added blocks put beside the
 rest, ``gained.py`` which biases are new, ``headed.py`` of which part of the student the teacher is
 all, ``experts.py`` which experts are copies; ``checks.py`` what cannot be exact. What no unit tells
-of is a ``difference.py``. ``recipes.py``: where every tensor comes from. ``weighed.py``: what copies
-of experts put out together. ``upcycle.py``: experts in place of MLPs.
+of is a ``difference.py``. ``recipes.py``: where every tensor comes from. ``weighed.py``: what
+copies of experts put out together. ``upcycle.py``: experts in place of MLPs.
 """
