@@ -55,6 +55,7 @@ FULL = Size()
 PATHS: dict[str, tuple[Size, ...]] = {
     "scratch": (FULL,),
     "small": (Size(1 / 2),),
+    "shallow": (Size(depth="half"),),
     "width": (Size(1 / 2), FULL),
     "width-1.37": (Size(1 / 1.37), FULL),
     "width-twice": (Size(1 / 4), Size(1 / 2), FULL),
@@ -144,14 +145,15 @@ class Arm:
         return self if task.norms else replace(self, norms="")
 
 
-SCRATCH, SMALL = Arm("scratch"), Arm("small")
+SCRATCH, SMALL, SHALLOW = Arm("scratch"), Arm("small"), Arm("shallow")
+"""Without growing: at full size; half as wide, or half as deep, for all FLOPs."""
 
 REFERENCE = Arm("width", "replicate+noise", "", "drop", 0.4)
 """The paper's way: copies with noise, a fresh optimiser. What a new default has to beat."""
 
 PADDED = Arm("width", "random_pad", "", "drop", 0.4)
 
-BASELINES = (SCRATCH, SMALL, REFERENCE, PADDED)
+BASELINES = (SCRATCH, SMALL, SHALLOW, REFERENCE, PADDED)
 """In every stage."""
 
 TRIED_IN_ALL_STATES = ("replicate+noise", "pair", "fresh", "random_pad")

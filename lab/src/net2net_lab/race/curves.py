@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from net2net.files import write_whole
-from net2net_lab.race.arms import PADDED, REFERENCE, SCRATCH, SMALL, Arm
+from net2net_lab.race.arms import PADDED, REFERENCE, SCRATCH, SHALLOW, SMALL, Arm
 from net2net_lab.race.ranks import loss, raced
 from net2net_lab.race.records import Records
 from net2net_lab.race.tables import racing
@@ -23,8 +23,14 @@ from net2net_lab.race.verdict import budgets
 SHOWN = 5
 """The best so many arms, besides those that are always shown."""
 
-ALWAYS = {SCRATCH: "#777777", SMALL: "#000000", REFERENCE: "#d55e00", PADDED: "#e69f00"}
-OTHERS = ("#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#8c564b")
+ALWAYS = {
+    SCRATCH: "#777777",
+    SMALL: "#000000",
+    SHALLOW: "#6f4e37",
+    REFERENCE: "#d55e00",
+    PADDED: "#e69f00",
+}
+OTHERS = ("#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#f0e442")
 """From Okabe and Ito's palette, whose colours stay apart for colour-blind readers."""
 
 

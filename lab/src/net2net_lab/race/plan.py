@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from net2net.errors import Net2NetError
-from net2net_lab.race.arms import ARMS, BASELINES, QUESTIONS, SCRATCH, Arm, family
+from net2net_lab.race.arms import ARMS, BASELINES, QUESTIONS, SCRATCH, SHALLOW, SMALL, Arm, family
 from net2net_lab.race.ranks import mean_ranks
 from net2net_lab.race.rates import settled, tuned_at, tuning
 from net2net_lab.race.records import Records, Spec
@@ -95,7 +95,7 @@ def full(race: Race) -> list[Spec]:
 
 def frontier(race: Race) -> list[Spec]:
     """The best of width and of depth: when it grows, by how much at once, and at which budget; and
-    from scratch beside it."""
+    beside it what does not grow."""
     _complete(race, "full")
     tasks = [task for task in race.wanted(race.judges) if task in ON]
     best = [_ranked(race, WHOLE, race.of(name), 1)[0] for name in ("width", "depth")]
@@ -105,7 +105,7 @@ def frontier(race: Race) -> list[Spec]:
         *(
             spec
             for budget in BUDGETS
-            for spec in _specs(race, tasks, (SCRATCH, *timed), budget, TWO)
+            for spec in _specs(race, tasks, (SCRATCH, SMALL, SHALLOW, *timed), budget, TWO)
         ),
         *_specs(race, tasks, sized, WHOLE, TWO),
     ]
