@@ -9,9 +9,12 @@ from torch import nn
 
 from net2net_lab import cli
 from net2net_lab.experiments.data.data import Data
-from net2net_lab.experiments.plan import Key
+from net2net_lab.experiments.plan import Experiment, Key
 from net2net_lab.experiments.run.records import Evaluation, StageStart
 from net2net_lab.experiments.run.results import load_results
+
+STARTS = Experiment(figure="starts", task="digits", model="convnet")
+"""As ``net2net-lab reproduce starts``, with a schedule of its own."""
 
 
 class Killed(BaseException):

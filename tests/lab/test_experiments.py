@@ -22,7 +22,7 @@ from net2net_lab.experiments.data.data import InMemory, digits
 from net2net_lab.experiments.figures import FIGURES
 from net2net_lab.experiments.methods import Origin, Role
 from net2net_lab.experiments.models import ConvNet, reinitialised, seeded
-from net2net_lab.experiments.plan import DEMO, TEACHER, Key
+from net2net_lab.experiments.plan import TEACHER, Key
 from net2net_lab.experiments.run.records import (
     BrokenRunError,
     Evaluation,
@@ -47,10 +47,10 @@ from net2net_lab.experiments.show.markdown import tables
 from net2net_lab.experiments.show.report import render
 from net2net_lab.experiments.show.summary import Stat, StepsTo, checkpoints, summarise
 from net2net_lab.experiments.show.tables import print_tables
-from tests.lab.runs import ignore, measured
+from tests.lab.runs import STARTS, ignore, measured
 
-ARMS = DEMO.arms
-TINY = replace(DEMO, seeds=(0, 1), schedule=Schedule(steps=4, every=2, batch_size=16))
+ARMS = STARTS.arms
+TINY = replace(STARTS, seeds=(0, 1), schedule=Schedule(steps=4, every=2, batch_size=16))
 
 
 def run_files(out: Path) -> dict[str, bytes]:
@@ -137,10 +137,10 @@ def test_reinitialising_needs_a_way_to() -> None:
 
 def test_arms_of_a_question_train_one_architecture_and_start_as_they_say() -> None:
     data = digits()
-    teacher = DEMO.teacher(0)
+    teacher = STARTS.teacher(0)
     list(Training(teacher, data, Schedule(steps=20, every=20), lr=0.1, seed=0).evaluations())
     teacher.eval()
-    origin = Origin(DEMO.network, teacher, data, 0)
+    origin = Origin(STARTS.network, teacher, data, 0)
     students = {name: arm.student(origin).eval() for name, arm in ARMS.items()}
     shapes: dict[str, set[tuple[torch.Size, ...]]] = {}
     for name, student in students.items():
@@ -449,7 +449,10 @@ def test_the_tables_of_the_documents_are_those_of_the_results() -> None:
     drawn = [tables(summarise(load_results(folder))) for folder in RESULTS]
     assert [one for one in shown if one not in drawn] == []
     known = {folder.name for folder, one in zip(RESULTS, drawn, strict=True) if one in shown}
-    assert known == {folder.name for folder in RESULTS} - {"demo", "keras"}  # a plot, losses
+    assert known == {folder.name for folder in RESULTS} - {
+        "digits-starts",
+        "keras",
+    }  # a plot, losses
 
 
 # -- drawing ------------------------------------------------------------------------------------
@@ -503,9 +506,9 @@ def test_the_plot_around_the_teachers_accuracy_stands_upright_where_nobody_reach
 def test_records_from_before_a_figure_had_an_arm_are_drawn(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, demo = load_results(out).runs, FIGURES["demo"]
+    before, demo = load_results(out).runs, FIGURES["starts"]
     added = replace(demo.arms["scratch_wide"], label="new")
-    monkeypatch.setitem(FIGURES, "demo", replace(demo, arms={"new": added, **demo.arms}))
+    monkeypatch.setitem(FIGURES, "starts", replace(demo, arms={"new": added, **demo.arms}))
     results = load_results(out)
     assert results.runs == before and results.missing == [Key("new", 0), Key("new", 1)]
     assert "new-seed1" in render(results, out).report.read_text()

@@ -19,7 +19,7 @@ from net2net_lab import cli
 from net2net_lab.experiments.data.data import InMemory
 from net2net_lab.experiments.lessons import Lesson
 from net2net_lab.experiments.run.train import flops_of_step
-from net2net_lab.race import plan, train
+from net2net_lab.race import demo, plan, train
 from net2net_lab.race.arms import ARMS, NEW, REFERENCE, SCRATCH, Arm, Size, family
 from net2net_lab.race.command import run_stage
 from net2net_lab.race.engine import EngineError, local, ray
@@ -283,3 +283,15 @@ def test_ray_carries_runs_out(cluster: None) -> None:
 def test_without_ray_there_is_a_sentence() -> None:
     with pytest.raises(EngineError, match="--engine local"):
         list(ray([], 1))
+
+
+def test_the_demo_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "RATES", {0.05: 0.008, 0.1: 0.004})
+    for seeds in ("1", "2"):
+        result = CliRunner().invoke(cli.main, ["demo", "--out", str(tmp_path), "--seeds", seeds])
+        assert result.exit_code == 0, result.output
+        assert result.stderr.count("seed ") == 6
+    assert "three, grown to five" in result.stdout and "±" in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"mlp.jsonl", "demo.png"}
+    empty = CliRunner().invoke(cli.main, ["demo", "--out", str(tmp_path / "none"), "--render"])
+    assert empty.exit_code == 1 and "There are no records" in empty.stderr

@@ -37,7 +37,7 @@ from net2net_lab.experiments.networks import (
     network,
     widths_towards,
 )
-from net2net_lab.experiments.plan import DEMO, TEACHER, Experiment, Key
+from net2net_lab.experiments.plan import TEACHER, Experiment, Key
 from net2net_lab.experiments.run import workers
 from net2net_lab.experiments.run.checkpoint import load_progress
 from net2net_lab.experiments.run.estimate import Estimate
@@ -54,9 +54,9 @@ from net2net_lab.experiments.show.tables import print_tables
 from net2net_lab.experiments.tasks import TASKS
 from net2net_lab.models import inception_bn
 from tests.helpers import randomise
-from tests.lab.runs import Killed, ignore, measured, reproduce, with_dropout
+from tests.lab.runs import STARTS, Killed, ignore, measured, reproduce, with_dropout
 
-TINY = replace(DEMO, seeds=(0, 1), schedule=Schedule(steps=6, every=2, batch_size=16))
+TINY = replace(STARTS, seeds=(0, 1), schedule=Schedule(steps=6, every=2, batch_size=16))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def origin_of(figure: str) -> Origin:
     return Origin(experiment.network, teacher, experiment.data, 0)
 
 
-@pytest.mark.parametrize("figure", sorted({*commands.FIGURES} - {"lifelong", "keras"}))
+@pytest.mark.parametrize("figure", sorted({*commands.FIGURES} - {"starts", "lifelong", "keras"}))
 def test_students_of_a_figure_have_its_architecture_and_start_as_they_say(figure: str) -> None:
     origin, x = origin_of(figure), digits().val_x[:64]
     widths = {"wider": 1.0, "prediction": 1.0, "related": 1.0, "explore": 2**0.5}
@@ -104,7 +104,7 @@ def test_students_of_a_figure_have_its_architecture_and_start_as_they_say(figure
 
 
 def test_the_commands_are_the_figures() -> None:
-    assert {"demo", *commands.FIGURES} == set(FIGURES)
+    assert set(commands.FIGURES) == set(FIGURES)
     assert {*commands.FIGURES, "render"} == set(commands.reproduce.commands)
 
 
@@ -161,7 +161,7 @@ def run_of(arm: str, seed: int, accuracies: list[float], flops: int, fault: str 
 
 def results_of(curves: dict[str, list[list[float]]], costs: dict[str, int]) -> Results:
     seeds = len(curves[TEACHER])
-    experiment = replace(DEMO, seeds=tuple(range(seeds)), schedule=Schedule(steps=20, every=10))
+    experiment = replace(STARTS, seeds=tuple(range(seeds)), schedule=Schedule(steps=20, every=10))
     runs = {
         Key(arm, seed): run_of(arm, seed, curve, costs[arm])
         for arm, of_seeds in curves.items()
@@ -248,9 +248,9 @@ def test_a_killed_run_goes_on_from_its_last_evaluation_to_the_same_numbers(
 ) -> None:
     """Random numbers, running statistics, the order of batches, the optimiser: all go on."""
     monkeypatch.setitem(NETWORKS, "dropout", Network(with_dropout, identities({"1": 1})))
-    monkeypatch.setitem(FIGURES, "demo", Figure("only a teacher", 1.0, {}))
+    monkeypatch.setitem(FIGURES, "starts", Figure("only a teacher", 1.0, {}))
     schedule = Schedule(steps=7, every=2, batch_size=400, optimizer=optimizer, lr=0.01)
-    experiment = Experiment("demo", "digits", "dropout", (3,), schedule)
+    experiment = Experiment("starts", "digits", "dropout", (3,), schedule)
     run_experiment(experiment, tmp_path / "whole", ignore)
 
     gradients, calls = Training._gradients, 0
@@ -420,7 +420,7 @@ def test_a_run_ended_by_sigterm_loses_at_most_the_steps_since_its_last_evaluatio
 
 def diverging(name: str) -> Figure:
     """The demo's figure, one arm of which has a learning rate that nothing survives."""
-    demo = FIGURES["demo"]
+    demo = FIGURES["starts"]
     return replace(demo, arms={**demo.arms, name: replace(demo.arms[name], lr_scale=float("1e30"))})
 
 
@@ -428,7 +428,7 @@ def test_a_loss_that_is_no_number_stops_its_run_only(
     tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(FIGURES, "demo", diverging("random_pad"))
+    monkeypatch.setitem(FIGURES, "starts", diverging("random_pad"))
     total = 0
 
     def count(key: Key, steps: int) -> None:

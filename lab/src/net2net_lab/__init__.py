@@ -1,6 +1,6 @@
 """The paper's experiments and a zoo of models, on net2net, which never imports them.
 
-``models`` is InceptionBN, the paper's network; ``experiments/`` has the demo and the figures,
+``models`` is InceptionBN, the paper's network; ``experiments/`` has the figures,
 ``race/`` which growth is worth it, ``zoo/`` measures every model of three libraries; ``cli`` is
 what is typed.
 """

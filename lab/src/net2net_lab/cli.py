@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from net2net import METHODS
 from net2net.cli import Commands
 from net2net_lab import __version__
-from net2net_lab.experiments.commands import demo, reproduce
-from net2net_lab.race.command import race
+from net2net_lab.experiments.commands import reproduce
+from net2net_lab.race.command import demo, race
 from net2net_lab.terminal import ended_like_ctrl_c, logging_to
 from net2net_lab.zoo.records import FACTOR, METHOD
 

@@ -2,10 +2,10 @@
 
 Learning rates are relative to the teacher's. What is trained from scratch gets the teacher's. What
 continues from a trained teacher gets a lower one, or its first steps undo what was kept; the paper
-(section 3) takes a tenth. Tried in the demo on seeds 100 to 105: with three tenths, random pad and
-Net2DeeperNet end about a point higher than with a tenth, and Net2WiderNet as high; the full rate
-gets all of them higher still at the end, but first costs 5 to 20 points. Random pad gets the same
-as Net2WiderNet, so that the two differ in their initial weights only.
+(section 3) takes a tenth. Tried on digits (``starts``), seeds 100 to 105: with three tenths, random
+pad and Net2DeeperNet end about a point higher than with a tenth, and Net2WiderNet as high; the full
+rate gets all of them higher still at the end, but first costs 5 to 20 points. Random pad gets the
+same as Net2WiderNet, so that the two differ in their initial weights only.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _grown(label: str, method: str) -> Arm:
 
 
 FIGURES: dict[str, Figure] = {
-    "demo": Figure(
+    "starts": Figure(
         "Growing a trained network",
         1.0,
         {

@@ -138,7 +138,3 @@ class Experiment:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-DEMO = Experiment(figure="demo", task="digits", model="convnet")
-"""What ``net2net-lab demo`` runs."""

@@ -6,5 +6,5 @@ ways to get there: methods, what the optimiser keeps, sizes on the way, each one
 steps. ``plan.py`` says which runs a stage has, from the ``records.py`` of the stages before
 (``rates.py``: the learning rates that these settle); ``engine.py`` carries runs out, here or on
 many machines. ``ranks.py`` and ``statistics.py`` judge, ``tables.py`` and ``curves.py`` show;
-``command.py`` is what is typed.
+``command.py`` is what is typed, ``demo.py`` a small race of few arms.
 """

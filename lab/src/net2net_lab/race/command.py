@@ -1,8 +1,9 @@
-"""The command: ``net2net-lab race``."""
+"""The commands: ``net2net-lab race``, and ``net2net-lab demo``, which is a small one."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from net2net_lab.terminal import ended_like_ctrl_c, logging_to
 if TYPE_CHECKING:
     from net2net_lab.race.engine import Engine
     from net2net_lab.race.plan import Race
-    from net2net_lab.race.records import Records
+    from net2net_lab.race.records import Records, Spec
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,17 @@ def run_stage(
 ) -> None:
     """Do what a stage lacks, and what that shows to be lacking (tuning goes further)."""
     from net2net_lab.race.plan import missing
+
+    while todo := missing(race, stage):
+        log.info("%s: %d runs to do", stage, len(todo))
+        run(todo, stage, race.records, engine, workers, out, console)
+
+
+def run(
+    specs: Sequence[Spec], what: str, records: Records, engine: Engine, workers: int, out: Path,
+    console: Console,
+) -> None:  # fmt: skip
+    """Carry runs out, and record each as it ends."""
     from net2net_lab.race.records import append
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -88,16 +100,13 @@ def run_stage(
         *columns, TextColumn("runs"), TimeElapsedColumn(),
         console=console, disable=not console.is_terminal, transient=True,
     ) as bar:  # fmt: skip
-        task = bar.add_task(stage)
-        while todo := missing(race, stage):
-            bar.update(task, completed=0, total=len(todo))
-            log.info("%s: %d runs to do", stage, len(todo))
-            for record in engine(todo, workers):
-                append(out, record)
-                race.records[record.spec] = record
-                bar.advance(task)
-                told = record.fault or f"{record.loss:.4f}, {record.cpu_seconds:.0f} s"
-                log.info("%s: %s", record.spec, told)
+        task = bar.add_task(what, total=len(specs))
+        for record in engine(specs, workers):
+            append(out, record)
+            records[record.spec] = record
+            bar.advance(task)
+            told = record.fault or f"{record.loss:.4f}, {record.cpu_seconds:.0f} s"
+            log.info("%s: %s", record.spec, told)
 
 
 def show(records: Records, out: Path) -> list[Path]:
@@ -110,3 +119,34 @@ def show(records: Records, out: Path) -> list[Path]:
         raise click.ClickException(f"There are no records in '{out}'. Run a stage first.")
     write_whole(out / "tables.md", tables(records))
     return [out / "tables.md", *draw(records, out)]
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("net2net-demo"),
+    show_default=True,
+    help="Directory of the records and the plot.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--render", is_flag=True, help="Draw again what was recorded; train nothing.")
+def demo(out: Path, seeds: int, render: bool) -> None:
+    """Grow a network in the middle of its training, and compare with others at equal FLOPs.
+
+    Runs that are done are kept: after an interruption the same command goes on where it was.
+    """
+    from net2net_lab.race.demo import TASK, draw, runs, table
+    from net2net_lab.race.engine import ENGINES
+    from net2net_lab.race.records import read
+    from net2net_lab.race.train import entry_of
+
+    console = Console(stderr=True)
+    with logging_to(console), ended_like_ctrl_c():
+        records = read(out, {TASK: entry_of(TASK)})
+        todo = [] if render else [spec for spec in runs(seeds) if spec not in records]
+        run(todo, "demo", records, ENGINES["local"], 1, out, console)
+    if not records:
+        raise click.ClickException(f"There are no records in '{out}'. Run it without --render.")
+    Console().print(table(records))
+    click.echo(draw(records, out))

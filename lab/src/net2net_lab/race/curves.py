@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ ALWAYS = {
     REFERENCE: "#d55e00",
     PADDED: "#e69f00",
 }
+MARKS = [digit * 10.0**power for power in range(-3, 2) for digit in (1, 1.2, 1.5, 2, 3, 5, 7)]
+"""Losses that an axis may be marked at."""
+
 OTHERS = ("#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#f0e442")
 """From Okabe and Ito's palette, whose colours stay apart for colour-blind readers."""
 
@@ -45,7 +48,7 @@ def draw(records: Records, out: Path) -> list[Path]:
             written.append(path)
         if len(there) > 1:
             path = out / f"{task}-budgets.png"
-            _frontier(records, task, path)
+            draw_budgets(records, task, path)
             written.append(path)
     return written
 
@@ -70,17 +73,26 @@ def _training(records: Records, task: str, budget: float, path: Path) -> None:
     _save(figure, axes, path)
 
 
-def _frontier(records: Records, task: str, path: Path) -> None:
+def draw_budgets(
+    records: Records, task: str, path: Path, called: Callable[[Arm], str] = str
+) -> None:
+    """Final losses against budgets, of what has run at several."""
     figure, axes = _figure(f"{TASKS[task].title}: final losses")
     several = [arm for arm in racing(records, task) if len(budgets(records, task, arm)) > 1]
     best = sorted(several, key=lambda arm: budgets(records, task, arm)[-1][::-1])
     kept = [arm for arm in best if arm not in _always(task)][:SHOWN]
     for arm, colour in _coloured(task, [*(one for one in _always(task) if one in several), *kept]):
         x, y = zip(*budgets(records, task, arm), strict=True)
-        axes.plot(x, y, color=colour, label=str(arm), linewidth=1.6, marker=".")
-    axes.set_xlabel("budget")
+        axes.plot(x, y, color=colour, label=called(arm), linewidth=1.6, marker=".")
+    axes.set_xlabel("floating-point operations, in parts of the full budget")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    there = sorted({budget for arm in several for budget, _ in budgets(records, task, arm)})
+    axes.set_xticks(there, [f"{one:g}" for one in there])
+    axes.minorticks_off()
+    values = [value for arm in several for _, value in budgets(records, task, arm)]
+    marks = [one for one in MARKS if min(values) * 0.9 < one < max(values) * 1.1]
+    axes.set_yticks(marks, [f"{one:g}" for one in marks])
     _save(figure, axes, path)
 
 
