@@ -22,7 +22,7 @@ def rebind(model: nn.Module, memo: dict[int, Any], given: Collection[int] = ()) 
             held = [
                 name
                 for name, item in vars(twin).items()
-                if type(item) not in _WITHOUT_PARTS
+                if type(item) not in WITHOUT_PARTS
                 and isinstance(item, _HOLDERS)
                 and item
                 and name not in _WITHOUT_FUNCTIONS
@@ -37,7 +37,7 @@ def _are_sizes(item: Any) -> bool:
     return type(item) is tuple and all(type(x) is int for x in item)
 
 
-_WITHOUT_PARTS = frozenset({bool, int, float, str, type(None)})
+WITHOUT_PARTS = frozenset({bool, int, float, str, type(None)})
 """What modules hold most, which is sooner told by its type than by what it is not."""
 
 

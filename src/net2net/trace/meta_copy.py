@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from net2net.errors import UnsupportedModelError
 from net2net.ops import traits
-from net2net.trace.closures import rebind
+from net2net.trace.closures import WITHOUT_PARTS, rebind
 from net2net.trace.shared import share
 
 
@@ -54,15 +54,13 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     Raises:
         UnsupportedModelError: the model holds something that can be neither.
     """
-    given = {**_empty(model), **(memo or {})}
+    given = memo or {}
     try:
-        memo = dict(given)
-        result = copy.deepcopy(model, memo)
+        result, memo = _copy(model, given)
     except Exception:
         share(model, given)
         try:
-            memo = dict(given)
-            result = copy.deepcopy(model, memo)
+            result, memo = _copy(model, given)
         except Exception as error:
             raise UnsupportedModelError(
                 f"the model cannot be copied: {type(error).__name__}: {error}. Remove what it "
@@ -72,15 +70,32 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
     return result
 
 
-def _empty(model: nn.Module) -> dict[int, Any]:
-    """What stands for the empty dictionaries of hooks, a dozen to a module: ``deepcopy`` takes most
-    of its time to find that nothing is in them."""
-    return {
-        id(held): type(held)()
-        for module in model.modules()
-        for held in vars(module).values()
-        if type(held) in (OrderedDict, dict) and not held
-    }
+def _copy(model: nn.Module, given: Mapping[int, Any]) -> tuple[nn.Module, dict[int, Any]]:
+    """As ``deepcopy``, and what stands for what. It spends most of its time on what modules hold
+    that has no parts (names, numbers, a dozen empty dictionaries of hooks); here modules are made
+    first, so that it finds them, and then filled with what else they hold."""
+    memo = dict(given)
+    kinds = {kind for kind in {type(one) for one in model.modules()} if _is_plain(kind)}
+    plain = [one for one in model.modules() if id(one) not in memo and type(one) in kinds]
+    for one in plain:
+        memo[id(one)] = type(one).__new__(type(one))
+    for one in plain:
+        state = vars(one).copy()
+        state.pop("_compiled_call_impl", None)  # as torch does
+        for name, held in state.items():
+            if type(held) in (dict, OrderedDict) and not held:
+                memo[id(held)] = state[name] = memo.get(id(held), type(held)())
+            elif type(held) not in WITHOUT_PARTS:
+                state[name] = copy.deepcopy(held, memo)
+        vars(memo[id(one)]).update(state)
+    return copy.deepcopy(model, memo), memo
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Whether modules of a class are copied as ``nn.Module`` is."""
+    ways = "__deepcopy__ __reduce__ __reduce_ex__ __getstate__ __setstate__ __new__ __slots__"
+    base = nn.Module
+    return all(getattr(kind, one, None) is getattr(base, one, None) for one in ways.split())
 
 
 def _is_index(tensor: Tensor) -> bool:
