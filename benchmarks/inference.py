@@ -26,6 +26,7 @@ from torch import nn
 import net2net
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
+from net2net.maps.methods import METHODS
 from net2net.plan.match import match
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs, split_inputs, trace
@@ -83,7 +84,7 @@ def measure(model: nn.Module, inputs: Inputs, repeat: int) -> dict[str, Any]:
         """All between a trace and the maps; with the teacher as its own student."""
         found = infer([traced])
         spaces_of(found)
-        match(found, found, method="replicate", balanced=True, seed=0)
+        match(found, found, method=METHODS["replicate"], balanced=True, seed=0)
 
     functions: dict[str, Callable[[], Any]] = {
         "trace": lambda: trace(meta_copy(model), inputs),

@@ -25,6 +25,7 @@ import net2net
 from net2net.apply import attributes
 from net2net.infer.infer import infer
 from net2net.infer.spaces import spaces_of
+from net2net.maps.methods import METHODS
 from net2net.plan.match import match
 from net2net.plan.widths import new_integers, new_shapes, resolve
 from net2net.trace.meta_copy import meta_copy
@@ -80,7 +81,7 @@ def stages(model: nn.Module, inputs: torch.Tensor, factor: float, repeat: int) -
             "trace": timed(lambda: trace(meta_copy(model), inputs), repeat),
             "infer": timed(lambda: infer([traced]).groups, repeat),
             "match": timed(
-                lambda: match(teacher, student, method="replicate", balanced=True, seed=0), repeat
+                lambda: match(teacher, student, method=METHODS["replicate"], balanced=True, seed=0), repeat
             ),
             "apply": timed(lambda: plan.apply(model), repeat),
             "clone": timed(lambda: clone_all(result), repeat),
