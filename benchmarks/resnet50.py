@@ -81,7 +81,8 @@ def stages(model: nn.Module, inputs: torch.Tensor, factor: float, repeat: int) -
             "trace": timed(lambda: trace(meta_copy(model), inputs), repeat),
             "infer": timed(lambda: infer([traced]).groups, repeat),
             "match": timed(
-                lambda: match(teacher, student, method=METHODS["replicate"], balanced=True, seed=0), repeat
+                lambda: match(teacher, student, method=METHODS["replicate"], balanced=True, seed=0),
+                repeat,
             ),
             "apply": timed(lambda: plan.apply(model), repeat),
             "clone": timed(lambda: clone_all(result), repeat),
