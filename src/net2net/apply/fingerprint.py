@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from net2net.errors import PlanError
 from net2net.trace.meta_copy import named_tensors
 
+LARGEST = 2**48
+"""No tensor has as many numbers: a plan that says so is damaged."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -119,6 +122,7 @@ def from_data(data: dict[str, Any]) -> Fingerprint:
     for name, (shape, kind, *rest) in data["tensors"].items():
         dtype = None if kind is None else getattr(torch, str(kind), None)
         sizes = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+        sizes = sizes and prod(shape) < LARGEST
         if not sizes or not (kind is None or isinstance(dtype, torch.dtype)):
             raise PlanError(
                 f"the plan has '{name}' of shape {shape!r:.80} and type {kind!r:.40}. "

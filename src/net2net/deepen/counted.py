@@ -56,7 +56,7 @@ class Counting:
         self.bare = meta_copy(model)
         for edit in edits:
             extend(self.bare, edit)
-        ran = {call.path for one in teacher.traces for call in one.calls}
+        ran = _run(teacher.traces)
         self.must_run = {
             f"{edit.at}.{new}" for edit in edits for new, old in edit.blocks
             if new in edit.added or f"{edit.at}.{old}" in ran
@@ -144,8 +144,7 @@ class Counting:
         except InputError as error:
             self.error = error
             return None
-        run = {call.path for one in traces for call in one.calls}
-        if not run >= self.must_run:
+        if not _run(traces) >= self.must_run:
             return None
         return Counted(student, list(once.values()), traces)
 
@@ -214,6 +213,16 @@ class Counting:
                 names += _said(part, old)
                 for name in names:
                     yield [SetAttribute(path, name, new)]
+
+
+def _run(traces: Sequence[Trace]) -> set[str]:
+    """Modules that were called, or of which a part was."""
+    paths = {call.path for one in traces for call in one.calls}
+    return {path[:end] for path in paths for end in (*_dots(path), len(path))}
+
+
+def _dots(path: str) -> list[int]:
+    return [place for place, one in enumerate(path) if one == "."]
 
 
 def _said(part: Any, number: int) -> list[str]:

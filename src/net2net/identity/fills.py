@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import prod
 
 from net2net.identity.layers import layer_fills, norm_fills, tap_of
+from net2net.identity.turn import turn_of
 from net2net.ops import Weight, Zero
 from net2net.recipe.fill import Constant, Eye, Fill
 from net2net.trace.graph import Graph, Node, nodes
@@ -23,8 +24,10 @@ Fills = dict[str, Fill]
 def identity_of(graph: Graph, path: str) -> tuple[Fills, str]:
     """What makes a block return its input; and where nothing does, what comes close and why it is
     not that."""
-    block = TracedBlock(graph, path)
-    fills = block.fills()
+    turn, block = turn_of(graph, path), TracedBlock(graph, path)
+    fills = TracedBlock(graph, path, turn).fills() if turn else None
+    if fills is None:
+        fills = block.fills()
     if fills is not None:
         return fills, ""
     why = "one of its branches does not end in weights of its own"
@@ -34,16 +37,19 @@ def identity_of(graph: Graph, path: str) -> tuple[Fills, str]:
 
 
 class TracedBlock:
-    """One block of a traced model."""
+    """One block of a traced model, from what goes into it to what it returns, or of ``turn``."""
 
-    def __init__(self, graph: Graph, path: str, *, lenient: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, path: str, turn: Call | None = None, *, lenient: bool = False
+    ) -> None:
         self.path = path
         self.lenient = lenient
         self.blocker = ""
         """Where on the way from input to output something stands that cannot be undone."""
         self.adds = False
         """Whether, as far as is known, the output is a sum of the input and branches."""
-        self._call = next((c for c in graph.trace.calls if c.path == path), Call(path))
+        calls = (call for call in graph.trace.calls if call.path == path)
+        self._call = turn or next(calls, Call(path))
         self._inputs = [graph.node(one, self._call.begin) for one in self._call.inputs]
         self._outputs = [graph.node(one, self._call.end) for one in self._call.outputs]
         self._input: Node | None = None

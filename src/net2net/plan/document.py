@@ -23,6 +23,9 @@ from net2net.recipe.stacked import Stacked
 
 DAMAGED = "The plan is damaged: make it again."
 
+_OTHERWISE = {"factor", "stacked"}
+"""What makes tensors of other shapes than maps do."""
+
 
 def to_data(recipes: Mapping[str, Recipe]) -> dict[str, Any]:
     """``maps`` and ``recipes``."""
@@ -124,6 +127,15 @@ def _recipe(
         for dim, role, number in data.get("axes", [])
         if number >= 0
     )
+    if source is not None and not data.keys() & _OTHERWISE:
+        shape = list(teacher.shapes[source])
+        for axis in axes:
+            shape[axis.dim] = len(axis.index)
+        if tuple(shape) != student.shapes[name]:
+            raise PlanError(
+                f"the plan makes '{name}' of shape {tuple(shape)}, and the student's is "
+                f"{student.shapes[name]!s:.80}. {DAMAGED}"
+            )
     norm = data.get("norm")
     if norm is not None and (norm[0] not in student.tensors or type(norm[1]) is not int):
         raise PlanError(f"'{name}' follows the norm of {norm[0]!r:.80}. {DAMAGED}")

@@ -222,6 +222,60 @@ def test_a_norm_behind_the_sum_is_refused() -> None:
     assert any("no exact identity" in note for note in growth.report.notes)
 
 
+class Outside(nn.Module):
+    """The code around the blocks adds what they make: of two parts each, as many transformers are
+    written, or of one, behind an activation."""
+
+    def __init__(self, count: int, act: Any = None) -> None:
+        super().__init__()
+        self.act = act
+        parts = [nn.ModuleList(map(self._part, range(1 if act else 2))) for _ in range(count)]
+        self.stem, self.head = nn.Linear(6, 6), nn.Linear(6, 2)
+        self.blocks = nn.ModuleList(part[0] for part in parts) if act else nn.ModuleList(parts)
+
+    def _part(self, _: int) -> nn.Module:
+        if self.act:
+            return nn.Linear(6, 6)
+        return nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            if self.act:
+                x = x + self.act(block(x))
+            else:
+                attend, feed = block
+                x = attend(x) + x
+                x = feed(x) + x
+        return self.head(x)
+
+
+@pytest.mark.parametrize("act", [None, torch.relu, torch.tanh, nn.functional.gelu])
+@pytest.mark.parametrize("order", ["spread", "top"])
+def test_code_around_blocks_that_adds_what_they_make(act: Any, order: str) -> None:
+    teacher = randomise(Outside(2, act))
+    growth = deepen(teacher, {"blocks": 2}, X, order=order)
+    added = "blocks.1." if order == "spread" else "blocks.2."
+    filled = {name for name, one in growth.plan.recipes.items() if one.fill is not None}
+    ends = ("weight", "bias") if act else ("0.3.weight", "0.3.bias", "1.3.weight", "1.3.bias")
+    assert {f"{added}{end}" for end in ends} <= filled
+    student = net2net.transfer(teacher, randomise(Outside(4, act), seed=5), X)
+    assert student.report.parity is not None and student.report.parity.exact
+
+
+def test_code_around_blocks_that_does_not() -> None:
+    class Apart(Outside):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            for attend, feed in self.blocks:
+                x = feed(attend(x)).sigmoid()
+            return self.head(x)
+
+    teacher = randomise(Apart(2))
+    with refused(DepthError, "cannot return what it is given", teacher=teacher):
+        net2net.deepen(teacher, {"blocks": 1}, X)
+
+
 # -- what they hold --------------------------------------------------------------------------------
 
 

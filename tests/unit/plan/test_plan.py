@@ -254,6 +254,8 @@ def test_another_version() -> None:
         {"teacher__tensors__0_weight": [[4, 3, 3, 3.0], "float64"]},
         {"teacher__tensors__0_weight": [[4, 3, 3, 3], "int99"]},
         {"student__tensors__0_weight": [[10**9, 3, 3, 3], "float64"]},
+        {"student__tensors__0_weight": [[10**13, 3, 3, 3], "float64"]},
+        {"student__tensors__0_weight": [[10**30, 3, 3, 3], "float64"]},
         {"student__ties": {"a": "nowhere"}},
     ],
     ids=str,
