@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from fractions import Fraction
 from functools import cached_property
 from math import gcd, lcm
-
-import numpy as np
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Group, Inference
 from net2net.infer.new_units.follow import why_not
-from net2net.infer.size_uses import SizeUse, by_attribute, size_uses
-from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, joined
+from net2net.infer.together import Together
+from net2net.infer.units import Axis, Role
 from net2net.tables import format_table, html_table
-from net2net.trace.traced_ints import Origin, axis_of
 
 
 class Kind(StrEnum):
@@ -186,116 +182,27 @@ def module_of(tensor: str, called: Collection[str]) -> str:
 
 def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
     """Gather groups of components into spaces. ``exact=False``: their steps are such that every
-    unit is whole, whether what is computed is kept or not.
-
-    Groups that lie on one output axis of a weight (a convolution whose channels are cut by a
-    slice), that the code cuts in proportion (``chunk``), or to which it gives one size, grow by one
-    factor: they are one space. Fixed groups are listed where a weight makes or reads them.
-    """
-    groups = list(inference.groups.values())
-    leader = list(range(len(groups)))
-
-    def find(number: int) -> int:
-        while leader[number] != number:
-            leader[number] = leader[leader[number]]
-            number = leader[number]
-        return number
-
-    def unite(ids: UnitIds) -> tuple[list[int], list[int]]:
-        """Returns the groups that are one space now, and those that cannot grow."""
-        found = inference.groups_on(ids)
-        growable = [number for number in found if groups[number].fixed is None]
-        for number in growable:
-            leader[find(number)] = find(growable[0])
-        return growable, [number for number in found if groups[number].fixed]
-
-    for axis, number in inference.numbers.items():
-        if axis in inference.makers:
-            unite(np.arange(inference.units.starts[number], inference.units.starts[number + 1]))
-    for block in inference.position_splits:
-        unite(block[block != NO_UNIT])
-    for ids, _ in inference.units.equal_copies:
-        unite(ids)
-    given: dict[int, str] = {}  # group → what gives it the size of others
-    held: dict[int, str] = {}
-    every = by_attribute(size_uses(inference))
-    for origin, uses in every.items():
-        if len(uses) == 1 and uses[0].size.attribute_alone:
-            continue  # whatever grows there, the attribute is their sum
-        inside = bool(inference.inside.features)
-        told = axis_of(origin) is not None and all(len(use.size.values) == 1 for use in uses)
-        for alike in _alike(inference, uses) if inside else [uses]:
-            tied, still = unite(joined([use.units[use.units != NO_UNIT] for use in alike]))
-            if len(tied) > 1:
-                given.setdefault(tied[0], _size_name(origin, uses))
-            if inside:  # heads that are asked to grow inside: all or none
-                still = _stay_whole(inference, uses)
-                if any(_grows_in(inference, use, origin, every) for use in alike):
-                    still = []
-            if tied and still and (told or (inside and not axis_of(origin))):
-                why = groups[still[0]].fixed
-                held[tied[0]] = f"the code gives it the size of what stays: {why}"
-
-    ties: dict[int, dict[str, None]] = {}
-    for number, how in given.items():
-        ties.setdefault(find(number), {})[how] = None
-    owners = inference.group_of[inference.component[[tie.unit for tie in inference.units.ties]]]
-    for tie, owner in zip(inference.units.ties, owners.tolist(), strict=True):
-        if owner != NO_UNIT:
-            where = f"{tie.op} in '{tie.path}'" if tie.path else tie.op
-            ties.setdefault(find(owner), {})[where] = None
-    members: dict[int, list[Group]] = {}
-    for number, group in enumerate(groups):
-        members.setdefault(find(number), []).append(group)
-
-    def leaders(blocks: list[UnitIds]) -> set[int]:
-        return {find(n) for block in blocks for n in inference.groups_on(block[block != NO_UNIT])}
-
-    cut, split = leaders(inference.position_splits), leaders(inference.units.split_blocks)
-    read = leaders(inference.units.read)
-    stays = {find(number): why for number, why in held.items()}
+    unit is whole, whether what is computed is kept or not."""
+    together = Together(inference)
+    ties = together.ties()
+    cut = together.leaders(inference.position_splits)
+    split = together.leaders(inference.units.split_blocks)
+    read = together.leaders(inference.units.read)
+    stays = together.held()
     found = [
         _space(
             inference,
             gathered,
-            tuple(ties.get(key, ())),
+            ties.get(key, ()),
             key in cut,
             key in split,
             key in read,
             stays.get(key),
             exact,
         )
-        for key, gathered in members.items()
+        for key, gathered in together.members().items()
     ]
     return Spaces(_distinct([space for space in found if space is not None]))
-
-
-def _alike(inference: Inference, uses: Sequence[SizeUse]) -> list[list[SizeUse]]:
-    """The uses of an attribute by how much of what it counts stays (the features of a head that a
-    rotation meets): what else there is grows by another factor."""
-    found: dict[Fraction, list[SizeUse]] = {}
-    for use in uses:
-        share = Fraction(int(inference.stays(use.units).sum()), len(use.units))
-        found.setdefault(share, []).append(use)
-    return list(found.values())
-
-
-def _grows_in(
-    inference: Inference, use: SizeUse, origin: Origin, every: Mapping[Origin, list[SizeUse]]
-) -> bool:
-    """Whether a size is a sum with another attribute, which grows (keys and values of a head)."""
-    others = [other for other in use.size.values if other != origin]
-    return any(
-        ((other, 1),) in use.size.terms and not _stay_whole(inference, every[other])
-        for other in others
-    )
-
-
-def _stay_whole(inference: Inference, uses: Sequence[SizeUse]) -> list[int]:
-    """The groups (by number) of all that an attribute counts where nothing of it grows."""
-    stay = [u.units for u in uses if u.size.attribute_alone and inference.stays(u.units).all()]
-    units = joined(stay)
-    return inference.groups_on(units[units != NO_UNIT])
 
 
 def _copies(groups: Sequence[Group], step: int, size: int) -> dict[Kind, int]:
@@ -318,14 +225,6 @@ def _units_step(
         if count and times % least:
             times, why = lcm(times, least), reason
     return size // parts * times, why
-
-
-def _size_name(origin: Origin, uses: list[SizeUse]) -> str:
-    """How to call a size that the code gives several."""
-    if not axis_of(origin):
-        return "'" + ".".join(filter(None, origin)) + "'"
-    path = next((use.path for use in uses if use.path), "")
-    return f"one size in '{path}'" if path else "one size in the model's code"
 
 
 def _distinct(spaces: list[Space]) -> list[Space]:
