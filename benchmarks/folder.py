@@ -9,6 +9,7 @@ weights in bfloat16 becomes 1.5 times as wide, with a quarter more blocks; 20 GB
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -83,7 +84,9 @@ def measure(work: Path, layers: int) -> dict[str, Any]:
     report: dict[str, Any] = {"source, GB": _size(source) / 1e9, "ways": {}}
     for verify in ("no", "sampled", "blocks"):
         words = ("--source", source, "--target", target, "--verify", verify, "--layers", layers)
+        os.sync()  # what was written before is not waited for here
         found = _child(*words)
+        os.sync()
         begin = time.perf_counter()
         subprocess.run(["cp", "-r", target, copy], check=True)
         found["cp, seconds"] = time.perf_counter() - begin
