@@ -16,6 +16,7 @@ from net2net.apply.split_layer import SplitLayer, split
 from net2net.errors import PlanError
 from net2net.identity.insertion import Insertion, insert
 from net2net.recipe.layout import laid_out_like
+from net2net.recipe.memory import cloned
 from net2net.trace.meta_copy import copied, named_tensors
 
 
@@ -74,7 +75,7 @@ def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A copy of the model, of the same class, with these tensors; the others are cloned."""
     memo: dict[int, Any] = {}
     for name, tensor in named_tensors(model):
-        new = tensors[name] if name in tensors else tensor.detach().clone()
+        new = tensors[name] if name in tensors else cloned(tensor.detach())
         if isinstance(tensor, nn.Parameter):
             new = nn.Parameter(new, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = new

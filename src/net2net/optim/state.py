@@ -17,6 +17,7 @@ from net2net.optim import own
 from net2net.optim.entries import DEGREES, is_aligned, is_number
 from net2net.optim.own import runs
 from net2net.recipe.axis_map import Index
+from net2net.recipe.memory import selected, zeros_like
 from net2net.recipe.recipe import Recipe
 
 Policy = Literal["own", "scale", "drop"]
@@ -94,7 +95,7 @@ def _factors(name: str, recipe: Recipe, key: str, policy: Policy) -> Factors:
 def entry(name: str, value: Tensor, along: Along) -> Tensor:
     """One tensor of the state: selected like the parameter, times what is along each axis. Much of
     it is zero, so what is not is written into zeros."""
-    result = value.new_zeros(sizes(value, along))
+    result = zeros_like(value, sizes(value, along))
     for pieces in product(*(_pieces(*one) for one in along.values())):
         source, target = value, result
         for dim, (begin, taken, factor) in zip(along, pieces, strict=True):
@@ -102,7 +103,7 @@ def entry(name: str, value: Tensor, along: Along) -> Tensor:
             if (np.diff(taken) == 1).all():
                 source = source.narrow(dim, int(taken[0]), len(taken))
             else:
-                source = source.index_select(dim, torch.from_numpy(taken).to(value.device))
+                source = selected(source, dim, taken)
             if (factor != 1).any():
                 wide = [-1 if axis == dim else 1 for axis in range(value.ndim)]
                 source = source * torch.from_numpy(factor).to(value).view(wide)

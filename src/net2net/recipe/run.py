@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from net2net.errors import PlanError
 from net2net.infer.units import Role
@@ -21,6 +21,7 @@ from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
 from net2net.recipe.draw import Law, normal, uniform
 from net2net.recipe.factor import Factors, decomposed
 from net2net.recipe.layout import laid_out_like
+from net2net.recipe.memory import cloned, empty_like, selected
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
 Mask = NDArray[np.bool_]
@@ -34,7 +35,7 @@ def reader(tensors: Mapping[str, Tensor]) -> Read:
 
     def read(name: str, rows: Index | None) -> Tensor:
         tensor = tensors[name].detach()
-        return tensor if rows is None else _select(tensor, 0, rows)
+        return tensor if rows is None else selected(tensor, 0, rows)
 
     return read
 
@@ -97,9 +98,8 @@ class Executor:
         if recipe.stacked is not None:
             return recipe.stacked.made(lambda one: self.teacher(one, None), name, self.seed, every)
         if recipe.source is None:
-            made = self.like.new_empty(
-                shape if rows is None else (len(rows), *shape[1:]), dtype=self.types.get(name)
-            )
+            size = shape if rows is None else (len(rows), *shape[1:])
+            made = empty_like(self.like, size, self.types.get(name))
         elif recipe.factor is not None:
             made = self._factored(name, recipe, every)
         else:
@@ -258,7 +258,7 @@ class Executor:
         before = grown(before, recipe.axes, None) if recipe.axes else before
         ratio = torch.norm_except_dim(self._made(direction, None).double(), 2, dim) / before
         if rows is not None and ratio.ndim and dim != -1:
-            ratio = _select(ratio, 0, rows)
+            ratio = selected(ratio, 0, rows)
         return (scale * ratio).to(scale.dtype)
 
 
@@ -274,14 +274,14 @@ def grown(
             among them are left open.
         vector: reads what mixtures are weighted by.
     """
-    result = tensor if axes else tensor.clone()
+    result = tensor if axes else cloned(tensor)
     for axis in sorted(axes, key=lambda axis: -axis.dim):
         index, divisor, source = axis.index, axis.divisor, result
         if rows is not None and axis.dim == 0:
             index = index[rows]
             divisor = None if divisor is None else divisor[rows]
         else:
-            result = _select(result, axis.dim, np.maximum(index, 0))
+            result = selected(result, axis.dim, np.maximum(index, 0))
         if divisor is not None:
             result /= _along(torch.from_numpy(divisor).to(result), axis.dim, result.ndim)
         if (index == ABSENT).any():
@@ -297,7 +297,7 @@ def grown(
 
 
 def _chosen(tensor: Tensor, dim: int, mixture: Mixture) -> Tensor:
-    return _select(tensor, dim, mixture.positions)
+    return selected(tensor, dim, mixture.positions)
 
 
 def _mean(
@@ -310,21 +310,6 @@ def _mean(
         assert vector is not None
         weighted = weighted * _along(vector(name)[torch.from_numpy(places)], dim, chosen.ndim)
     return weighted.mean(dim, keepdim=True).to(chosen)
-
-
-_AS_INTS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""By how many bytes a number has, a type of as many that numpy knows: it takes columns in half or a
-third of torch's time, but for float32, of which torch takes them as fast."""
-
-
-def _select(tensor: Tensor, dim: int, index: Index) -> Tensor:
-    kind = _AS_INTS.get(tensor.dtype.itemsize)
-    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
-    some = tensor.numel() > 0 and not tensor.is_complex()
-    if dim and plain and kind and some and tensor.dtype is not torch.float32:
-        numbers = tensor.detach().view(kind).numpy()
-        return torch.from_numpy(numbers.take(index, dim)).view(tensor.dtype)
-    return tensor.index_select(dim, torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device))
 
 
 def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:
