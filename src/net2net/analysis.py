@@ -82,12 +82,13 @@ def _check_reached(found: Inference, hidden: bool) -> None:
         return
     trace = found.traces[0]
     around = [f"{one.path}." if one.path else "" for one in decisions] or [""]
-    reached = {pattern(name) for name in trace.names.values() if name not in found.unused}
     shapes = {name: trace.shapes[tensor] for tensor, name in trace.names.items()}
+    alike = {name: (pattern(name), shape) for name, shape in shapes.items()}
+    reached = {one for name, one in alike.items() if name not in found.unused}
     missed = [
         name
         for name in found.unused
-        if pattern(name) in reached and shapes[name] and name.startswith(tuple(around))
+        if alike[name] in reached and shapes[name] and name.startswith(tuple(around))
     ]
     if missed:
         raise InputError(

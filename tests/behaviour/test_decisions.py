@@ -239,6 +239,17 @@ def test_experts_that_a_known_branch_hides() -> None:
     assert_exact(model, growth.model, NEGATIVE)
 
 
+def test_a_layer_of_another_size_under_a_name_that_counts() -> None:
+    """No branch hides it: nothing uses it."""
+
+    def middle(m: Any, x: Tensor, h: Tensor) -> Tensor:
+        return m.fc2(h if x[0, 0] > 0 else h * 2)
+
+    teacher = net(middle, fc1=nn.Linear(4, 5), fc2=nn.Linear(4, 4))
+    growth = widen(teacher, 2.0, POSITIVE)
+    assert any("fc1.weight" in note for note in growth.report.notes)
+
+
 class LeftOver(nn.Module):
     """Layers of which code uses the first, whatever it is given."""
 
