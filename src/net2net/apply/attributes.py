@@ -185,7 +185,9 @@ def _set(holder: Any, names: Sequence[str], value: Any) -> Any:
         changed[int(name)] = _set(changed[int(name)], rest, value) if rest else value
         return type(holder)(changed)
     if rest:
-        value = _set(getattr(holder, name), rest, value)
+        inner = getattr(holder, name)
+        if (value := _set(inner, rest, value)) is inner:
+            return holder  # what was set is in it; some configurations take long to set one inside
     elif isinstance(value, list):
         now = getattr(holder, name)
         value = list(value) if isinstance(now, list) else tuple(value)

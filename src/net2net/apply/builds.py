@@ -77,8 +77,11 @@ def build(
 
 
 def refusal(config: Any, values: Mapping[str, int]) -> str | None:
-    """Why a configuration with these values is not loaded; None if it is."""
-    holder = _changed(config, values)
+    """Why a configuration with these values is not loaded; None if it is, or cannot be made."""
+    try:
+        holder = _changed(config, values)
+    except Exception:  # of another type: its own classes check that
+        return None
     try:
         type(config).from_dict(holder.config.to_dict())
     except Exception as error:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from torch import nn
 
 from net2net.apply.attributes import get_attribute
-from net2net.apply.builds import Sizes, build, sizes_of
+from net2net.apply.builds import Sizes, build, refusal, sizes_of
 
 _BUILDS = 60
-"""How many models a descent may build: each takes longer than all else here."""
+"""How many models a descent may ask for: each takes longer than all else here."""
 
 _PROBE = 2
 """What a field is set to that says nothing yet."""
 
 _GUESSES = 8
 """How many numbers are tried as what it stands for."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Numbers, the sizes that they make, and those of them that the last change touches."""
+
+    values: dict[str, int]
+    sizes: Sizes
+    touched: set[str]
 
 
 class Search:
@@ -34,10 +44,13 @@ class Search:
         self.kind, self.config, self.wanted, self.read = kind, config, wanted, read
         self.checked = checked
         self._tried: dict[frozenset[tuple[str, int]], Sizes | None] = {}
+        self._asked: set[frozenset[tuple[str, int]]] = set()
+        self._others: list[Search] = []
 
     def sizes(self, values: Mapping[str, int]) -> Sizes | None:
         """The sizes that the class is built with; None if it is not, or has other tensors."""
         key = frozenset(values.items())
+        self._asked.add(key)
         if key not in self._tried:
             built = build(self.kind, self.config, values, checked=self.checked)
             sizes = sizes_of(built, self.read)
@@ -45,9 +58,24 @@ class Search:
             self._tried[key] = sizes if same else None
         return self._tried[key]
 
+    def refused(self) -> bool:
+        """Whether some of what was tried is not loaded, though it might be built."""
+        missing = (dict(key) for key, sizes in self._tried.items() if sizes is None)
+        return any(refusal(self.config, values) is not None for values in missing) or any(
+            other.refused() for other in self._others
+        )
+
+    def unchecked(self) -> Search:
+        """The same, with configurations that are not loaded as well."""
+        other = Search(self.kind, self.config, self.wanted, self.read, checked=False)
+        other._tried |= {key: sizes for key, sizes in self._tried.items() if sizes is not None}
+        return other
+
     def of(self, config: Any, wanted: Sizes) -> Search:
         """The same for another configuration."""
-        return Search(self.kind, config, wanted, self.read, checked=self.checked)
+        other = Search(self.kind, config, wanted, self.read, checked=self.checked)
+        self._others.append(other)
+        return other
 
     def built(self, config: Any) -> Sizes | None:
         """The sizes that the class is built with from another configuration."""
@@ -66,7 +94,7 @@ class Search:
             if self.sizes(implied) == before:
                 more, fits = self._descend(implied, before, {**probes, **opened})
                 values = self._without_idle(more, implied) if fits else values
-        if not fits:
+        if not fits and self._touch_all(probes, before):
             more, fits = self._descend({}, before, probes, together=True)
             values = more if fits else values
         return {
@@ -118,6 +146,14 @@ class Search:
             values = fewer if self.sizes(fewer) == self.wanted else values
         return values
 
+    def _touch_all(self, probes: Mapping[tuple[str, ...], set[str]], now: Sizes) -> bool:
+        """Whether each size that does not fit yet changes with some number."""
+        return self._wrong(now) <= set().union(*probes.values())
+
+    def _wrong(self, now: Sizes) -> set[str]:
+        """The sizes that do not fit."""
+        return {key for key, size in now.items() if size != self.wanted[key]}
+
     def _now(self, name: str, values: Mapping[str, int]) -> int:
         return int(values.get(name, get_attribute(self.config, name)))
 
@@ -127,12 +163,12 @@ class Search:
     ) -> tuple[dict[str, int], bool]:  # fmt: skip
         """The first values under which every size fits; else those of the first dead end.
         ``together``: two numbers may change at once."""
-        path = [(values, now)]
+        path = [_Step(values, now, set())]
         been: set[frozenset[tuple[str, int]]] = set()
         dead_end: dict[str, int] | None = None
-        limit = len(self._tried) + _BUILDS
-        while path and len(self._tried) < limit:
-            values, now = path[-1]
+        limit, reachable = len(self._asked) + _BUILDS, self._touch_all(probes, now)
+        while path and len(self._asked) < limit:
+            values, now = path[-1].values, path[-1].sizes
             if now == self.wanted:
                 return values, True
             step = self._best(values, now, probes, been)
@@ -140,21 +176,25 @@ class Search:
                 step = self._best(values, now, probes, been, together=True)
             if step is None:
                 dead_end = values if dead_end is None else dead_end
-                path.pop()
+                if not reachable:
+                    break
+                wrong = self._wrong(now)
+                while path and not path.pop().touched & wrong:
+                    pass  # another number there would make none of these fit
                 continue
-            been.add(frozenset(step[0].items()))
+            been.add(frozenset(step.values.items()))
             path.append(step)
         return dead_end or values, False
 
     def _best(
         self, values: dict[str, int], now: Sizes, probes: Mapping[tuple[str, ...], set[str]],
         been: set[frozenset[tuple[str, int]]], *, together: bool = False,
-    ) -> tuple[dict[str, int], Sizes] | None:  # fmt: skip
+    ) -> _Step | None:  # fmt: skip
         """The change after which most sizes fit; one that leaves what fits is better than any that
         does not. Not to where the search has ``been``. ``together``: with another number in the
         same proportion, which one of its own would not build, or would change what fits (a width,
         and the heads that divide it)."""
-        wrong = {key for key in now if now[key] != self.wanted[key]}
+        wrong = self._wrong(now)
         best, most = None, (False, 0)
         for names, touched in sorted(probes.items(), key=lambda probe: -len(probe[1] & wrong)):
             if most >= (True, len(touched & wrong)):
@@ -175,10 +215,11 @@ class Search:
             for changed in every:
                 if frozenset(changed.items()) in been or (sizes := self.sizes(changed)) is None:
                     continue
-                left = {key for key in sizes if sizes[key] != self.wanted[key]}
+                left = self._wrong(sizes)
                 gain = len(wrong) - len(left)
                 if gain > 0 and (left <= wrong, gain) > most:
-                    best, most = (changed, sizes), (left <= wrong, gain)
+                    other = {key for key in now if sizes[key] != now[key]}
+                    best, most = _Step(changed, sizes, touched | other), (left <= wrong, gain)
         return best
 
 

@@ -226,16 +226,19 @@ def _fitting(
     assert wanted is not None
     # What code reads from the configuration itself is known already.
     known = {name.removeprefix("config.") for _, name in read if name.startswith("config.")}
-    searches = [Search(kind, config, wanted, attributes, checked=one) for one in (True, False)]
-    tried = []
-    for search in searches:
-        values = _found(search, known)
-        numbers = told(teacher.config, config, values)
-        if search.sizes(values) == wanted:
-            error = refusal(config, values)
-            return values if error is None else refused(numbers, error)
-        tried.append(misfit(numbers, search.sizes(values), wanted))
-    return tried[0]
+    search = Search(kind, config, wanted, attributes)
+    values = _found(search, known)
+    if search.sizes(values) == wanted:
+        return values
+    why = misfit(told(teacher.config, config, values), search.sizes(values), wanted)
+    if not search.refused():
+        return why
+    search = search.unchecked()
+    values = _found(search, known)
+    if search.sizes(values) != wanted:
+        return why
+    error = refusal(config, values)
+    return values if error is None else refused(told(teacher.config, config, values), error)
 
 
 def _found(search: Search, known: set[str]) -> dict[str, int]:
