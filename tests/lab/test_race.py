@@ -21,6 +21,7 @@ from net2net_lab.experiments.lessons import Lesson
 from net2net_lab.experiments.run.train import flops_of_step
 from net2net_lab.race import demo, plan, train
 from net2net_lab.race.arms import ARMS, NEW, REFERENCE, SCRATCH, Arm, Size, family
+from net2net_lab.race.choices import CHOICES, effect
 from net2net_lab.race.command import run_stage
 from net2net_lab.race.engine import EngineError, local, ray
 from net2net_lab.race.grow import grown
@@ -254,6 +255,30 @@ def test_pairs_are_compared_and_corrected(tiny: str) -> None:
     assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert to_reach([(0.5, 4.0), (2.0, 1.0)], 2.0) == pytest.approx(1.0)
     assert to_reach([(0.5, 4.0), (2.0, 1.0)], 0.5) is None
+
+
+def test_what_one_choice_does(tiny: str) -> None:
+    records = {}
+    losses = {"own": (1.0, 2.0, 3.0), "drop": (1.1, 2.4, 3.0), "own-1.3": (1.0, 2.0, None)}
+    arms = [replace(REFERENCE, state=state) for state in losses]
+    for arm, found in zip(arms, losses.values(), strict=True):
+        for seed, loss in enumerate(found):
+            spec = Spec(tiny, arm, seed, 1.0, RATE)
+            records[spec] = Record(spec, "", loss=loss)
+    found_of = {name: effect(records, [tiny], 1.0, arms, other) for name, other in CHOICES.items()}
+    shown = {name: one for name, one in found_of.items() if one is not None}
+    assert list(shown) == ["state `own`, not `drop`", "state `own`, re-warmed to 1.3"]
+    own, rewarmed = shown.values()
+    assert own.pairs == 1 and own.mean == own.tasks[tiny]
+    assert own.mean == pytest.approx((1 / 1.1 * 2 / 2.4) ** (1 / 3) - 1)
+    assert rewarmed.mean == 0 and rewarmed.p == 1
+    assert "| state `own`, not `drop` | 1 | -8.8 | 1.000 | -8.8 |" in tables(records)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_choice_has_arms_that_race(name: str) -> None:
+    pairs = [(arm, CHOICES[name](arm)) for arm in ARMS]
+    assert any(other in ARMS and other != arm for arm, other in pairs)
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:

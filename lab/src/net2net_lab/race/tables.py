@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from net2net_lab.experiments.show.formats import flops, probability
 from net2net_lab.race.arms import ARMS, BASELINES, QUESTIONS, REFERENCE, SCRATCH, Arm, family
+from net2net_lab.race.choices import CHOICES, effect
 from net2net_lab.race.ranks import loss, mean_ranks, raced
 from net2net_lab.race.rates import SEEDS, settled
 from net2net_lab.race.records import Record, Records
@@ -61,6 +62,7 @@ def _lines(records: Records) -> Iterator[str]:
         yield f"## × {budget:g} of the budget\n"
         there = [task for task in tasks if racing(records, task, budget)]
         yield from _ranks(records, there, budget)
+        yield from _choices(records, there, budget)
         for task in there:
             yield from _task(records, task, budget)
     yield from _savings(records, tasks)
@@ -127,6 +129,26 @@ def _ranks(records: Records, tasks: Sequence[str], budget: float) -> Iterator[st
                 f"By the rule: `{found.first}` has the lowest mean rank of the exact arms, and "
                 f"against `{REFERENCE}`: {', '.join(signs)}. This {taken}.\n"
             )
+
+
+def _choices(records: Records, tasks: Sequence[str], budget: float) -> Iterator[str]:
+    arms = racing(records, budget=budget)
+    effects = {name: effect(records, tasks, budget, arms, other) for name, other in CHOICES.items()}
+    found = {name: one for name, one in effects.items() if one is not None}
+    if not found:
+        return
+    yield "### What one choice does\n"
+    yield (
+        "By how many percent the loss changes where arms differ in it alone (less is better); p of "
+        "Wilcoxon's test over tasks and seeds, by Holm's correction over the rows.\n"
+    )
+    ps = holm([one.p for one in found.values()])
+    rows = [
+        [name, str(one.pairs), f"{100 * one.mean:+.1f}", probability(p),
+         *(f"{100 * one.tasks[task]:+.1f}" if task in one.tasks else "–" for task in tasks)]
+        for (name, one), p in zip(found.items(), ps, strict=True)
+    ]  # fmt: skip
+    yield from _table(["choice", "pairs of arms", "mean", "p", *tasks], rows)
 
 
 def _task(records: Records, task: str, budget: float) -> Iterator[str]:
