@@ -19,7 +19,7 @@ from net2net.infer.units import UnitIds
 LARGE = 2**22
 """From so many bytes on numpy asks for large pages."""
 
-_INTS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+_INTS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """By how many bytes a number has, a type of as many that numpy knows."""
 
 
@@ -27,16 +27,16 @@ def empty_like(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = N
     """A tensor of this shape, of the type (but for ``dtype``) and on the device of another, whose
     numbers are what happens to be there."""
     kind = dtype or like.dtype
-    if not _by_numpy(like) or kind.itemsize not in _INTS or prod(shape) * kind.itemsize < LARGE:
+    if not _large(like, shape, kind):
         return like.new_empty(tuple(shape), dtype=kind)
-    return torch.from_numpy(np.empty(shape, _INTS[kind.itemsize])).view(kind)
+    return torch.from_numpy(np.empty(shape, f"i{kind.itemsize}")).view(kind)
 
 
 def zeros_like(like: Tensor, shape: Sequence[int]) -> Tensor:
     """A tensor of zeros of this shape, of the type and on the device of another."""
-    if not _by_numpy(like) or like.itemsize not in _INTS or prod(shape) * like.itemsize < LARGE:
+    if not _large(like, shape, like.dtype):
         return like.new_zeros(tuple(shape))
-    return torch.from_numpy(np.zeros(shape, _INTS[like.itemsize])).view(like.dtype)
+    return torch.from_numpy(np.zeros(shape, f"i{like.itemsize}")).view(like.dtype)
 
 
 def cloned(tensor: Tensor) -> Tensor:
@@ -50,14 +50,19 @@ def selected(tensor: Tensor, dim: int, index: UnitIds) -> Tensor:
     """These positions of an axis, in new memory."""
     kind, plain = tensor.dtype, _by_numpy(tensor) and tensor.numel() > 0
     if plain and dim and kind.itemsize in _INTS and kind is not torch.float32:
-        numbers = tensor.detach().view(torch.from_numpy(np.empty(0, _INTS[kind.itemsize])).dtype)
-        return torch.from_numpy(numbers.numpy().take(index, dim)).view(kind)  # thrice as fast
+        numbers = tensor.detach().view(_INTS[kind.itemsize]).numpy()
+        return torch.from_numpy(numbers.take(index, dim)).view(kind)  # thrice as fast
     places = torch.from_numpy(np.ascontiguousarray(index)).to(tensor.device)
     if not plain:
         return tensor.index_select(dim, places)
     shape = list(tensor.shape)
     shape[dim] = len(index)
     return torch.index_select(tensor.detach(), dim, places, out=empty_like(tensor, shape))
+
+
+def _large(like: Tensor, shape: Sequence[int], kind: torch.dtype) -> bool:
+    size = prod(shape) * kind.itemsize
+    return _by_numpy(like) and kind.itemsize in _INTS and size >= LARGE
 
 
 def _by_numpy(tensor: Tensor) -> bool:
