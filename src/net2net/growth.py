@@ -52,8 +52,8 @@ class Growth:
         and hooks stay. Nothing is changed if anything fails.
 
         The teacher's parameters are exchanged for the student's, in the same groups and order.
-        Parameters that the student has more join the group of what they were made from, or of the
-        last before them with as many axes.
+        Parameters that the student has more join the group of what they were made from, or of what
+        is most like them by name and axes; if another optimiser has that, they are left to it.
 
         Args:
             optimizer: the one that trains the teacher; any whose state lies along its parameters.

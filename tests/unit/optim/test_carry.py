@@ -401,6 +401,26 @@ class Block(nn.Module):
         return found
 
 
+def test_what_is_new_joins_one_of_two_optimisers() -> None:
+    """Also where names of new blocks of a student built by hand are the teacher's of others."""
+    model = nn.Sequential(Block(), Block(), nn.Linear(6, 3)).double()
+    student = nn.Sequential(*(Block() for _ in range(4)), nn.Linear(6, 3)).double()
+    inside = [one for one in model[:2].parameters() if one.ndim == 2]
+    others = [one for one in model.parameters() if not any(one is matrix for matrix in inside)]
+    optimisers = torch.optim.Muon(inside, lr=RATE), torch.optim.AdamW(others, lr=RATE)
+    losses(model, optimisers[0], range(3))
+    grown = net2net.transfer(model, student, INPUTS, depth={"1": None, "2": None})
+    for optimizer in optimisers:
+        grown.carry(optimizer)
+    names = {parameter: name for name, parameter in grown.model.named_parameters()}
+    matrices, rest = ([names[one] for one in optimizer.param_groups[0]["params"]]
+                      for optimizer in optimisers)  # fmt: skip
+    assert sorted(matrices) == [f"{n}.{layer}.weight" for n in range(4) for layer in ("down", "up")]
+    assert sorted([*matrices, *rest]) == sorted(names.values())
+    for optimizer in optimisers:
+        losses(grown.model, optimizer, range(3, 6))
+
+
 def test_a_block_goes_on_behind_an_added_one_that_copies_it() -> None:
     """Also where the plan was saved; the added one begins, wherever it stands."""
     model = nn.Sequential(Block(), Block()).double()
