@@ -341,6 +341,22 @@ def test_what_has_one_size_with_an_output_stays() -> None:
         net2net.widen(teacher, {"inner": 2.0}, x)
 
 
+def test_heads_that_share_a_size_that_stays_stay() -> None:
+    """As in CoaT: they are joined to that width, and have ``width // heads`` features each."""
+
+    class Divided(Reread):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x).relu()
+            heads = self.inner(x).view(*x.shape[:2], self.heads, x.shape[-1] // self.heads)
+            heads = (heads.softmax(-1) * heads).reshape(*x.shape[:2], x.shape[-1])
+            out: Tensor = x + self.out(heads)
+            return out
+
+    teacher, x = randomise(Divided(READ["shape"], ends=True)), noise(2, 5, 3)
+    with refused(NotGrowableError, "'inner'", "the size of what stays", teacher=teacher):
+        net2net.widen(teacher, {"inner": 2.0}, x)
+
+
 def test_an_attribute_that_ties_is_named() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from net2net.errors import NotGrowableError
 from net2net.widen.widen import widen as widen_as_it_is
 
-from ..helpers import Written, noise, randomise, widen
+from ..helpers import Written, noise, randomise, refused, widen
 
 X = noise(4, 3)
 
@@ -86,3 +87,23 @@ def test_a_product_with_a_sparse_buffer() -> None:
     growth = widen_as_it_is(randomise(Graph(held=True)), 2.0, X)
     assert [row.new for row in growth.report.rows] == [16]
     assert growth.model.get_buffer("matrix").is_sparse
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_kernel_of_one_position_over_units_as_positions(transposed: bool) -> None:
+    """It mixes three vectors, feature by feature."""
+
+    def built(kind: Any, **options: Any) -> nn.Module:
+        parts = {"a": nn.Linear(6, 6), "b": nn.Linear(6, 6), "head": nn.Linear(6, 2)}
+
+        def forward(model: Any, x: Tensor) -> Tensor:
+            h = model.stem(x).relu()
+            return model.head(model.mix(torch.stack([model.a(h), model.b(h), h], 1))[:, 0])
+
+        return randomise(Written(forward, stem=nn.Linear(3, 6), mix=kind(3, 1, **options), **parts))
+
+    kind: Any = nn.ConvTranspose1d if transposed else nn.Conv1d
+    assert grown(built(kind, kernel_size=1), X) == {"stem": (6, 12)}
+    teacher = built(kind, kernel_size=3, padding=1)
+    with refused(NotGrowableError, "slides over it", teacher=teacher):
+        widen(teacher, {"stem": 2.0}, X)

@@ -107,6 +107,33 @@ class Moved(nn.Module):
         return self.head(torch.einsum("bhwc->bchw", x.swapaxes(1, 2)))
 
 
+class Pooled(nn.Module):
+    """Heads in the place of the batch are pooled by a filter for each of their features (MViT)."""
+
+    def __init__(self, n: Width) -> None:
+        super().__init__()
+        self.heads = n(2)
+        self.qkv, self.head = nn.Linear(3, n(24)), nn.Linear(n(8), 2)
+        self.pool = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        parts = self.qkv(x).reshape(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = map(self.pooled, parts.unbind(0))
+        met = (q @ k.mT).softmax(-1) @ v
+        return self.head(met.transpose(1, 2).reshape(batch, time, -1))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        images = self.pool(x.reshape(-1, 2, 3, x.shape[-1]).permute(0, 3, 1, 2))
+        return images.reshape(-1, self.heads, x.shape[-1], 6).transpose(2, 3)
+
+
+for size in (1, 2):
+    CASES.put(
+        f"heads_pooled_of_{size}", Pooled, lambda size=size: noise(size, 6, 3), {"qkv": 24}, step=12
+    )
+
+
 test_whole, test_alone = CASES.tests()
 
 

@@ -32,11 +32,11 @@ class Together:
         for axis, number in inference.numbers.items():
             if axis in inference.makers:
                 starts = inference.units.starts
-                self._unite(np.arange(starts[number], starts[number + 1]))
+                self._unite([np.arange(starts[number], starts[number + 1])])
         for block in inference.position_splits:
-            self._unite(block[block != NO_UNIT])
+            self._unite([block])
         for ids, _ in inference.units.equal_copies:
-            self._unite(ids)
+            self._unite([ids])
         self._unite_sizes()
 
     def leader(self, number: int) -> int:
@@ -77,9 +77,14 @@ class Together:
                 found.setdefault(self.leader(owner), {})[where] = None
         return {key: tuple(ties) for key, ties in found.items()}
 
-    def _unite(self, ids: UnitIds) -> tuple[list[int], list[int]]:
+    def _on(self, blocks: Sequence[UnitIds]) -> list[int]:
+        """The groups, by number, that these units are in."""
+        ids = joined([block.reshape(-1) for block in blocks])
+        return self._inference.groups_on(ids[ids != NO_UNIT])
+
+    def _unite(self, blocks: Sequence[UnitIds]) -> tuple[list[int], list[int]]:
         """Returns the groups that are one space now, and those that cannot grow."""
-        found = self._inference.groups_on(ids)
+        found = self._on(blocks)
         growable = [number for number in found if self._groups[number].fixed is None]
         for number in growable:
             self._leader[self.leader(number)] = self.leader(growable[0])
@@ -93,17 +98,17 @@ class Together:
         for origin, uses in every.items():
             if len(uses) == 1 and uses[0].size.attribute_alone:
                 continue  # whatever grows there, the attribute is their sum
-            told = axis_of(origin) is not None and all(len(use.size.values) == 1 for use in uses)
+            alone = [use.units for use in uses if len(use.size.values) == 1]
+            told = set(self._on(alone)) if axis_of(origin) else set[int]()
             for alike in _alike(inference, uses) if inside else [uses]:
-                tied, still = self._unite(
-                    joined([use.units[use.units != NO_UNIT] for use in alike])
-                )
+                tied, still = self._unite([use.units for use in alike])
                 if len(tied) > 1:
                     self._given.setdefault(tied[0], _size_name(origin, uses))
                 if inside:  # heads that are asked to grow inside: all or none
                     grows = any(_grows_in(inference, use, origin, every) for use in alike)
                     still = [] if grows else _stay_whole(inference, uses)
-                if tied and still and (told or (inside and not axis_of(origin))):
+                both = bool(told & {*tied} and told & {*still})  # one number counts them
+                if tied and still and (both or (inside and not axis_of(origin))):
                     why = self._groups[still[0]].fixed
                     self._held[tied[0]] = f"the code gives it the size of what stays: {why}"
 

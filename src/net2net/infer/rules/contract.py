@@ -242,7 +242,7 @@ def convolution(site: OpSite) -> Value:
         weight.constant,
         constant_axes=weight.constant_axes,
     )
-    plain = site.confine(value, range(channel + 1, value.ndim), "slides over it")
+    plain = site.confine(value, _slid(site, channel), "slides over it")
     if groups > 1:
         parts = _grouped(site, plain, weight, channel, groups, making)
     else:
@@ -262,6 +262,20 @@ def convolution(site: OpSite) -> Value:
     out = Value(site.shape, tuple(parts))
     add_bias(site, out, site["bias"], channel)
     return out
+
+
+def _slid(site: OpSite, channel: int) -> list[int]:
+    """The axes that a kernel moves along; where it is of one position and takes each as it is,
+    positions do not meet."""
+    kernel, strides = site["weight"].shape[2:], site["stride"]
+    padded = any(site.args.get("output_padding") or [0]) or any(
+        () if isinstance(site["padding"], str) else site["padding"]
+    )  # of the names for paddings both leave a kernel of 1 alone
+    return [
+        channel + 1 + axis
+        for axis, size in enumerate(kernel)
+        if padded or size > 1 or strides[min(axis, len(strides) - 1)] > 1
+    ]
 
 
 def _grouped(

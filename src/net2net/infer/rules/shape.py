@@ -29,14 +29,15 @@ def view(site: OpSite) -> Value:
 
 
 def _counted(site: OpSite) -> list[int]:
-    """New axes of size 1 whose size the code does not write out: one head, of maybe more."""
+    """New axes of size 1 whose size the code does not write out: one head, of maybe more. What is
+    left over for the outermost is the batch, not heads."""
     value: Value = site["self"]
     first = {"size": 0, "shape": 0, "sizes": value.dim(site.args.get("dim", 0))}
     axes = [
         begin + index
         for name, begin in first.items()
         for index, size in enumerate(site.args.get(name, []))
-        if size == -1 or (name, index) in site.op.traced_ints
+        if (size == -1 and begin + index) or (name, index) in site.op.traced_ints
     ]
     kept = kept_ones(value.shape, site.shape).values()
     return [axis for axis in axes if site.shape[axis] == 1 and axis not in kept]
