@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import WidthError
+from net2net.errors import NotGrowableError, WidthError
 from tests.helpers import (
     Cases,
     Width,
@@ -332,3 +332,27 @@ def test_one_half_of_a_chunk_takes_the_other_along() -> None:
     growth = widen(teacher, {"stem": 12}, image())
     assert growth.model.stem.out_channels == 12
     assert growth.model.mix.in_channels == 6
+
+
+class Thirds(nn.Module):
+    """Features in parts of which the last is smaller."""
+
+    def __init__(self, size: int, one: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.one, self.head = nn.Linear(3, size), one, nn.Linear(size, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, c = self.stem(x).chunk(3, -1)
+        return self.head(torch.cat([self.one(a), b.tanh(), c], -1))
+
+
+def test_parts_of_an_uneven_chunk() -> None:
+    """Of 8 they are three, three and two, and of 16 twice as many; of 10 four, four and two, and of
+    20 seven, seven and six, unlike what reads the first of them."""
+    grown = widen(randomise(Thirds(8, nn.Linear(3, 3))), {"stem": 2.0}, noise(4, 3)).model
+    assert grown.stem.out_features == 16 and grown.one.in_features == 6
+    teacher = randomise(Thirds(10, nn.Linear(4, 4)))
+    with refused(NotGrowableError, "cuts it into 4, 4 and 2", teacher=teacher):
+        widen(teacher, {"stem": 2.0}, noise(4, 3))
+    grown = widen(randomise(Thirds(10, nn.ReLU())), {"stem": 2.0}, noise(4, 3)).model
+    assert grown.stem.out_features == 20

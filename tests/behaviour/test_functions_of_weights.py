@@ -1,5 +1,6 @@
 """Weights that pass a function before they are multiplied with units that grow: what is divided has
-to be divided where they meet; else another factor takes the shares, or the space stays."""
+to be divided where they meet; else another factor takes the shares, or what comes before makes up
+for whole copies, or the space stays."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.helpers import Written, noise, randomise, widen
+from net2net.errors import WidthError
+from tests.helpers import Written, noise, randomise, refused, widen
 
 X = noise(2, 5, 3)
 TIMES = torch.arange(5, dtype=torch.float64)
@@ -24,12 +26,13 @@ class Weight(nn.Module):
         self.weight = nn.Parameter(torch.randn(*shape))
 
 
-def net(weight: Made) -> nn.Module:
-    """What is made of weights reads 8 units that grow beside others, and makes 6."""
+def net(weight: Made, *, bounded: bool = False) -> nn.Module:
+    """What is made of weights reads 8 units that grow beside others, and makes 6. ``bounded``: by
+    a function of which a part of what goes in makes no such part."""
 
     def code(model: Any, x: Tensor) -> Tensor:
         h = model.stem(model.first(x).relu())
-        return model.head(F.linear(h, weight(model)).relu())
+        return model.head(F.linear(h.tanh() if bounded else h, weight(model)).relu())
 
     layers: dict[str, nn.Module] = {
         "first": nn.Linear(3, 4), "stem": nn.Linear(4, 8), "head": nn.Linear(6, 2),
@@ -39,7 +42,7 @@ def net(weight: Made) -> nn.Module:
     return randomise(Written(code, **layers))
 
 
-STAYS: dict[str, Made] = {
+UNDIVIDED: dict[str, Made] = {
     "softplus": lambda m: F.softplus(m.w.weight),
     "tanh": lambda m: m.w.weight.tanh(),
     "exp": lambda m: m.w.weight.exp(),
@@ -57,6 +60,8 @@ STAYS: dict[str, Made] = {
     "with a bias": lambda m: F.linear(m.a.weight, m.b.weight.T, m.column.weight),
     "joined with ones": lambda m: torch.cat([m.w.weight[:3], torch.ones_like(m.w.weight[:3])]),
 }
+MULTIPLIED = {"plus a row", "divisor", "with a bias"}
+"""Not along the units, but as a whole."""
 GROWS: dict[str, Made] = {
     "relu": lambda m: m.w.weight.relu(),
     "abs": lambda m: m.w.weight.abs() * 3,
@@ -76,12 +81,22 @@ GROWS: dict[str, Made] = {
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
-@pytest.mark.parametrize("name", STAYS)
+@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - MULTIPLIED))
 def test_what_is_not_divided_leaves_the_space_as_it_is(name: str, factor: float) -> None:
-    report = widen(net(STAYS[name]), factor, X).report
+    report = widen(net(UNDIVIDED[name], bounded=True), factor, X).report
     assert "first" in {row.name for row in report.rows}
     (why,) = {row.note for row in report.stayed if row.name == "stem"}
     assert "verification" not in why
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0])
+@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - {"softmax"}))
+def test_what_comes_before_makes_up_for_whole_copies(name: str, factor: float) -> None:
+    teacher = net(UNDIVIDED[name])
+    grown = {row.name: row.new for row in widen(teacher, factor, X).report.rows}
+    assert grown["stem"] == 8 * factor
+    with refused(WidthError, "16", teacher=teacher):
+        widen(teacher, {"stem": 12}, X)
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
@@ -135,3 +150,34 @@ def test_a_weight_that_meets_its_transpose(weight: Callable[[Tensor], Tensor]) -
     report = widen(teacher, 2.0, X).report
     assert "first" in {row.name for row in report.rows}
     assert not any("verification" in row.note for row in report.stayed)
+
+
+class Standardised(nn.Conv2d):
+    """Weights of mean 0 and deviation 1 over what they read (Qiao et al., 2019), times a gain for
+    each row if there is one."""
+
+    def __init__(self, reads: int, makes: int, *, gain: bool) -> None:
+        super().__init__(reads, makes, 3)
+        self.gain = nn.Parameter(torch.ones(makes, 1, 1, 1)) if gain else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.weight.reshape(1, len(self.weight), -1)
+        gain = None if self.gain is None else (self.gain * 0.3).view(-1)
+        made = F.batch_norm(flat, None, None, weight=gain, training=True, momentum=0.0)
+        return F.conv2d(x, made.reshape_as(self.weight), self.bias)
+
+
+@pytest.mark.parametrize(
+    ("gain", "between", "grows"),
+    [(True, nn.Tanh(), True), (False, nn.ReLU(), True), (False, nn.Tanh(), False)],
+)
+def test_standardised_weights(gain: bool, between: nn.Module, grows: bool) -> None:
+    """Of k copies the sum is k times as large: the gain makes up for it, or what comes before."""
+    teacher = randomise(
+        nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), between, Standardised(8, 6, gain=gain),
+            nn.Tanh(), nn.Flatten(), nn.Linear(24, 2),
+        )
+    )  # fmt: skip
+    grown = {row.name: row.new for row in widen(teacher, 2.0, noise(2, 3, 6, 6)).report.rows}
+    assert grown == ({"0": 16, "3": 12} if grows else {"3": 12})

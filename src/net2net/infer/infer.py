@@ -21,10 +21,12 @@ from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.new_units.follow import why_not
 from net2net.infer.relations import Count, OpSite
+from net2net.infer.sums import Sum, makes_up
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Role, UnitIds, Units, joined
 from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
+from net2net.trace.graph import Graph
 from net2net.trace.trace import Op, Ref, Trace, refs
 
 
@@ -41,6 +43,7 @@ def infer(
     """
     units, counts, reads = Units(), list[Count](), dict[int, list[Read]]()
     products: list[Product] = []
+    sums: list[Sum] = []
     parameters: dict[str, Value] = {}
     all_values, roles_at = [], []
     for number, trace in enumerate(traces):
@@ -72,13 +75,14 @@ def infer(
         all_values.append(values)
         roles_at.append(walk.roles)
         products += [Product(number, op, ids) for op, ids in walk.products]
+        sums += _made_up(number, trace, walk)
     absorbing = _find_absorbers(units, products, traces, all_values)
     _share_before(units, reads, parameters)
     read = frozenset[str]().union(*(trace.read_names for trace in traces))
     unused = [name for trace in traces[:1] for name in trace.names.values() if name not in read]
     found = Inference(
         units, units.components(), all_values, list(traces), counts, unused,
-        inside=inside, absorbers=absorbing, roles_at=roles_at,
+        inside=inside, absorbers=absorbing, sums=sums, roles_at=roles_at,
     )  # fmt: skip
     for key in found.undecided:
         if (why := why_not(found, key)) is not None:
@@ -104,6 +108,18 @@ def _find_absorbers(
             units.read.append(product.ids.reshape(-1))
             found.append(absorber)
     return found
+
+
+def _made_up(number: int, trace: Trace, walk: Walk) -> Iterator[Sum]:
+    """The sums of whole copies that a parameter makes up for; others refuse copies."""
+    graph = Graph(trace) if walk.sums else None
+    for place, ids, why in walk.sums:
+        names = graph and makes_up(graph, trace.ops[place], walk.values)
+        if names:
+            walk.units.require_equal_copies(ids, why)
+            yield Sum(number, place, ids, names)
+        else:
+            walk.units.refuse_copies(ids, why)
 
 
 def _growing(units: Units, products: Sequence[Product]) -> Iterator[Product]:
@@ -162,6 +178,8 @@ class Walk:
         self.roles: dict[int, RolesAt] = {}
         self.products: list[tuple[Op, UnitIds]] = []
         """Sums over the features inside heads."""
+        self.sums: list[tuple[int, UnitIds, str]] = []
+        """Sums by place whose weights cannot be divided, and what to say of them."""
 
     def value(self, ref: Ref) -> Value:
         """A tensor nothing was said of is an input: it has no units, and it is live."""
@@ -273,6 +291,7 @@ class Walk:
             self.units.roles[number].add(Role.CONSUMES)
         self.roles[self.position] = RolesAt(frozenset(site.shared), frozenset(site.made))
         self.products += [(op, ids) for ids in site.head_products]
+        self.sums += [(self.position, *one) for one in site.sums]
         data = [ref.id for ref in op.inputs if self.value(ref).depends_on_input]
         for number in site.shared:
             read = Read(self.trace, op, data[0] if len(data) == 1 else NO_UNIT)

@@ -19,6 +19,7 @@ from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
 from net2net.infer.relations import Count
+from net2net.infer.sums import Sum
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, in_blocks, runs
 from net2net.infer.values import Value
 from net2net.ops import traits
@@ -79,6 +80,8 @@ class Inference:
     """What grows inside heads, instead of in their number."""
     absorbers: list[ShareAbsorber] = field(default_factory=list)
     """What takes the shares of sums over the features inside heads."""
+    sums: list[Sum] = field(default_factory=list)
+    """Sums of whole copies, with the parameters that make up for these."""
     roles_at: list[dict[int, RolesAt]] = field(default_factory=list)
     """For every trace, operation (by position) → what it does with parameters."""
     no_new_units: dict[int, str] = field(default_factory=dict)

@@ -52,6 +52,9 @@ class OpSite:
     """Parameter axes that make its output units."""
     training: bool = False
     """The model was run in training mode."""
+    sums: list[tuple[UnitIds, str]] = field(default_factory=list)
+    """Units that it sums over with what is made of a weight, which cannot be divided, and what to
+    say of that."""
     head_products: list[UnitIds] = field(default_factory=list)
     """Blocks ``[heads, features]`` over whose features it sums a product of activations."""
 
@@ -348,7 +351,12 @@ class OpSite:
                 return
             if any(value.parameter_axes.get(axis) for axis in along):
                 why = "sums over it, and what is made of a weight there is not divided if that is"
-        self.units.refuse_copies(part.ids, f"{self.where} {why}")
+        if any(
+            value.parts and not (value.depends_on_input or value.constant) for value in operands
+        ):
+            self.sums.append((part.ids.reshape(-1), f"{self.where} {why}"))
+        else:
+            self.units.refuse_copies(part.ids, f"{self.where} {why}")
 
     def _sum_head_features(self, part: Part, gone: tuple[int, ...]) -> None:
         """A sum over the features inside heads, of which there are to be more: exact if what made

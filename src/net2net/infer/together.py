@@ -38,6 +38,8 @@ class Together:
         for ids, _ in inference.units.equal_copies:
             self._unite([ids])
         self._unite_sizes()
+        for pieces, why in inference.units.uneven:
+            self._keep(pieces, why)
 
     def leader(self, number: int) -> int:
         """The group that stands for all that grow with this one."""
@@ -111,6 +113,14 @@ class Together:
                 if tied and still and (both or (inside and not axis_of(origin))):
                     why = self._groups[still[0]].fixed
                     self._held[tied[0]] = f"the code gives it the size of what stays: {why}"
+
+    def _keep(self, pieces: Sequence[UnitIds], why: str) -> None:
+        """Units stay that the code cuts into pieces as it would cut no larger number of them, if a
+        weight is as large as one of the pieces."""
+        every = [self._on([piece]) for piece in pieces]
+        axes = [{axis for one in found for axis in self._groups[one].places} for found in every]
+        if any(one != axes[0] for one in axes):
+            self._held |= {one: why for found in every for one in found}
 
 
 def _alike(inference: Inference, uses: Sequence[SizeUse]) -> list[list[SizeUse]]:

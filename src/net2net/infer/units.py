@@ -135,6 +135,9 @@ class Units:
         self.equal_copies: list[tuple[UnitIds, str]] = []
         self.no_copies: list[tuple[UnitIds, str]] = []
         self.split_blocks: list[UnitIds] = []
+        self.uneven: list[tuple[list[UnitIds], str]] = []
+        """Pieces into which the code cuts an axis, though no larger one in proportion, and what to
+        say of that."""
         self.runs: list[tuple[UnitIds, int, str]] = []
         """Units along an axis, of how many the code takes whole runs, and why."""
         self.fixed_sizes: set[tuple[int, int]] = set()

@@ -266,15 +266,19 @@ def convolution(site: OpSite) -> Value:
 
 def _slid(site: OpSite, channel: int) -> list[int]:
     """The axes that a kernel moves along; where it is of one position and takes each as it is,
-    positions do not meet."""
+    positions do not meet, and can be units if these do not lie across channels too."""
     kernel, strides = site["weight"].shape[2:], site["stride"]
+    across = [set(part.axes) for part in site["input"].parts if channel in part.axes]
     padded = any(site.args.get("output_padding") or [0]) or any(
         () if isinstance(site["padding"], str) else site["padding"]
     )  # of the names for paddings both leave a kernel of 1 alone
     return [
         channel + 1 + axis
         for axis, size in enumerate(kernel)
-        if padded or size > 1 or strides[min(axis, len(strides) - 1)] > 1
+        if padded
+        or size > 1
+        or strides[min(axis, len(strides) - 1)] > 1
+        or any(channel + 1 + axis in axes for axes in across)
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Part, Value
@@ -17,9 +19,20 @@ def follow(site: OpSite, value: Value, tensors: list[Value | None], axes: list[i
 @rule("batch_norm", "instance_norm")
 def batch_norm(site: OpSite) -> Value:
     names = ("weight", "bias", "running_mean", "running_var")
-    if (ids := site["input"].ids(1)) is not None:
+    value: Value = site["input"]
+    if (ids := value.ids(1)) is not None:
         site.count("num_features", ids)
-    return follow(site, site["input"], [site[name] for name in names], [1])
+    result = follow(site, value, [site[name] for name in names], [1])
+    alone = site.args.get("training", site.args.get("use_input_stats"))
+    if alone:  # statistics are of what it is given, also of units that lie along other axes
+        first = 0 if site.name == "batch_norm" else 2
+        axes = [axis for axis in range(first, value.ndim) if axis != 1]
+        site.reduce(result, axes, True, "mean")
+    scales = [one for one in (site["weight"], site["bias"]) if one is not None]
+    found = [one.parameter_axes.get(0, frozenset()) for one in scales]
+    if not all(found) or not found:  # what is normalised is as large whatever made it
+        found = [value.rigid().parameter_axes.get(1, frozenset())]
+    return replace(result, parameter_axes={1: frozenset().union(*found)} if any(found) else {})
 
 
 @rule("group_norm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import gcd
 
 import numpy as np
 
@@ -43,9 +44,31 @@ def select(site: OpSite) -> Value:
 def split(site: OpSite) -> list[Value]:
     value: Value = site["self"]
     axis = value.dim(site["dim"])
+    sizes = [shape[axis] for shape in site.outputs]
     if site.name in {"chunk", "tensor_split"} and (ids := value.ids(axis)) is not None:
-        site.split_by_position(ids, len(site.outputs))
-    return pieces(site, value, axis, [shape[axis] for shape in site.outputs])
+        site.split_by_position(ids, len(sizes))
+        larger = [size + size // gcd(*sizes) for size in sizes]
+        if _cut(site, sum(larger)) not in (None, larger):
+            why = f"{site.where} cuts it into {_told(sizes)}, and no larger one in proportion"
+            site.units.uneven.append((np.split(ids, np.cumsum(sizes)[:-1]), why))
+    return pieces(site, value, axis, sizes)
+
+
+def _cut(site: OpSite, size: int) -> list[int] | None:
+    """The sizes that the same call cuts an axis of another size into; None where it says at which
+    places."""
+    count = site.args.get("chunks", site.args.get("sections"))
+    if count is None:
+        return None
+    if site.name == "chunk":
+        each = -(-size // count)
+        return [min(each, size - begin) for begin in range(0, size, each)]
+    each, more = divmod(size, count)
+    return [each + (place < more) for place in range(count)]
+
+
+def _told(sizes: Sequence[int]) -> str:
+    return f"{', '.join(map(str, sizes[:-1]))} and {sizes[-1]}"
 
 
 @rule("unbind")

@@ -1,0 +1,102 @@
+"""What a number may be put into that something was to be multiplied by: parameters that make it, or
+those that read what is made of it.
+
+Ways are followed over operations of which a multiple of what goes in makes as large a multiple.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from net2net.ops import Zero
+from net2net.trace.graph import Node
+from net2net.trace.trace import Op
+
+Names = frozenset[str]
+"""Parameters that are multiplied, so that what was asked for is."""
+
+
+def rounds(node: Node) -> bool:
+    """Whether a quotient is no multiple of what was divided."""
+    return node.args.get("rounding_mode") is not None
+
+
+def around(node: object, reader: Op) -> Names | None:
+    """The same where ways part and meet again before ``reader``, as a rotation by position."""
+    seen: set[Node] = set()
+    names = before(node, reader, seen)
+    return names if names and all(_ends_in(one, seen, reader) for one in seen) else None
+
+
+def _ends_in(node: Node, seen: Set[Node], reader: Op) -> bool:
+    """Whether all that reads it is ``reader``, or makes nothing but what was seen."""
+    made = [one for op in node.users if op is not reader for one in node.graph.outputs(op)]
+    return all(one in seen or not (one.users or one.returned) for one in made)
+
+
+def before(node: object, reader: Op, seen: set[Node] | None = None) -> Names | None:
+    """The parameters with which what ``reader`` gets, and nobody else, is multiplied. ``seen``: is
+    told what is multiplied on the way, and others may read that."""
+    if not isinstance(node, Node) or node.returned:
+        return None
+    if seen is None and not _alone(node, reader):
+        return None
+    if seen is not None:
+        seen.add(node)
+    if (op := node.producer) is None:
+        return frozenset([node.name]) if node.name and node.shape else None
+    known, args = node.traits, node.args
+    if (layer := known.weight) is not None:
+        return _each([args[layer.weight], args.get(known.adds)], op, seen)
+    if node.kind == "embedding" or known.normalises:
+        return _each([args["weight"], args.get("bias")], op, seen) if args["weight"] else None
+    operands = node.inputs
+    if known.scaled is Zero.ALL:
+        return _each(operands, op, seen) if not op.numbers.keys() & {"self", "other"} else None
+    if known.keeps_scale or (known.scaled is Zero.FIRST and not rounds(node)):
+        return before(operands[0], op, seen)
+    if known.zero is Zero.ANY and not known.adds:
+        found = (before(one, op, seen) for one in operands if operands.count(one) == 1)
+        return next((names for names in found if names), None)
+    return None
+
+
+def _alone(node: Node, reader: Op) -> bool:
+    """Whether nobody else reads it; a look at a shape is none."""
+    others = [op for op in node.users if op is not reader]
+    made = [one for op in others for one in node.graph.outputs(op)]
+    return all(not one.users and not one.returned for one in made)
+
+
+def _each(items: Sequence[object], reader: Op, seen: set[Node] | None) -> Names | None:
+    """All of them are multiplied."""
+    found = [before(item, reader, seen) for item in items if item is not None]
+    known = [names for names in found if names is not None]
+    return frozenset().union(*known) if len(known) == len(found) else None
+
+
+def after(node: Node) -> Names | None:
+    """The parameters with which what every reader makes of a tensor is multiplied."""
+    if node.returned:
+        return None
+    found = [_read(node, op) for op in node.users]
+    names = [one for one in found if one is not None]
+    return frozenset().union(*names) if names and len(names) == len(found) else None
+
+
+def _read(node: Node, op: Op) -> Names | None:
+    """The same of one reader."""
+    made, *more = node.graph.outputs(op)
+    if more or made.inputs.count(node) != 1:
+        return None
+    known = made.traits
+    if (layer := known.weight) is not None and made.args[layer.data] is node:
+        return before(made.args[layer.weight], op)
+    linear = known.linear and not made.args.get("value")  # what is padded with is no multiple
+    scaled = known.scaled is Zero.FIRST and not rounds(made)
+    if (known.keeps_scale or linear or scaled) and made.inputs[0] is node:
+        return after(made)
+    if known.zero is Zero.ANY and not known.adds:
+        found = (before(one, op) for one in made.inputs if one is not node)
+        return next((names for names in found if names), None) or after(made)
+    return None
