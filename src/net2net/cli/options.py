@@ -102,7 +102,7 @@ growth = _together(
         help="For sizes that a factor or a budget leads to (a budget's: 64).",
     ),
     option(
-        "--method", group=GROWTH, default="replicate",
+        "--method", group=GROWTH, default="auto",
         type=click.Choice([name for name, one in METHODS.items() if not one.needs_loss]),
         show_default=True, help="How new units are made.",
     ),

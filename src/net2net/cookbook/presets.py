@@ -30,7 +30,7 @@ class Preset:
         return bool(self.sets.get("exact", True)) and METHODS[self.sets["method"]].exact
 
 
-def _preset(says: str, source: str, method: str = "replicate", **sets: Any) -> Preset:
+def _preset(says: str, source: str, method: str = "auto", **sets: Any) -> Preset:
     return Preset(says, source, MappingProxyType({"method": method, **sets}))
 
 
@@ -38,6 +38,7 @@ PRESETS: dict[str, Preset] = {
     "paper": _preset(
         "copies, whose readers' weights are divided by their number",
         "Net2Net (Chen, Goodfellow and Shlens, arXiv 1511.05641)",
+        "replicate",
     ),
     "fresh": _preset(
         "units as their layer initialises itself, read by nobody at first",

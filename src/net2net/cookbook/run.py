@@ -10,6 +10,7 @@ from net2net.errors import RecipeError
 from net2net.files import write_whole
 from net2net.growth import Growth
 from net2net.hf.source import inputs_in, open_source
+from net2net.maps.methods import name_of
 
 USED = "recipe.yaml"
 """What a target calls the recipe that it was made by."""
@@ -40,10 +41,11 @@ def run(recipe: str | Path | GrowthRecipe, target: str | Path, source: str | Non
 
 
 def write_used(recipe: GrowthRecipe, target: Path) -> str:
-    """Put a recipe into the folder that it made; its text."""
+    """Put a recipe into the folder that it made, what ``auto`` was by its name; its text."""
     import yaml
 
-    data = recipe.model_dump(by_alias=True, exclude_defaults=True)
+    used = recipe.model_copy(update={"method": name_of(recipe.method)})
+    data = used.model_dump(by_alias=True, exclude_defaults=True)
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     write_whole(target / USED, text)
     return text

@@ -76,7 +76,7 @@ class GrowthRecipe(Strict):
     class_name: str | None = Field(default=None, alias="class")
     inputs: str | None = None
     growth: Grown = Field(default_factory=Grown)
-    method: Literal[*METHODS] = "replicate"  # type: ignore[valid-type]
+    method: Literal[*METHODS] = "auto"  # type: ignore[valid-type]
     order: Literal[*ORDERS] | list[int] = "spread"  # type: ignore[valid-type]
     copy_: Literal[*COPIES] = Field(default="neighbour", alias="copy")  # type: ignore[valid-type]
     exact: bool = True

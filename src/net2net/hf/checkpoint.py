@@ -43,7 +43,7 @@ def grow_checkpoint(
     *,
     widths: Widths | None = None,
     inputs: Inputs | None = None,
-    method: str | Method = "replicate",
+    method: str | Method = "auto",
     state: Policy = "own",
     rewarm: float = 1.0,
     over: int = 250,

@@ -57,7 +57,7 @@ def grow_folder(
     *,
     widths: Widths | None = None,
     inputs: Inputs | None = None,
-    method: str | Method = "replicate",
+    method: str | Method = "auto",
     seed: int = 0,
     verify: Check = True,
     wish: Wish | None = None,

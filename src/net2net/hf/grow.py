@@ -25,7 +25,7 @@ def grow(
     model: nn.Module,
     inputs: Inputs | None = None,
     *,
-    method: str | Method = "replicate",
+    method: str | Method = "auto",
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,

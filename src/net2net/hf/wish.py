@@ -50,7 +50,7 @@ class Wish:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
     multiple_of: int | None = None
-    method: str = "replicate"
+    method: str = "auto"
     seed: int = 0
     order: Order = "spread"
     copy: str = "neighbour"

@@ -162,8 +162,9 @@ def _check(method: Method) -> None:
 
 
 def name_of(given: str | Method) -> str:
-    """How a plan and a report call a method."""
-    if isinstance(given, str):
+    """How a plan and a report call a method; not ``auto``, which may be another one tomorrow."""
+    if isinstance(given, str) and given != "auto":
         return given
+    given = method_of(given)
     named = next((name for name, one in METHODS.items() if one == given), None)
     return named or f"{given.incoming}/{given.outgoing}"

@@ -39,7 +39,7 @@ def transfer(
     student: nn.Module,
     inputs: Inputs,
     *,
-    method: str | Method = "replicate",
+    method: str | Method = "auto",
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,

@@ -24,7 +24,7 @@ def estimate(
     inputs: Inputs,
     *,
     multiple_of: MultipleOf = 1,
-    method: str | Method = "replicate",
+    method: str | Method = "auto",
     exact: bool = True,
     on_unknown: str = "raise",
     outputs: str = "keep",

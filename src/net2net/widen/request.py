@@ -22,7 +22,7 @@ class Request:
     """The options of ``widen``, as its docstring has them; ``grow_outputs``: ``outputs="grow"``."""
 
     widths: Widths
-    method: str | Method = "replicate"
+    method: str | Method = "auto"
     balanced: bool = True
     noise: float = 0.0
     seed: int = 0

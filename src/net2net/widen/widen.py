@@ -33,7 +33,7 @@ def widen(
     inputs: Inputs,
     *,
     multiple_of: MultipleOf = 1,
-    method: str | Method = "replicate",
+    method: str | Method = "auto",
     exact: bool = True,
     balanced: bool = True,
     noise: float = 0.0,

@@ -12,11 +12,22 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from net2net.errors import Net2NetError
-from net2net_lab.race.arms import ARMS, BASELINES, QUESTIONS, SCRATCH, SHALLOW, SMALL, Arm, family
-from net2net_lab.race.ranks import mean_ranks
+from net2net_lab.race.arms import (
+    ARMS,
+    BASELINES,
+    QUESTIONS,
+    REFERENCE,
+    SCRATCH,
+    SHALLOW,
+    SMALL,
+    Arm,
+    family,
+)
+from net2net_lab.race.ranks import HELD_OUT, mean_ranks
 from net2net_lab.race.rates import settled, tuned_at, tuning
 from net2net_lab.race.records import Records, Spec
 from net2net_lab.race.tasks import TASKS
+from net2net_lab.race.verdict import verdict
 
 QUARTER, HALF, WHOLE = 0.25, 0.5, 1.0
 """Budgets, relative to the task's."""
@@ -93,12 +104,23 @@ def full(race: Race) -> list[Spec]:
     return list(_specs(race, race.wanted(race.tasks), finalists(race), WHOLE, MANY))
 
 
+def split(race: Race) -> list[Spec]:
+    """If the best exact arm of width is not the default everywhere: that, and the reference, with
+    seeds that are held out."""
+    _complete(race, "full")
+    found = verdict(race.records, race.judges, WHOLE, _best_exact(race, "width"))
+    if found.default is not None:
+        return []
+    arms = (*list(found.ranks)[:1], REFERENCE)
+    return list(_specs(race, race.wanted(race.judges), arms, WHOLE, HELD_OUT))
+
+
 def frontier(race: Race) -> list[Spec]:
-    """The best of width and of depth: when it grows, by how much at once, and at which budget; and
-    beside it what does not grow."""
+    """The best exact arms of width and of depth: when they grow, by how much at once, and at which
+    budget; and beside them what does not grow."""
     _complete(race, "full")
     tasks = [task for task in race.wanted(race.judges) if task in ON]
-    best = [_ranked(race, WHOLE, race.of(name), 1)[0] for name in ("width", "depth")]
+    best = [_best_exact(race, name)[0] for name in ("width", "depth")]
     timed = [replace(arm, tau=tau) for arm in best for tau in TAUS]
     sized = [replace(best[0], path=path) for path in ("width-1.37", "width-twice")]
     return [
@@ -117,6 +139,7 @@ STAGES: dict[str, Stage] = {
     "half": half,
     "retune": retune,
     "full": full,
+    "split": split,
     "frontier": frontier,
 }
 """In their order."""
@@ -160,6 +183,12 @@ def _best_third(race: Race) -> list[Arm]:
 
 def _ranked(race: Race, budget: float, arms: Sequence[Arm], count: int) -> list[Arm]:
     return list(mean_ranks(race.records, race.judges, budget, arms))[:count]
+
+
+def _best_exact(race: Race, question: str) -> list[Arm]:
+    """Of the finalists, the best first."""
+    arms = [arm for arm in finalists(race) if arm.exact and arm.question == question]
+    return _ranked(race, WHOLE, arms, len(arms))
 
 
 def _tuning(race: Race, tasks: Iterable[str], arms: Iterable[Arm], budget: float) -> Iterator[Spec]:

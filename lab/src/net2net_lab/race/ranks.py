@@ -11,14 +11,25 @@ from net2net_lab.race.rates import SEEDS
 from net2net_lab.race.records import Record, Records
 from net2net_lab.race.tasks import TASKS
 
+HELD_OUT = (5, 6, 7, 8, 9)
+"""Seeds on which a rule is tried that others suggested."""
 
-def raced(records: Records, task: str, budget: float, arm: Arm) -> dict[int, Record]:
-    """By seed, what an arm has run on a task; nothing where it is no arm of the task."""
+
+def raced(
+    records: Records, task: str, budget: float, arm: Arm, *, held_out: bool = False
+) -> dict[int, Record]:
+    """By seed, what an arm has run on a task; nothing where it is no arm of the task.
+
+    Args:
+        held_out: with the seeds that are held out, instead of the others.
+    """
     there = arm.on(TASKS[task])
     return {
         spec.seed: record
         for spec, record in records.items()
-        if (spec.task, spec.budget, spec.arm) == (task, budget, there) and spec.seed not in SEEDS
+        if (spec.task, spec.budget, spec.arm) == (task, budget, there)
+        and spec.seed not in SEEDS
+        and (spec.seed in HELD_OUT) == held_out
     }
 
 

@@ -8,12 +8,13 @@ from statistics import fmean, stdev
 from net2net_lab.experiments.show.formats import flops, probability
 from net2net_lab.race.arms import ARMS, BASELINES, QUESTIONS, REFERENCE, SCRATCH, Arm, family
 from net2net_lab.race.choices import CHOICES, effect
-from net2net_lab.race.ranks import loss, mean_ranks, raced
+from net2net_lab.race.plan import WHOLE
+from net2net_lab.race.ranks import HELD_OUT, loss, mean_ranks, raced
 from net2net_lab.race.rates import SEEDS, settled
 from net2net_lab.race.records import Record, Records
 from net2net_lab.race.statistics import Comparison, compared, holm
 from net2net_lab.race.tasks import TASKS
-from net2net_lab.race.verdict import behind, budgets, to_reach, verdict
+from net2net_lab.race.verdict import Test, behind, budgets, split, to_reach, verdict
 
 HEAD = """# The race, in numbers
 
@@ -37,7 +38,7 @@ def racing(records: Records, task: str | None = None, budget: float | None = Non
         dict.fromkeys(
             spec.arm
             for spec in records
-            if spec.seed not in SEEDS
+            if spec.seed not in (*SEEDS, *HELD_OUT)
             and task in {None, spec.task}
             and budget in {None, spec.budget}
         )
@@ -65,6 +66,7 @@ def _lines(records: Records) -> Iterator[str]:
         yield from _choices(records, there, budget)
         for task in there:
             yield from _task(records, task, budget)
+    yield from _split(records, tasks)
     yield from _savings(records, tasks)
     yield from _stopped(records)
 
@@ -117,18 +119,44 @@ def _ranks(records: Records, tasks: Sequence[str], budget: float) -> Iterator[st
             )  # fmt: skip
         yield from _table(["arm", "mean rank", "exact", *judges], rows)
         found = verdict(records, judges, budget, arms)
-        if found.first is not None:
-            signs = [
-                f"{test.task} {('no difference', 'worse', 'better')[test.sign]} "
-                f"(p {probability(test.p)})"
-                for test in found.tests
-                if test.arm == found.first
-            ]
+        if found.first is not None and budget == WHOLE:
+            signs = _signs([test for test in found.tests if test.arm == found.first])
             taken = "is the default" if found.default else "is not enough for a new default"
             yield (
                 f"By the rule: `{found.first}` has the lowest mean rank of the exact arms, and "
-                f"against `{REFERENCE}`: {', '.join(signs)}. This {taken}.\n"
+                f"against `{REFERENCE}`: {signs}. This {taken}.\n"
             )
+
+
+def _split(records: Records, tasks: Sequence[str]) -> Iterator[str]:
+    """What the seeds say that are held out."""
+    judges = [task for task in tasks if TASKS[task].halving]
+    widths = ran(records, [arm for arm in ARMS if arm.question == "width"], judges, WHOLE)
+    first = verdict(records, judges, WHOLE, widths).first
+    if first is None or not any(spec.seed in HELD_OUT for spec in records):
+        return
+    tests, won = split(records, judges, first)
+    yield f"## A split by facts, on seeds {HELD_OUT[0]} to {HELD_OUT[-1]}\n"
+    rows = []
+    for task in judges:
+        ours, theirs = (
+            raced(records, task, WHOLE, arm, held_out=True) for arm in (first, REFERENCE)
+        )
+        found = compared(ours, theirs)
+        rows.append([task, str(found.seeds), f"{loss(ours):.4f}", f"{loss(theirs):.4f}",
+                     probability(found.t)])  # fmt: skip
+    yield from _table(["task", "seeds", str(first), str(REFERENCE), "p, not corrected"], rows)
+    yield (
+        f"`{first}` where there is a normalised stream or a convolution, against `{REFERENCE}`: "
+        f"{_signs(tests)}. This {'wins' if won else 'does not win'}.\n"
+    )
+
+
+def _signs(tests: Sequence[Test]) -> str:
+    return ", ".join(
+        f"{test.task} {('no difference', 'worse', 'better')[test.sign]} (p {probability(test.p)})"
+        for test in tests
+    )
 
 
 def _choices(records: Records, tasks: Sequence[str], budget: float) -> Iterator[str]:

@@ -42,6 +42,7 @@ class Task:
     """Which of the two."""
     norms: bool
     """Whether layer norms leave a choice between a padded and a copied stream."""
+    convolutions: bool
     optimiser: str
     rates: tuple[float, ...]
     """Those that tuning begins with."""
@@ -105,7 +106,7 @@ def _mlp(data: InMemory, width: float, depth: int) -> nn.Module:
 ADAM = (0.001, 0.002, 0.004)
 
 TEXT = Task(
-    "a GPT on Python's standard library", "stdlib-text", _gpt, 6, ("blocks",), True, True,
+    "a GPT on Python's standard library", "stdlib-text", _gpt, 6, ("blocks",), True, True, False,
     "adamw", (0.002, 0.004, 0.008), 600, 16,
 )  # fmt: skip
 
@@ -114,19 +115,19 @@ TASKS: dict[str, Task] = {
     "inception": Task(
         "InceptionBN on Fashion-MNIST", "fashion-mnist", _inception, 3,
         ("stages.*.middle.0", "stages.*.long.1"), False, False,
-        "rmsprop", (0.0025, 0.005, 0.01), 400, 64,
+        True, "rmsprop", (0.0025, 0.005, 0.01), 400, 64,
     ),
     "resnet": Task(
         "a residual network on Fashion-MNIST", "fashion-mnist", _resnet, 4,
-        ("first", "second"), True, False, "adamw", ADAM, 400, 64,
+        ("first", "second"), True, False, True, "adamw", ADAM, 400, 64,
     ),
     "vit": Task(
         "a vision transformer on Fashion-MNIST", "fashion-mnist", _vit, 6, ("blocks",), True, True,
-        "adamw", ADAM, 600, 64,
+        True, "adamw", ADAM, 600, 64,
     ),
     "mlp": Task(
         "a perceptron on digits as a table", "digits", _mlp, 4, ("hidden.0",), False, False,
-        "adamw", (0.002, 0.004, 0.008), 150, 64,
+        False, "adamw", (0.002, 0.004, 0.008), 150, 64,
     ),
     "text-muon": replace(
         TEXT, title="the same GPT under Muon", optimiser="muon", halving=False

@@ -69,6 +69,23 @@ def verdict(records: Records, tasks: Sequence[str], budget: float, arms: Sequenc
     return Verdict(ranks, tests, first if won else None)
 
 
+def split(records: Records, tasks: Sequence[str], arm: Arm) -> tuple[list[Test], bool]:
+    """A rule that splits by facts, on seeds that did not suggest it: an arm where there is a
+    normalised stream or a convolution, the reference elsewhere; and whether it wins."""
+    on = [task for task in tasks if TASKS[task].norms or TASKS[task].convolutions]
+    found = [
+        compared(
+            raced(records, task, 1.0, arm, held_out=True),
+            raced(records, task, 1.0, REFERENCE, held_out=True),
+        )
+        for task in on
+    ]
+    corrected = holm([one.t for one in found])
+    tests = [Test(arm, task, one, p) for task, one, p in zip(on, found, corrected, strict=True)]
+    signs = [test.sign for test in tests]
+    return tests, 2 * signs.count(-1) >= len(tasks) > 0 and 1 not in signs
+
+
 def to_reach(points: Sequence[tuple[float, float]], target: float) -> float | None:
     """The budget at which a loss is reached, from losses at budgets: straight between two of them,
     both in logarithms; None outside of them.
