@@ -263,6 +263,9 @@ def test_the_default_is_the_first_if_it_beats_the_reference_and_is_worse_nowhere
     lucky = race([0.5, 1.1, 1.05, 0.99])
     found = verdict(lucky, [tiny], 1.0, [FRESH, REFERENCE])
     assert found.first == FRESH and found.default is None
+    scratch = {replace(spec, arm=SCRATCH): one for spec, one in lucky.items() if spec.arm.method}
+    against = verdict({**lucky, **scratch}, [tiny], 1.0, [FRESH], SCRATCH)
+    assert against.default == FRESH  # it is enough not to be worse
     assert mean_ranks(clear, [tiny], 1.0, [REFERENCE, FRESH, SCRATCH]) == {
         FRESH: 1, REFERENCE: 2, SCRATCH: 3,
     }  # fmt: skip

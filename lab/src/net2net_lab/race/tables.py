@@ -118,13 +118,14 @@ def _ranks(records: Records, tasks: Sequence[str], budget: float) -> Iterator[st
                  *(f"{one:.4f}" if one < float("inf") else "–" for one in losses)]
             )  # fmt: skip
         yield from _table(["arm", "mean rank", "exact", *judges], rows)
-        found = verdict(records, judges, budget, arms)
+        rival = REFERENCE if question == "width" else SCRATCH
+        found = verdict(records, judges, budget, arms, rival)
         if found.first is not None and budget == WHOLE:
             signs = _signs([test for test in found.tests if test.arm == found.first])
             taken = "is the default" if found.default else "is not enough for a new default"
             yield (
                 f"By the rule: `{found.first}` has the lowest mean rank of the exact arms, and "
-                f"against `{REFERENCE}`: {signs}. This {taken}.\n"
+                f"against `{rival}`: {signs}. This {taken}.\n"
             )
 
 

@@ -20,7 +20,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Test:
-    """A candidate against the reference, on one task."""
+    """A candidate against its rival, on one task."""
 
     arm: Arm
     task: str
@@ -49,14 +49,17 @@ class Verdict:
         return next(iter(self.ranks), None)
 
 
-def verdict(records: Records, tasks: Sequence[str], budget: float, arms: Sequence[Arm]) -> Verdict:
+def verdict(
+    records: Records, tasks: Sequence[str], budget: float, arms: Sequence[Arm],
+    rival: Arm = REFERENCE,
+) -> Verdict:  # fmt: skip
     """The exact arm with the lowest mean rank, if it is better than the reference on at least half
-    of the tasks and worse on none."""
+    of the tasks and worse on none; from scratch as a rival it need not be better than."""
     exact = [arm for arm in arms if arm.exact]
     ranks = mean_ranks(records, tasks, budget, exact)
     pairs = [(arm, task) for arm in exact for task in tasks if arm.on(TASKS[task]) is not None]
     found = [
-        compared(raced(records, task, budget, arm), raced(records, task, budget, REFERENCE))
+        compared(raced(records, task, budget, arm), raced(records, task, budget, rival))
         for arm, task in pairs
     ]
     corrected = holm([one.t for one in found])
@@ -65,7 +68,8 @@ def verdict(records: Records, tasks: Sequence[str], budget: float, arms: Sequenc
     ]
     first = next(iter(ranks), None)
     signs = [test.sign for test in tests if test.arm == first]
-    won = 2 * signs.count(-1) >= len(signs) > 0 and 1 not in signs
+    better = rival == SCRATCH or 2 * signs.count(-1) >= len(signs)
+    won = bool(signs) and better and 1 not in signs
     return Verdict(ranks, tests, first if won else None)
 
 
