@@ -81,7 +81,8 @@ def never_separate(teacher: Inference) -> tuple[str, ...]:
         return ()
     return (
         "copies that share evenly receive equal gradients and stay equal for ever, so the student "
-        "learns no more than the teacher could: pass noise=0.01 or so, or train it with dropout",
+        'learns no more than the teacher could: pass method="fresh", whose new units differ from '
+        "the first, or noise=0.01 or so, or train it with dropout",
     )
 
 

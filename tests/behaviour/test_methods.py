@@ -269,7 +269,7 @@ def test_what_makes_a_number_of_zero_is_seen_by_its_arguments(
     assert [(row.old, row.new) for row in growth.report.rows] == [(8, 12)]
 
 
-@pytest.mark.parametrize("method", ["fresh", "silent", "auto"])
+@pytest.mark.parametrize("method", ["fresh", "silent", "replicate"])
 def test_vectors_of_length_one_grow_by_units_that_are_zero(method: str) -> None:
     teacher = between(lambda h: F.normalize(h, dim=-1))
     growth = net2net.widen(teacher, 1.37, noise(5, 3), method=method)
@@ -297,7 +297,7 @@ def test_a_norm_over_several_values_of_each_unit(
     assert ("several values of each" in row.note) == (norm is not nn.RMSNorm)
 
 
-@pytest.mark.parametrize("method", ["silent", "fresh", "auto"])
+@pytest.mark.parametrize("method", ["silent", "fresh", "replicate"])
 @pytest.mark.parametrize("normed", [False, True])
 def test_positions_are_mixed_with_a_bias_of_their_own(normed: bool, method: str) -> None:
     """Which is neither zero nor scaled in new channels."""
@@ -326,7 +326,7 @@ def test_a_quotient_that_is_rounded_is_no_multiple(norm: Callable[[int], nn.Modu
     assert (row.old, row.new) == (4, 8) and "copies, for random ones" in row.note
 
 
-@pytest.mark.parametrize("method", ["fresh", "silent", "auto"])
+@pytest.mark.parametrize("method", ["fresh", "silent", "replicate"])
 def test_weights_that_a_batch_norm_standardises(method: str) -> None:
     def code(m: Any, x: Tensor) -> Tensor:
         flat = m.a.weight.flatten(1)[None]

@@ -89,14 +89,15 @@ def grow(ctx: click.Context, /, source: str, target: str | None, **given: Any) -
     path = Path(target or source)
     with bar() as told:
         how = replace(one.how, jobs=given["jobs"], progress=told, command=command_of(ctx))
-        report = one.source.grow(path, one.wish, one.inputs, how).report
+        grown = one.source.grow(path, one.wish, one.inputs, how)
     recipe = ""
     if one.recipe is not None:
         from net2net.cookbook.run import write_used
 
-        recipe = write_used(one.recipe, path)
+        recipe = write_used(one.recipe, grown, path)
     if given["report"] is not None:
-        write_whole(given["report"], _page(one, report, recipe))
+        write_whole(given["report"], _page(one, grown.report, recipe))
+    report = grown.report
     click.echo(report.to_json() if given["as_json"] else f"{report}\n\nwritten to {path}")
 
 

@@ -13,7 +13,7 @@ from net2net.hf.budget import Budget, Kind
 from net2net.hf.folder import Check
 from net2net.hf.source import DTYPES, Options
 from net2net.hf.wish import Wish
-from net2net.maps.methods import METHODS
+from net2net.maps.methods import AUTO, METHODS
 from net2net.transfer.longer import NewOutputs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -102,8 +102,8 @@ growth = _together(
         help="For sizes that a factor or a budget leads to (a budget's: 64).",
     ),
     option(
-        "--method", group=GROWTH, default="auto",
-        type=click.Choice([name for name, one in METHODS.items() if not one.needs_loss]),
+        "--method", group=GROWTH, default=AUTO,
+        type=click.Choice([AUTO, *(n for n, one in METHODS.items() if not one.needs_loss)]),
         show_default=True, help="How new units are made.",
     ),
     option(

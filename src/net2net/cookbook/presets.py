@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from net2net.maps.methods import METHODS
+from net2net.maps.methods import AUTO, method_of
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Preset:
     @property
     def exact(self) -> bool:
         """Whether the student computes what the teacher does."""
-        return bool(self.sets.get("exact", True)) and METHODS[self.sets["method"]].exact
+        return bool(self.sets.get("exact", True)) and method_of(self.sets["method"]).exact
 
 
-def _preset(says: str, source: str, method: str = "auto", **sets: Any) -> Preset:
+def _preset(says: str, source: str, method: str = AUTO, **sets: Any) -> Preset:
     return Preset(says, source, MappingProxyType({"method": method, **sets}))
 
 
@@ -44,7 +44,7 @@ PRESETS: dict[str, Preset] = {
         "units as their layer initialises itself, read by nobody at first",
         "this library, docs/methods.md",
         "fresh",
-        optimizer={"state": "own"},
+        optimizer={"state": "own", "rewarm": 1.3},
     ),
     "lemon": _preset(
         "copies that share unevenly, so that they learn apart",

@@ -10,7 +10,7 @@ from net2net.errors import RecipeError
 from net2net.files import write_whole
 from net2net.growth import Growth
 from net2net.hf.source import inputs_in, open_source
-from net2net.maps.methods import name_of
+from net2net.maps.methods import METHODS
 
 USED = "recipe.yaml"
 """What a target calls the recipe that it was made by."""
@@ -36,15 +36,19 @@ def run(recipe: str | Path | GrowthRecipe, target: str | Path, source: str | Non
     inputs = None if known.inputs is None else inputs_in(Path(known.inputs))
     found = open_source(known.source, known.class_name)
     grown = found.grow(target, known.wish(), inputs, known.how())
-    write_used(known, Path(target))
+    write_used(known, grown, Path(target))
     return grown
 
 
-def write_used(recipe: GrowthRecipe, target: Path) -> str:
+def write_used(recipe: GrowthRecipe, grown: Growth, target: Path) -> str:
     """Put a recipe into the folder that it made, what ``auto`` was by its name; its text."""
     import yaml
 
-    used = recipe.model_copy(update={"method": name_of(recipe.method)})
+    plan = grown.plan
+    while plan.previous is not None:
+        plan = plan.previous
+    method = plan.method if plan.method in METHODS else recipe.method  # deeper blocks have none
+    used = recipe.model_copy(update={"method": method})
     data = used.model_dump(by_alias=True, exclude_defaults=True)
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     write_whole(target / USED, text)

@@ -12,7 +12,7 @@ from net2net.hf.budget import Budget
 from net2net.hf.quantity import quantity
 from net2net.hf.source import DTYPES, Options
 from net2net.hf.wish import Wish
-from net2net.maps.methods import METHODS
+from net2net.maps.methods import AUTO, METHODS
 from net2net.plan.orders import ORDERS
 from net2net.transfer.longer import NewOutputs
 
@@ -76,7 +76,7 @@ class GrowthRecipe(Strict):
     class_name: str | None = Field(default=None, alias="class")
     inputs: str | None = None
     growth: Grown = Field(default_factory=Grown)
-    method: Literal[*METHODS] = "auto"  # type: ignore[valid-type]
+    method: Literal[AUTO, *METHODS] = AUTO  # type: ignore[valid-type]
     order: Literal[*ORDERS] | list[int] = "spread"  # type: ignore[valid-type]
     copy_: Literal[*COPIES] = Field(default="neighbour", alias="copy")  # type: ignore[valid-type]
     exact: bool = True

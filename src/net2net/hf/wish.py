@@ -18,7 +18,7 @@ from net2net.hf.budget import Budget, budget_numbers
 from net2net.hf.grow import grow
 from net2net.hf.numbers import nested, width_numbers, without_weights
 from net2net.hf.proportion import Proportion, proportion
-from net2net.maps.methods import METHODS
+from net2net.maps.methods import method_of, resolve_auto
 from net2net.plan.widths import Widths
 from net2net.report import Report
 from net2net.trace.trace import Inputs
@@ -165,7 +165,8 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     """
     wish, _ = resolved(model, wish)
     in_a_folder = hasattr(getattr(model, "config", None), "from_dict")
-    options: dict[str, Any] = {"method": wish.method, "seed": wish.seed, "exact": wish.exact}
+    method = resolve_auto(wish.method, deeper=bool(wish.depths))
+    options: dict[str, Any] = {"method": method, "seed": wish.seed, "exact": wish.exact}
     steps: list[Growth] = []
     if wish.numbers:
         numbers = nested(wish.numbers)
@@ -190,7 +191,7 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     both = _together(*steps)
     if not verify:
         return both
-    exact = wish.exact and wish.copy not in WHOLE and METHODS[wish.method].exact
+    exact = wish.exact and wish.copy not in WHOLE and method_of(wish.method).exact
     parity = check(model, both.model, inputs, must_match=exact, outputs=both.outputs)
     return replace(both, report=replace(both.report, parity=parity))
 

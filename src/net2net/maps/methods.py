@@ -108,9 +108,11 @@ METHODS = Methods({
     "half_copy": Method("random", "copy"),
     "rms": Method("random", "random", rescale="rms"),
     "shrink_perturb": Method(shrink=0.6, perturb=0.01),
-    "auto": Method(),
 })  # fmt: skip
-"""``auto`` is what is known to serve best: at present ``replicate``."""
+
+AUTO = "auto"
+"""The method that the race chose (docs/race.md): ``fresh`` where a network becomes deeper as well,
+``replicate`` elsewhere."""
 
 
 def method_of(given: str | Method) -> Method:
@@ -122,12 +124,12 @@ def method_of(given: str | Method) -> Method:
     if isinstance(given, Method):
         _check(given)
         return given
-    if not isinstance(given, str) or given not in METHODS:
+    if not isinstance(given, str) or given not in {AUTO, *METHODS}:
         raise UnknownMethodError(
-            f"there is no growth method {given!r:.80}. Choose one of: {', '.join(METHODS)}; or "
-            "give a net2net.Method."
+            f"there is no growth method {given!r:.80}. Choose one of: "
+            f"{', '.join([AUTO, *METHODS])}; or give a net2net.Method."
         )
-    return METHODS[given]
+    return METHODS[name_of(given)]
 
 
 def _check(method: Method) -> None:
@@ -161,10 +163,14 @@ def _check(method: Method) -> None:
         )
 
 
+def resolve_auto(given: str | Method, *, deeper: bool) -> str | Method:
+    """The method of a growth that makes the network deeper as well, or does not."""
+    return "fresh" if given == AUTO and deeper else given
+
+
 def name_of(given: str | Method) -> str:
-    """How a plan and a report call a method; not ``auto``, which may be another one tomorrow."""
-    if isinstance(given, str) and given != "auto":
-        return given
-    given = method_of(given)
+    """How a plan and a report call a method."""
+    if isinstance(given, str):
+        return "replicate" if given == AUTO else given
     named = next((name for name, one in METHODS.items() if one == given), None)
     return named or f"{given.incoming}/{given.outgoing}"

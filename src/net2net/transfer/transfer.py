@@ -107,7 +107,8 @@ def _grown(teacher: nn.Module, student: nn.Module, inputs: Inputs, request: Requ
         return _with_head(inside, teacher, student, path)
     if places := mixtures(teacher, student):
         return _upcycled(teacher, student, [inputs, *request.also], places, request)
-    made = Maker(teacher, student, inputs, request).whole()
+    maker = Maker(teacher, student, inputs, request)
+    made, request = maker.whole(), maker.request
     report = Report(
         action=(
             f"transferred {type(teacher).__name__} into {type(student).__name__} by "

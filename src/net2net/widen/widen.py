@@ -66,7 +66,8 @@ def widen(
         multiple_of: what sizes that factors lead to are multiples of (8 or 64 suits most hardware),
             for every space or by glob.
         method: how new units are made: a name in ``net2net.METHODS`` (print it), or a
-            ``net2net.Method``. ``"replicate"`` copies units and divides what reads them;
+            ``net2net.Method``. ``"replicate"`` copies units and divides what reads them, and is
+            what ``"auto"`` stands for (where a network becomes deeper as well: ``"fresh"``);
             ``"fresh"`` makes them at random, read by nobody yet; ``"random_pad"`` is the paper's
             baseline, which does not keep the function. A space that cannot have such units gets
             the nearest that keep what is computed, and the report says so.

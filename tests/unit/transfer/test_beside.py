@@ -44,7 +44,7 @@ def net(layers: tuple[int, int], width: int = 4, growth: int = 3) -> nn.Module:
 )
 def test_layers_are_added(depth: str, width: int, growth: int) -> None:
     teacher, student = randomise(net((2, 2))), randomise(net((3, 5), width, growth), seed=5)
-    growth_ = net2net.transfer(teacher, student, X, depth=depth)
+    growth_ = net2net.transfer(teacher, student, X, method="replicate", depth=depth)
     assert growth_.report.parity.max_rel <= 1e-12
     plan = Plan.from_json(growth_.plan.to_json())
     assert same_bits(plan.apply(teacher, student=student), growth_.model)

@@ -74,7 +74,7 @@ def _more_blocks(model: nn.Module, data: Data, seed: int) -> nn.Module:
     classes, width = model.head.weight.shape
     context, blocks = len(model.positions.weight), 2 * len(model.blocks)
     larger = seeded(lambda: GPT(classes, context, width, width // HEAD, blocks), seed)
-    return net2net.transfer(model, larger, data.example, seed=seed).model
+    return net2net.transfer(model, larger, data.example, method="replicate", seed=seed).model
 
 
 def _convnet(data: Data, width: float) -> nn.Module:

@@ -16,7 +16,7 @@ NOISE = 0.02
 """On copies, as everywhere in the experiments."""
 
 METHODS: dict[str, net2net.Method] = {
-    **{name: one for name, one in net2net.METHODS.items() if name != "auto"},
+    **net2net.METHODS,
     "replicate+noise": net2net.Method(noise=NOISE),
 }
 

@@ -8,11 +8,11 @@ from net2net_lab.sizes.measure import Found
 
 HEAD = """# From size to size: timm's families
 
-Drawn by `net2net-lab sizes`: `transfer(small, large, picture)` between models of timm that follow
-each other in size, as their authors published them, on random weights whose statistics, scales
-and biases are randomised too, in float64. *difference* is the largest relative one of their
-outputs. Where the larger model cannot compute what the smaller does, the reason follows, and
-*closest* is how far off `exact=False` is on these random weights.
+Drawn by `net2net-lab sizes`: `transfer(small, large, picture, method="replicate")` between models
+of timm that follow each other in size, as their authors published them, on random weights whose
+statistics, scales and biases are randomised too, in float64. *difference* is the largest relative
+one of their outputs. Where the larger model cannot compute what the smaller does, the reason
+follows, and *closest* is how far off `exact=False` is on these random weights.
 
 """
 
