@@ -113,12 +113,13 @@ def show(records: Records, out: Path) -> list[Path]:
     """Write tables and plots."""
     from net2net.files import write_whole
     from net2net_lab.race.curves import draw
+    from net2net_lab.race.ranks import first
     from net2net_lab.race.tables import tables
 
     if not records:
         raise click.ClickException(f"There are no records in '{out}'. Run a stage first.")
     write_whole(out / "tables.md", tables(records))
-    return [out / "tables.md", *draw(records, out)]
+    return [out / "tables.md", *draw(first(records), out)]
 
 
 @click.command()

@@ -23,11 +23,11 @@ from net2net_lab.race.arms import (
     Arm,
     family,
 )
-from net2net_lab.race.ranks import HELD_OUT, mean_ranks
+from net2net_lab.race.ranks import AGAIN, HELD_OUT, first, mean_ranks, of_seeds
 from net2net_lab.race.rates import settled, tuned_at, tuning
 from net2net_lab.race.records import Records, Spec
 from net2net_lab.race.tasks import TASKS
-from net2net_lab.race.verdict import verdict
+from net2net_lab.race.verdict import by_facts, tried, verdict
 
 QUARTER, HALF, WHOLE = 0.25, 0.5, 1.0
 """Budgets, relative to the task's."""
@@ -108,11 +108,21 @@ def split(race: Race) -> list[Spec]:
     """If the best exact arm of width is not the default everywhere: that, and the reference, with
     seeds that are held out."""
     _complete(race, "full")
-    found = verdict(race.records, race.judges, WHOLE, _best_exact(race, "width"))
+    found = verdict(first(race.records), race.judges, WHOLE, _best_exact(race, "width"))
     if found.default is not None:
         return []
     arms = (*list(found.ranks)[:1], REFERENCE)
     return list(_specs(race, race.wanted(race.judges), arms, WHOLE, HELD_OUT))
+
+
+def again(race: Race) -> list[Spec]:
+    """If that does not win: both with more seeds, which nothing has seen."""
+    _complete(race, "split")
+    best = _best_exact(race, "width")[0]
+    records, judges = of_seeds(race.records, HELD_OUT), race.judges
+    if not records or tried(records, judges, by_facts(judges), best)[1]:
+        return []
+    return list(_specs(race, race.wanted(judges), (best, REFERENCE), WHOLE, AGAIN))
 
 
 def frontier(race: Race) -> list[Spec]:
@@ -140,6 +150,7 @@ STAGES: dict[str, Stage] = {
     "retune": retune,
     "full": full,
     "split": split,
+    "again": again,
     "frontier": frontier,
 }
 """In their order."""
@@ -182,7 +193,7 @@ def _best_third(race: Race) -> list[Arm]:
 
 
 def _ranked(race: Race, budget: float, arms: Sequence[Arm], count: int) -> list[Arm]:
-    return list(mean_ranks(race.records, race.judges, budget, arms))[:count]
+    return list(mean_ranks(first(race.records), race.judges, budget, arms))[:count]
 
 
 def _best_exact(race: Race, question: str) -> list[Arm]:

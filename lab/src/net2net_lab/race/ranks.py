@@ -11,25 +11,28 @@ from net2net_lab.race.rates import SEEDS
 from net2net_lab.race.records import Record, Records
 from net2net_lab.race.tasks import TASKS
 
-HELD_OUT = (5, 6, 7, 8, 9)
-"""Seeds on which a rule is tried that others suggested."""
+HELD_OUT, AGAIN = (5, 6, 7, 8, 9), (10, 11, 12, 13, 14, 15, 16, 17, 18, 19)
+"""Seeds on which a rule is tried that others suggested, and those that try it once more. Nothing
+else counts them."""
 
 
-def raced(
-    records: Records, task: str, budget: float, arm: Arm, *, held_out: bool = False
-) -> dict[int, Record]:
-    """By seed, what an arm has run on a task; nothing where it is no arm of the task.
+def of_seeds(records: Records, seeds: Sequence[int]) -> Records:
+    """What was run with these seeds."""
+    return {spec: record for spec, record in records.items() if spec.seed in seeds}
 
-    Args:
-        held_out: with the seeds that are held out, instead of the others.
-    """
+
+def first(records: Records) -> Records:
+    """What was run with all seeds but those that try rules."""
+    return {spec: one for spec, one in records.items() if spec.seed not in (*HELD_OUT, *AGAIN)}
+
+
+def raced(records: Records, task: str, budget: float, arm: Arm) -> dict[int, Record]:
+    """By seed, what an arm has run on a task; nothing where it is no arm of the task."""
     there = arm.on(TASKS[task])
     return {
         spec.seed: record
         for spec, record in records.items()
-        if (spec.task, spec.budget, spec.arm) == (task, budget, there)
-        and spec.seed not in SEEDS
-        and (spec.seed in HELD_OUT) == held_out
+        if (spec.task, spec.budget, spec.arm) == (task, budget, there) and spec.seed not in SEEDS
     }
 
 

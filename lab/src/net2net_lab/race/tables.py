@@ -9,12 +9,22 @@ from net2net_lab.experiments.show.formats import flops, probability
 from net2net_lab.race.arms import ARMS, BASELINES, QUESTIONS, REFERENCE, SCRATCH, Arm, family
 from net2net_lab.race.choices import CHOICES, effect
 from net2net_lab.race.plan import WHOLE
-from net2net_lab.race.ranks import HELD_OUT, loss, mean_ranks, raced
+from net2net_lab.race.ranks import AGAIN, HELD_OUT, first, loss, mean_ranks, of_seeds, raced
 from net2net_lab.race.rates import SEEDS, settled
 from net2net_lab.race.records import Record, Records
 from net2net_lab.race.statistics import Comparison, compared, holm
 from net2net_lab.race.tasks import TASKS
-from net2net_lab.race.verdict import Test, behind, budgets, split, to_reach, verdict
+from net2net_lab.race.verdict import (
+    ALPHA,
+    THIRD,
+    Test,
+    behind,
+    budgets,
+    by_facts,
+    to_reach,
+    tried,
+    verdict,
+)
 
 HEAD = """# The race, in numbers
 
@@ -38,7 +48,7 @@ def racing(records: Records, task: str | None = None, budget: float | None = Non
         dict.fromkeys(
             spec.arm
             for spec in records
-            if spec.seed not in (*SEEDS, *HELD_OUT)
+            if spec.seed not in SEEDS
             and task in {None, spec.task}
             and budget in {None, spec.budget}
         )
@@ -56,7 +66,8 @@ def ran(records: Records, arms: Sequence[Arm], tasks: Sequence[str], budget: flo
     ]
 
 
-def _lines(records: Records) -> Iterator[str]:
+def _lines(every: Records) -> Iterator[str]:
+    records = first(every)
     tasks = [task for task in TASKS if any(spec.task == task for spec in records)]
     yield from _rates(records, tasks)
     for budget in sorted({spec.budget for spec in records if spec.seed not in SEEDS}):
@@ -66,9 +77,9 @@ def _lines(records: Records) -> Iterator[str]:
         yield from _choices(records, there, budget)
         for task in there:
             yield from _task(records, task, budget)
-    yield from _split(records, tasks)
+    yield from _rules(every, [task for task in tasks if TASKS[task].halving])
     yield from _savings(records, tasks)
-    yield from _stopped(records)
+    yield from _stopped(every)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -129,28 +140,29 @@ def _ranks(records: Records, tasks: Sequence[str], budget: float) -> Iterator[st
             )
 
 
-def _split(records: Records, tasks: Sequence[str]) -> Iterator[str]:
-    """What the seeds say that are held out."""
-    judges = [task for task in tasks if TASKS[task].halving]
-    widths = ran(records, [arm for arm in ARMS if arm.question == "width"], judges, WHOLE)
-    first = verdict(records, judges, WHOLE, widths).first
-    if first is None or not any(spec.seed in HELD_OUT for spec in records):
-        return
-    tests, won = split(records, judges, first)
-    yield f"## A split by facts, on seeds {HELD_OUT[0]} to {HELD_OUT[-1]}\n"
-    rows = []
-    for task in judges:
-        ours, theirs = (
-            raced(records, task, WHOLE, arm, held_out=True) for arm in (first, REFERENCE)
+def _rules(every: Records, judges: Sequence[str]) -> Iterator[str]:
+    """What the seeds say that try rules."""
+    widths = ran(first(every), [arm for arm in ARMS if arm.question == "width"], judges, WHOLE)
+    arm = verdict(first(every), judges, WHOLE, widths).first
+    facts = "where there is a normalised stream or a convolution"
+    for seeds, on, where, alpha in (
+        (HELD_OUT, by_facts(judges), facts, ALPHA), (AGAIN, judges, "everywhere", THIRD),
+    ):  # fmt: skip
+        if arm is None or not (records := of_seeds(every, seeds)):
+            continue
+        yield f"## Seeds {seeds[0]} to {seeds[-1]}: `{arm}` {where}\n"
+        rows = []
+        for task in judges:
+            ours, theirs = (raced(records, task, WHOLE, one) for one in (arm, REFERENCE))
+            found = compared(ours, theirs)
+            rows.append([task, str(found.seeds), f"{loss(ours):.4f}", f"{loss(theirs):.4f}",
+                         probability(found.t)])  # fmt: skip
+        yield from _table(["task", "seeds", str(arm), str(REFERENCE), "p, not corrected"], rows)
+        tests, won = tried(records, judges, on, arm, alpha)
+        yield (
+            f"Against `{REFERENCE}`, at p < {alpha:.3g}: {_signs(tests)}. This "
+            f"{'wins' if won else 'does not win'}.\n"
         )
-        found = compared(ours, theirs)
-        rows.append([task, str(found.seeds), f"{loss(ours):.4f}", f"{loss(theirs):.4f}",
-                     probability(found.t)])  # fmt: skip
-    yield from _table(["task", "seeds", str(first), str(REFERENCE), "p, not corrected"], rows)
-    yield (
-        f"`{first}` where there is a normalised stream or a convolution, against `{REFERENCE}`: "
-        f"{_signs(tests)}. This {'wins' if won else 'does not win'}.\n"
-    )
 
 
 def _signs(tests: Sequence[Test]) -> str:
