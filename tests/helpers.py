@@ -255,9 +255,10 @@ def assert_growth(growth: Growth, teacher: nn.Module) -> None:
 def widen(
     teacher: nn.Module, widths: Any, inputs: Any, *, exact: bool = True, **options: Any
 ) -> Growth:
-    """``net2net.widen``, with everything checked that must hold for any growth."""
+    """``net2net.widen``, by copies unless told, with everything checked that must hold for any
+    growth."""
     with untouched(teacher):
-        growth = net2net.widen(teacher, widths, inputs, **options)
+        growth = net2net.widen(teacher, widths, inputs, **{"method": "replicate", **options})
         assert_growth(growth, teacher)
         assert list(tensors(growth.model)) == list(tensors(teacher))
         predicted = growth.plan.parameters  # buffers included

@@ -123,7 +123,8 @@ def test_any_width_if_it_need_not_be_exact(name, seed, taken):
     copies, where these are closer than pads (a mixer's are about as close, by seed)."""
     net, teacher = MULTIPLES[name], teacher_of(name)
     asked = dict.fromkeys(net.parts["stream"].globs, 1.37)
-    report = net2net.widen(teacher, asked, net.inputs(), exact=False, seed=seed).report
+    options = {"method": "replicate", "exact": False, "seed": seed}
+    report = net2net.widen(teacher, asked, net.inputs(), **options).report
     assert not report.stayed and len(report.rows) == len(asked)
     assert {row.new for row in report.rows} == {round(row.old * 1.37) for row in report.rows}
     assert f"{taken} change what is computed" in report.rows[0].note

@@ -55,7 +55,7 @@ def test_the_plan_holds_them(tmp_path: object) -> None:
 
 def test_copies_have_those_of_what_they_copy() -> None:
     with_batches, without = (
-        net2net.widen(network(), 2.0, X, calibrate=batches).model.state_dict()
+        net2net.widen(network(), 2.0, X, method="replicate", calibrate=batches).model.state_dict()
         for batches in ([X], None)
     )
     assert all(torch.equal(with_batches[name], without[name]) for name in without)

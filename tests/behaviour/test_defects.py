@@ -342,7 +342,7 @@ def test_staged_training_functions_take_the_arguments_that_are_promised(
         keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         assert keyword == promised.get(name, True)
         assert not keyword or parameter.default is not inspect.Parameter.empty
-    defaults = {"method": "replicate", "noise": 0.0, "seed": 0, "verify": True, "calibrate": None}
+    defaults = {"method": "auto", "noise": 0.0, "seed": 0, "verify": True, "calibrate": None}
     assert all(found[name].default == defaults[name] for name in defaults if name in found)
 
 

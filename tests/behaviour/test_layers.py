@@ -838,8 +838,8 @@ def test_frozen_layers_stay_frozen_and_training_flags_stay() -> None:
 def test_models_of_other_types(dtype: torch.dtype) -> None:
     """The student has the teacher's type; a third of a weight is rounded to it."""
     teacher = randomise(Seq(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))).to(dtype)
-    growth = net2net.widen(teacher, 3.0, noise(4, 6).to(dtype))
+    growth = net2net.widen(teacher, 3.0, noise(4, 6).to(dtype), method="replicate")
     assert {p.dtype for p in growth.model.parameters()} == {dtype}
     assert growth.report.parity is not None and growth.report.parity.max_rel > 0
-    doubled = net2net.widen(teacher, 2.0, noise(4, 6).to(dtype))  # a half is exact
+    doubled = net2net.widen(teacher, 2.0, noise(4, 6).to(dtype), method="replicate")
     assert_exact(teacher, doubled.model, noise(4, 6).to(dtype))

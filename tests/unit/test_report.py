@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -44,13 +45,17 @@ def test_what_was_asked_for_by_name_and_stays_is_told() -> None:
 
 
 def test_even_shares_without_noise_or_dropout_are_warned_of() -> None:
-    x = noise(5, 3)
-    (warning,) = net2net.widen(mlp(), 2.0, x).report.warnings
-    assert "equal gradients" in warning and "noise" in warning
-    assert not net2net.widen(mlp(nn.Dropout(0.1)), 2.0, x).report.warnings
-    assert net2net.widen(mlp(nn.Dropout(0.0)), 2.0, x).report.warnings
-    assert not net2net.widen(mlp(), 2.0, x, noise=0.1).report.warnings
-    assert not net2net.widen(mlp(), 1.0, x).report.warnings
+    def told(model: nn.Module, width: float, **options: Any) -> tuple[str, ...]:
+        options = {"method": "replicate", **options}
+        return net2net.widen(model, width, noise(5, 3), **options).report.warnings
+
+    (warning,) = told(mlp(), 2.0)
+    assert "equal gradients" in warning and "noise" in warning and "fresh" in warning
+    assert not told(mlp(nn.Dropout(0.1)), 2.0)
+    assert told(mlp(nn.Dropout(0.0)), 2.0)
+    assert not told(mlp(), 2.0, noise=0.1)
+    assert not told(mlp(), 1.0)
+    assert not told(mlp(), 2.0, method="auto")
 
 
 def test_as_json() -> None:

@@ -18,7 +18,7 @@ from net2net.hf.budget import Budget, budget_numbers
 from net2net.hf.grow import grow
 from net2net.hf.numbers import nested, width_numbers, without_weights
 from net2net.hf.proportion import Proportion, proportion
-from net2net.maps.methods import method_of, resolve_auto
+from net2net.maps.methods import AUTO, method_of
 from net2net.plan.widths import Widths
 from net2net.report import Report
 from net2net.trace.trace import Inputs
@@ -50,7 +50,7 @@ class Wish:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
     multiple_of: int | None = None
-    method: str = "auto"
+    method: str = AUTO
     seed: int = 0
     order: Order = "spread"
     copy: str = "neighbour"
@@ -165,8 +165,7 @@ def grown(model: nn.Module, inputs: Inputs, wish: Wish, *, verify: bool = True) 
     """
     wish, _ = resolved(model, wish)
     in_a_folder = hasattr(getattr(model, "config", None), "from_dict")
-    method = resolve_auto(wish.method, deeper=bool(wish.depths))
-    options: dict[str, Any] = {"method": method, "seed": wish.seed, "exact": wish.exact}
+    options: dict[str, Any] = {"method": wish.method, "seed": wish.seed, "exact": wish.exact}
     steps: list[Growth] = []
     if wish.numbers:
         numbers = nested(wish.numbers)

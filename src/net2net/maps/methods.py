@@ -111,8 +111,7 @@ METHODS = Methods({
 })  # fmt: skip
 
 AUTO = "auto"
-"""The method that the race chose (docs/race.md): ``fresh`` where a network becomes deeper as well,
-``replicate`` elsewhere."""
+"""The method that the race chose (docs/race.md): ``fresh``."""
 
 
 def method_of(given: str | Method) -> Method:
@@ -163,14 +162,15 @@ def _check(method: Method) -> None:
         )
 
 
-def resolve_auto(given: str | Method, *, deeper: bool) -> str | Method:
-    """The method of a growth that makes the network deeper as well, or does not."""
-    return "fresh" if given == AUTO and deeper else given
+def resolve_auto(given: str | Method, *, copies: object) -> str | Method:
+    """The method. ``copies``: something was asked for that only copies have (noise, a sample of
+    units, outputs that repeat)."""
+    return "replicate" if given == AUTO and copies else given
 
 
 def name_of(given: str | Method) -> str:
     """How a plan and a report call a method."""
     if isinstance(given, str):
-        return "replicate" if given == AUTO else given
+        return "fresh" if given == AUTO else given
     named = next((name for name, one in METHODS.items() if one == given), None)
     return named or f"{given.incoming}/{given.outgoing}"

@@ -77,7 +77,6 @@ class Maker:
                 grow_outputs=request.grow_outputs, also=request.also,
                 new_outputs=request.new_outputs,
             )  # fmt: skip
-        self.request = request = request.on(pair)
         with stage("matched their units"):
             found = self._matched(pair)
         recipes, notes = self._recipes(pair, found.maps)

@@ -126,7 +126,7 @@ class _Recipes:
                 )
             self.recipes[name] = recipe(
                 source, self.old[source], axes, noise=self.noise, pair=self.opposite,
-                initial=self.initial.get(name),
+                initial=None if longer else self.initial.get(name),  # new rows are like the others
             )  # fmt: skip
 
     def differ(self) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from net2net.analysis import check_also
 from net2net.errors import TransferError
-from net2net.maps.methods import Method, method_of, resolve_auto
+from net2net.maps.methods import Method, method_of
 from net2net.plan.steepest import Loss, check_loss
 from net2net.trace.trace import Inputs
 from net2net.transfer.longer import NewOutputs, check_choice
-from net2net.transfer.pair import Pair
 from net2net.transfer.stacks import Depth
 
 
@@ -36,11 +35,6 @@ class Request:
     def way(self) -> Method:
         """How new units are made."""
         return method_of(self.method)
-
-    def on(self, pair: Pair) -> Request:
-        """With the method for these two; noise is of copies, and so is what is unbalanced."""
-        deeper = bool(pair.stacks) and not self.noise and self.balanced
-        return replace(self, method=resolve_auto(self.method, deeper=deeper))
 
     @property
     def all_noise(self) -> float:

@@ -16,7 +16,7 @@ from net2net.apply.fingerprint import fingerprint
 from net2net.errors import TransferError
 from net2net.finish import check, count_parameters
 from net2net.growth import Growth, references
-from net2net.maps.methods import Method, name_of
+from net2net.maps.methods import Method, name_of, resolve_auto
 from net2net.plan.plan import Plan
 from net2net.plan.steepest import Loss
 from net2net.report import Report
@@ -94,6 +94,7 @@ def transfer(
     """
     check_model(teacher)
     check_model(student)
+    method = resolve_auto(method, copies=noise or not balanced)
     request = Request(
         method, depth, exact, noise, loss, seed, balanced, verify, outputs, new_outputs, also
     )
@@ -107,8 +108,7 @@ def _grown(teacher: nn.Module, student: nn.Module, inputs: Inputs, request: Requ
         return _with_head(inside, teacher, student, path)
     if places := mixtures(teacher, student):
         return _upcycled(teacher, student, [inputs, *request.also], places, request)
-    maker = Maker(teacher, student, inputs, request)
-    made, request = maker.whole(), maker.request
+    made = Maker(teacher, student, inputs, request).whole()
     report = Report(
         action=(
             f"transferred {type(teacher).__name__} into {type(student).__name__} by "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from net2net.maps.methods import Method, name_of
+from net2net.maps.methods import Method, name_of, resolve_auto
 from net2net.plan.widths import MultipleOf, Widths
 from net2net.report import Report
 from net2net.trace.flops import flops
@@ -49,6 +49,7 @@ def estimate(
         As ``widen``, but for ``VerificationError``.
     """
     check_model(model)
+    method = resolve_auto(method, copies=outputs == "grow")
     request = Request(
         widths, method, on_unknown=on_unknown, grow_outputs=outputs == "grow", also=also,
         multiple_of=multiple_of, exact=exact, loadable=loadable,

@@ -11,7 +11,7 @@ from net2net.errors import GraphMismatchError
 from net2net.finish import count_parameters
 from net2net.growth import Growth, references
 from net2net.infer.inference import Inference
-from net2net.maps.methods import Method, name_of
+from net2net.maps.methods import Method, name_of, resolve_auto
 from net2net.plan.globs import name_attributes
 from net2net.plan.steepest import Loss, check_loss
 from net2net.plan.widths import MultipleOf, Widths
@@ -66,11 +66,12 @@ def widen(
         multiple_of: what sizes that factors lead to are multiples of (8 or 64 suits most hardware),
             for every space or by glob.
         method: how new units are made: a name in ``net2net.METHODS`` (print it), or a
-            ``net2net.Method``. ``"replicate"`` copies units and divides what reads them, and is
-            what ``"auto"`` stands for (where a network becomes deeper as well: ``"fresh"``);
-            ``"fresh"`` makes them at random, read by nobody yet; ``"random_pad"`` is the paper's
-            baseline, which does not keep the function. A space that cannot have such units gets
-            the nearest that keep what is computed, and the report says so.
+            ``net2net.Method``. ``"auto"`` is what served best in the race:
+            ``"fresh"``, units at random that nobody reads yet (copies with ``noise``, sampled, or
+            where outputs grow); ``"replicate"`` copies units and divides what reads them;
+            ``"random_pad"`` is the paper's baseline, which does not keep the function. A space that
+            cannot have such units gets the nearest that keep what is computed, and the report says
+            so.
         exact: keep what is computed, unless ``method`` or ``noise`` says otherwise. ``False``: a
             space that would grow by whole multiples only has any width, by new units that change
             what is computed as little as they can; the report names them, and the difference
@@ -106,6 +107,7 @@ def widen(
         VerificationError: the student's outputs differ.
     """
     check_model(model)
+    method = resolve_auto(method, copies=noise or not balanced or outputs == "grow")
     request = Request(
         widths, method, balanced, noise, seed, verify, on_unknown, outputs == "grow", also,
         multiple_of, None if calibrate is None else listed(calibrate), exact, loadable, loss,

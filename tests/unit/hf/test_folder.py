@@ -260,7 +260,9 @@ def test_an_index_that_leads_out_of_the_folder(saved, tmp_path):
 def test_models_on_disk_are_compared_block_by_block(name, tmp_path, caplog):
     DECODERS[name].model().to(torch.bfloat16).save_pretrained(tmp_path / "small")
     with caplog.at_level("INFO", "net2net"):
-        grown = hf.grow_folder(tmp_path / "small", tmp_path / "large", widths=2.0, verify="blocks")
+        grown = hf.grow_folder(
+            tmp_path / "small", tmp_path / "large", widths=2.0, method="replicate", verify="blocks"
+        )
     assert any("block by block" in line for line in caplog.messages)
     parity = grown.report.parity
     assert parity.dtype == torch.float64 and parity.max_rel < 1e-9  # halves are exact in bfloat16

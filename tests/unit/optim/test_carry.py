@@ -97,7 +97,7 @@ def test_evenly_shared_copies_go_on_as_the_teacher_would_have(kind: str) -> None
     other = type(optimizer)([{"params": [one]} for one in alone.parameters()], lr=RATE)  # type: ignore[call-arg]
     other.load_state_dict(optimizer.state_dict())
 
-    grown = net2net.widen(model, float(k), INPUTS)
+    grown = net2net.widen(model, float(k), INPUTS, method="replicate")
     handle = grown.carry(optimizer, state="scale")
     for group, (name, one) in zip(
         optimizer.param_groups, grown.model.named_parameters(), strict=True

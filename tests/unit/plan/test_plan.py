@@ -98,7 +98,7 @@ def test_a_plan_prints() -> None:
     _, widened = grow("widen")
     text = str(widened.plan)
     assert all(
-        word in text for word in ("widen", "replicate", "seed 3", "0.weight", "4 → 7", "consumes")
+        word in text for word in ("widen", "fresh", "seed 3", "0.weight", "4 → 7", "consumes")
     )
     _, deepened = grow("deepen")
     assert "2 identity layers after 1" in str(deepened.plan) and "8" in str(deepened.plan)
