@@ -297,7 +297,10 @@ def grown(
 
 
 def _chosen(tensor: Tensor, dim: int, mixture: Mixture) -> Tensor:
-    return selected(tensor, dim, mixture.positions)
+    places = mixture.positions
+    if len(places) == tensor.shape[dim] and np.array_equal(places, np.arange(len(places))):
+        return tensor  # all of them, so no copy
+    return selected(tensor, dim, places)
 
 
 def _mean(
