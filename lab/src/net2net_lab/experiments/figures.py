@@ -142,6 +142,7 @@ FIGURES: dict[str, Figure] = {
         NARROW,
         {
             **_at_rates("net2wider", "Net2WiderNet", "wider", "net2net", STANDARD),
+            **_at_rates("fresh", "fresh units", "wider", "fresh", STANDARD),
             **_at_rates("random_pad", "random pad", "wider", "random_pad", STANDARD),
             "scratch_wide": Arm("from scratch", "wider", "scratch", STANDARD, SCRATCH),
         },
