@@ -290,6 +290,25 @@ def test_pairs_are_compared_and_corrected(tiny: str) -> None:
     assert to_reach([(0.5, 4.0), (2.0, 1.0)], 0.5) is None
 
 
+def test_what_is_saved_at_each_budget(tiny: str) -> None:
+    losses = {
+        SCRATCH: {0.5: 4.0, 1.0: 2.0, 2.5: 1.0},
+        REFERENCE: {0.5: 2.0, 1.0: 1.5, 2.5: 1.2},
+        FRESH.on(TASKS[tiny]): {0.25: 4.0, 1.0: 1.0},
+    }
+    records: Records = {}
+    for arm, found in losses.items():
+        assert arm is not None
+        for budget, loss in found.items():
+            spec = Spec(tiny, arm, 0, budget, RATE)
+            records[spec] = Record(spec, "", loss=loss)
+    rows = [row for row in tables(records).splitlines() if "× 0.5: 4.0" in row or "| ×" in row]
+    saved = {cells[1]: cells[3:] for row in rows if (cells := row.strip("| ").split(" | "))}
+    assert saved["scratch"] == ["0 %", "0 %", "0 %"]
+    assert saved[str(REFERENCE)] == ["–", "50 %", "not reached"]
+    assert saved[str(FRESH.on(TASKS[tiny]))] == ["50 %", "50 %", "60 %"]
+
+
 def test_what_one_choice_does(tiny: str) -> None:
     records = {}
     losses = {"own": (1.0, 2.0, 3.0), "drop": (1.1, 2.4, 3.0), "own-1.3": (1.0, 2.0, None)}

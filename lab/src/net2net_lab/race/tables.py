@@ -255,19 +255,36 @@ def _deviations(records: Records, task: str, budget: float, arm: Arm) -> str:
 
 def _savings(records: Records, tasks: Sequence[str]) -> Iterator[str]:
     rows = []
+    wanted = [one for one in sorted({spec.budget for spec in records}) if one >= WHOLE / 2]
     for task in tasks:
-        target = loss(raced(records, task, 1.0, SCRATCH))
         for arm in racing(records, task):
             points = budgets(records, task, arm)
-            if len(points) > 1 and target < float("inf"):
-                at = to_reach(points, target)
-                saved = "not reached there" if at is None else f"{100 * (1 - at):.0f} %"
+            if len(points) > 1:
                 shown = ", ".join(f"× {budget:g}: {value:.4f}" for budget, value in points)
-                rows.append([task, str(arm), shown, saved])
+                cells = [_saved(records, task, points, budget) for budget in wanted]
+                rows.append([task, str(arm), shown, *cells])
     if rows:
-        yield "## FLOPs saved to what from scratch reaches with the full budget\n"
+        yield "## FLOPs saved to what from scratch reaches\n"
         yield "Between budgets, losses are taken to lie on a line in logarithms.\n"
-        yield from _table(["task", "arm", "losses", "saved"], rows)
+        heads = [f"saved of × {budget:g}" for budget in wanted]
+        yield from _table(["task", "arm", "losses", *heads], rows)
+
+
+def _saved(
+    records: Records, task: str, points: Sequence[tuple[float, float]], budget: float
+) -> str:
+    """What part of a budget is left when an arm has the loss that from scratch has with all of it,
+    from the budgets that the arm has run at and its losses."""
+    target = loss(raced(records, task, budget, SCRATCH))
+    if target == float("inf"):
+        return "–"
+    least, first_loss = points[0]
+    if first_loss < target:
+        return f"> {100 * (1 - least / budget):.0f} %" if least < budget else "–"
+    at = to_reach(points, target)
+    if at is None:
+        return "–" if points[-1][0] < budget else "not reached"
+    return f"{100 * (1 - at / budget):.0f} %"
 
 
 def _stopped(records: Records) -> Iterator[str]:
