@@ -8,6 +8,7 @@ table in README.md beside this file is drawn from it.
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import subprocess
@@ -68,6 +69,7 @@ def timed(functions: dict[str, Callable[[], Any]], repeat: int) -> dict[str, flo
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeat + 1):
         for name, function in functions.items():
+            gc.collect()  # what one leaves behind is not to be collected in another's time
             begin = time.process_time()
             function()
             if turn:  # the first warms up

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -170,14 +170,13 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
 
 
 def new_values(
-    inference: Inference, grown_size: Callable[[UnitIds], Fraction]
+    inference: Inference, uses: Sequence[SizeUse], grown_size: Callable[[UnitIds], Fraction]
 ) -> dict[Origin, tuple[int, int]]:
     """Attribute → value before and after, for those whose units grow.
 
     ``grown_size``: how many units become of these. Uses of an attribute itself come first; a use of
     several (``num_heads * head_dim``) then tells the one of them that is not known yet.
     """
-    uses = size_uses(inference)
     old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
     new: dict[Origin, Fraction] = {}
     for origin, (value, ids) in inference.units.against.items():

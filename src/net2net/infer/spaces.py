@@ -11,6 +11,7 @@ from math import gcd, lcm
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Group, Inference
 from net2net.infer.new_units.follow import why_not
+from net2net.infer.size_uses import SizeUse
 from net2net.infer.together import Together
 from net2net.infer.units import Axis, Role
 from net2net.tables import format_table, html_table
@@ -121,10 +122,16 @@ class Space:
 
 
 class Spaces:
-    """All spaces of a model, printable, indexable by name or position."""
+    """All spaces of a model, printable, indexable by name or position.
 
-    def __init__(self, spaces: list[Space]) -> None:
+    Attributes:
+        of_group: signature → the space that the group is in.
+        size_uses: what code reads as sizes.
+    """
+
+    def __init__(self, spaces: list[Space], size_uses: list[SizeUse]) -> None:
         self._spaces = spaces
+        self.size_uses = size_uses
         self.of_group = {group.key: space for space in spaces for group in space.groups}
 
     def __len__(self) -> int:
@@ -202,7 +209,8 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
         )
         for key, gathered in together.members().items()
     ]
-    return Spaces(_distinct([space for space in found if space is not None]))
+    spaces = _distinct([space for space in found if space is not None])
+    return Spaces(spaces, together.size_uses)
 
 
 def _copies(groups: Sequence[Group], step: int, size: int) -> dict[Kind, int]:

@@ -37,6 +37,7 @@ class Together:
             self._unite([block])
         for ids, _ in inference.units.equal_copies:
             self._unite([ids])
+        self.size_uses = size_uses(inference)
         self._unite_sizes()
         for pieces, why in inference.units.uneven:
             self._keep(pieces, why)
@@ -96,7 +97,7 @@ class Together:
         """What the code gives one size."""
         inference = self._inference
         inside = bool(inference.inside.features)
-        every = by_attribute(size_uses(inference))
+        every = by_attribute(self.size_uses)
         for origin, uses in every.items():
             if len(uses) == 1 and uses[0].size.attribute_alone:
                 continue  # whatever grows there, the attribute is their sum

@@ -11,7 +11,7 @@ from torch import nn
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Inference
-from net2net.infer.size_uses import SizeUse, attributes, by_attribute, size_uses
+from net2net.infer.size_uses import SizeUse, attributes, by_attribute
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.trace.traced_ints import Origin
@@ -48,7 +48,7 @@ def named(
 
 def counted(spaces: Spaces, inference: Inference) -> dict[Origin, list[tuple[Width, Space]]]:
     """Attributes that code reads as sizes: the spaces that they count, and their value in each."""
-    uses = by_attribute(use for use in size_uses(inference) if use.size.attribute_alone)
+    uses = by_attribute(use for use in spaces.size_uses if use.size.attribute_alone)
     return {origin: _counted(spaces, inference, origin, own) for origin, own in uses.items()}
 
 

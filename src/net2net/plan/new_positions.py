@@ -148,10 +148,12 @@ def _mixtures(
     new = student.ids(student.numbers[axis])
     new_place = _places(new, student.slots(student.numbers[axis]))
     theirs = np.isin(old, origin.components)
-    kinds, which = np.unique(new_place[fresh], axis=0, return_inverse=True)
+    times = max(int(place[:, 1].max(initial=0)) for place in (old_place, new_place)) + 1
+    have, want = (place @ np.array([times, 1]) for place in (old_place, new_place))  # as one number
+    kinds, which = np.unique(want[fresh], return_inverse=True)
     found = []
     for kind in kinds:
-        positions = np.flatnonzero(theirs & (old_place == kind).all(axis=1))
+        positions = np.flatnonzero(theirs & (have == kind))
         by = tuple((name, _in_vector(teacher, name, old[positions])) for name in said.by)
         found.append(Mixture(positions, by))
     return tuple(found), which.reshape(-1)

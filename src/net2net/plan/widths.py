@@ -288,7 +288,9 @@ def new_integers(
 
     result = [
         (path, attribute, old, new)
-        for (path, attribute), (old, new) in new_values(inference, grown_size).items()
+        for (path, attribute), (old, new) in new_values(
+            inference, spaces.size_uses, grown_size
+        ).items()
     ]
     for count in inference.counts:
         old, new = len(count.ids), int(grown_size(count.ids))
