@@ -193,6 +193,16 @@ def test_area_saving_and_tests_are_what_they_say() -> None:
     assert not scratch.tests
 
 
+def test_the_ways_to_keep_the_function_are_compared_with_those_before_them() -> None:
+    curves = {
+        TEACHER: [[0.1, 0.6, 0.5]] * 2,
+        "net2wider": [[0.5, 0.7, 0.8], [0.5, 0.9, 0.7]],
+        "fresh": [[0.5, 0.7, 0.9], [0.5, 0.9, 0.9]],
+    }
+    copies, fresh = summarise(results_of(curves, dict.fromkeys(curves, 10))).questions[0].rows
+    assert not copies.tests and fresh.tests.keys() == {"net2wider"}
+
+
 def test_what_nobody_reached_saves_nothing() -> None:
     low, high = [0.1, 0.2, 0.3], [0.1, 0.5, 0.9]
     curves = {TEACHER: [low], "net2wider": [low], "scratch_wide": [high]}

@@ -223,20 +223,22 @@ def _question(results: Results, name: str) -> Question:
 
 
 def _rivals(experiment: Experiment, name: str, arms: Sequence[str]) -> list[str]:
-    """Whom a Net2Net arm has to beat: of a method at several rates, the arm at the same rate."""
+    """Whom a Net2Net arm has to beat: of a method at several rates, the arm at the same rate; of
+    the other ways to keep the function, those that are listed before it."""
     arm = experiment.arms[name]
     if arm.role is not Role.NET2NET:
         return []
     others = [(other, experiment.arms[other]) for other in arms]
-    return [
-        other
-        for other, rival in others
-        if rival.role in (Role.SCRATCH, Role.TEACHER)
-        or (
-            rival.role is Role.BASELINE
-            and rival.lr_scale in (arm.lr_scale, *_only_rate(others, rival))
-        )
-    ]
+    before = arms[: arms.index(name)]
+
+    def rivals(other: str, rival: Arm) -> bool:
+        if rival.role in (Role.SCRATCH, Role.TEACHER):
+            return True
+        as_fast = rival.lr_scale in (arm.lr_scale, *_only_rate(others, rival))
+        another = rival.method != arm.method and other in before
+        return as_fast and (rival.role is Role.BASELINE or another)
+
+    return [other for other, rival in others if rivals(other, rival)]
 
 
 def _only_rate(arms: Sequence[tuple[str, Arm]], one: Arm) -> list[float]:
