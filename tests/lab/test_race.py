@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -341,6 +341,25 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
 
     assert "There are no records" in told("--render")
     assert "There is no task 'chess'" in told("--task", "chess")
+
+
+def test_one_way_to_grow_beside_what_does_not(tmp_path: Path) -> None:
+    def called(*options: str) -> Result:
+        fixed = ["progressive", "--task", "mlp", "--budget", "0.05", "--out", str(tmp_path)]
+        return CliRunner().invoke(cli.main, [*fixed, *options])
+
+    first = called("--seeds", "2", "--tau", "0.4", "--tau", "0.8")
+    assert first.exit_code == 0, first.output
+    assert first.stderr.count("seed ") == 8
+    for told in ("width fresh own τ=0.8", "small", "scratch", "mlp-0.05.png"):
+        assert told in first.stdout
+    again = called("--seeds", "2", "--path", "half-deeper")
+    assert again.stderr.count("seed ") == 4  # from scratch is there already
+    assert "half-deeper identity own τ=0.8" in again.stdout and "shallow" in again.stdout
+    assert "There is no path 'small'" in called("--path", "small").output
+    assert "There is no method 'gpt'" in called("--method", "gpt").output
+    refused = called("--path", "both")
+    assert refused.exit_code and "cannot grow along" in refused.output
 
 
 @pytest.fixture

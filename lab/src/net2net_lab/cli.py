@@ -1,5 +1,5 @@
-"""The command line: ``net2net-lab demo``, ``reproduce``, ``race``, ``symmetry``, ``sizes``,
-``zoo``."""
+"""The command line: ``net2net-lab demo``, ``reproduce``, ``race``, ``progressive``, ``symmetry``,
+``sizes``, ``zoo``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from net2net import METHODS
 from net2net.cli import Commands
 from net2net_lab import __version__
 from net2net_lab.experiments.commands import reproduce
-from net2net_lab.race.command import demo, race
+from net2net_lab.race.command import demo, progressive, race
 from net2net_lab.terminal import ended_like_ctrl_c, logging_to
 from net2net_lab.zoo.records import FACTOR, METHOD
 
@@ -49,6 +49,7 @@ def main() -> None:
 main.add_command(demo)
 main.add_command(reproduce)
 main.add_command(race)
+main.add_command(progressive)
 
 
 def table_at(path: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -7,5 +7,6 @@ steps. ``plan.py`` says which runs a stage has, from the ``records.py`` of the s
 (``rates.py``: the learning rates that these settle); ``engine.py`` carries runs out, here or on
 many machines. ``ranks.py`` and ``statistics.py`` judge, ``choices.py`` says what one choice does
 all else alike; ``tables.py`` and ``curves.py`` show;
-``command.py`` is what is typed, ``demo.py`` a small race of few arms.
+``command.py`` is what is typed, ``demo.py`` a small race of few arms, ``progressive.py`` one way to
+grow, of one's own choice.
 """

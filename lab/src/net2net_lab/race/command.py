@@ -1,11 +1,11 @@
-"""The commands: ``net2net-lab race``, and ``net2net-lab demo``, which is a small one."""
+"""The commands: ``net2net-lab race``; ``progressive``, one arm of it by choice; and ``demo``."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -20,29 +20,38 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+ENGINE = click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Runs at a time, each on one core.",
+)  # fmt: skip
+RENDER = click.option("--render", is_flag=True, help="Draw again what was recorded; train nothing.")
+
+
+def _out(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(default),
+        show_default=True, help="Directory of the records, tables and plots.",
+    )  # fmt: skip
+
 
 @click.command()
 @click.option(
     "--stage",
     "stages",
-    type=click.Choice(["tune", "quarter", "half", "retune", "full", "frontier"]),
+    type=click.Choice(["tune", "quarter", "half", "retune", "full", "split", "again", "frontier"]),
     multiple=True,
     help="Only this stage (may be repeated).  [default: all, in this order]",
 )
 @click.option("--task", "tasks", multiple=True, help="Run only this task (may be repeated).")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option(
-    "--workers", type=click.IntRange(min=1), default=1, show_default=True,
-    help="Runs at a time, each on one core.",
-)  # fmt: skip
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results/race"),
-    show_default=True,
-    help="Directory of the records, tables and plots.",
-)
-@click.option("--render", is_flag=True, help="Draw again what was recorded; train nothing.")
+@ENGINE
+@WORKERS
+@_out("results/race")
+@RENDER
 def race(
     stages: tuple[str, ...], tasks: tuple[str, ...], engine: str, workers: int, out: Path,
     render: bool,
@@ -60,9 +69,8 @@ def race(
     from net2net_lab.race.train import entry_of
 
     console = Console(stderr=True)
-    unknown = set(tasks) - set(TASKS)
-    if unknown:
-        raise click.UsageError(f"There is no task {sorted(unknown)[0]!r}: {', '.join(TASKS)}.")
+    for name in tasks:
+        _known("task", name, TASKS)
     with logging_to(console):
         records = read(out, {name: entry_of(name) for name in TASKS})
         if not render:
@@ -75,6 +83,85 @@ def race(
                     run_stage(state, stage, ENGINES[engine], workers, out, console)
         for path in show(records, out):
             click.echo(path)
+
+
+@click.command()
+@click.option("--task", default="text", show_default=True, help="One of the race's.")
+@click.option(
+    "--path", default="width", show_default=True,
+    help="Sizes on the way: width, width-1.37, width-twice, one-deeper, half-deeper, both.",
+)  # fmt: skip
+@click.option(
+    "--method", default="", help="Of new units, or of new blocks.  [default: fresh, zeroed-spread]"
+)
+@click.option(
+    "--state", default="own", show_default=True,
+    help="What the optimiser keeps: own, own-1.3, scale, drop.",
+)  # fmt: skip
+@click.option(
+    "--tau", "taus", type=click.FloatRange(0, 1, min_open=True, max_open=True), multiple=True,
+    default=(0.8,), show_default=True, help="When: after this part of the steps (may be repeated).",
+)  # fmt: skip
+@click.option(
+    "--budget", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+    help="FLOPs, in parts of the task's.",
+)  # fmt: skip
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=None,
+    help="The learning rate.  [default: the middle one of the task's]",
+)  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@ENGINE
+@WORKERS
+@_out("net2net-progressive")
+@RENDER
+def progressive(
+    task: str, path: str, method: str, state: str, taus: tuple[float, ...], budget: float,
+    rate: float | None, seeds: int, engine: str, workers: int, out: Path, render: bool,
+) -> None:  # fmt: skip
+    """Grow within one run, beside a run from scratch of as many FLOPs.
+
+    The rate warms up, is constant, and decays once, at the end; growth comes in its constant phase
+    (docs/race.md: one arm of the race, of your choice). Runs that are done are kept: after an
+    interruption the same command goes on where it was.
+    """
+    from net2net_lab.race.arms import DEEPER, METHODS, PATHS, QUESTIONS, STATES
+    from net2net_lab.race.curves import draw
+    from net2net_lab.race.engine import ENGINES
+    from net2net_lab.race.progressive import arms, runs, table
+    from net2net_lab.race.records import read
+    from net2net_lab.race.tasks import TASKS
+    from net2net_lab.race.train import entry_of
+
+    console = Console(stderr=True)
+    _known("task", task, TASKS)
+    _known("path", path, {one: PATHS[one] for paths in QUESTIONS.values() for one in paths})
+    if method:
+        _known("method", method, DEEPER if path in QUESTIONS["depth"] else METHODS)
+    _known("state", state, STATES)
+    with logging_to(console), ended_like_ctrl_c():
+        records = read(out, {task: entry_of(task)})
+        specs = runs(
+            task, arms(task, path, method, state, taus), budget, rate or TASKS[task].rates[1], seeds
+        )
+        todo = [] if render else [spec for spec in specs if spec not in records]
+        if todo and (why := TASKS[task].absent()) is not None:
+            raise click.ClickException(why)
+        run(todo, "progressive", records, ENGINES[engine], workers, out, console)
+    mine = {spec: records[spec] for spec in specs if spec in records}
+    if not mine:
+        raise click.ClickException(f"There are no such records in '{out}'. Leave out --render.")
+    Console().print(table(mine))
+    for drawn in draw(mine, out):
+        click.echo(drawn)
+
+
+def _known(what: str, name: str, there: Mapping[str, object]) -> None:
+    """Raises:
+    UsageError: it is not there.
+    """
+    if name not in there:
+        raise click.UsageError(f"There is no {what} {name!r}: {', '.join(there)}.")
 
 
 def run_stage(
@@ -123,15 +210,9 @@ def show(records: Records, out: Path) -> list[Path]:
 
 
 @click.command()
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("net2net-demo"),
-    show_default=True,
-    help="Directory of the records and the plot.",
-)
+@_out("net2net-demo")
 @click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--render", is_flag=True, help="Draw again what was recorded; train nothing.")
+@RENDER
 def demo(out: Path, seeds: int, render: bool) -> None:
     """Grow a network in the middle of its training, and compare with others at equal FLOPs.
 
