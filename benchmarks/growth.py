@@ -28,6 +28,8 @@ from net2net_lab.zoo.environment import prepare
 
 HERE = Path(__file__).parent
 FACTOR = 2.0
+METHODS = ("replicate", "fresh")
+"""Of which the student is made; the plan is the default's."""
 
 
 def gpt2() -> tuple[nn.Module, Inputs]:
@@ -85,41 +87,50 @@ def measure(model: nn.Module, inputs: Inputs, repeat: int) -> dict[str, Any]:
         },
         repeat,
     )
-    growth = net2net.widen(model, FACTOR, inputs, verify=False)
-    plan, student = growth.plan, growth.model
-    tensors = [*student.parameters(), *student.buffers()]
-    pairs = [
-        (alone(lambda: plan.apply(model)), alone(lambda: [x.detach().clone() for x in tensors]))
+    ratios = {"analysis and plan over export": seconds["analysis and plan"] / seconds["export"]}
+    for method in METHODS:
+        pairs = applied(model, inputs, method, repeat)
+        apply, seconds["clone"] = (median(found) for found in zip(*pairs, strict=True))
+        seconds[f"apply {method}"] = apply
+        ratios[f"{method} over clone"] = median(apply / clone for apply, clone in pairs)
+    larger = net2net.estimate(model, FACTOR, inputs).parameters
+    return {"parameters": larger, "seconds": seconds, **ratios}
+
+
+def applied(
+    model: nn.Module, inputs: Inputs, method: str, repeat: int
+) -> list[tuple[float, float]]:
+    """Seconds of ``plan.apply``, and of one clone of the student."""
+    growth = net2net.widen(model, FACTOR, inputs, method=method, verify=False)
+    tensors = [*growth.model.parameters(), *growth.model.buffers()]
+    return [
+        (
+            alone(lambda: growth.plan.apply(model)),
+            alone(lambda: [one.detach().clone() for one in tensors]),
+        )
         for _ in range(repeat)
     ]
-    seconds["apply"], seconds["clone"] = (median(found) for found in zip(*pairs, strict=True))
-    return {
-        "parameters": [sum(x.numel() for x in one.parameters()) for one in (model, student)],
-        "seconds": seconds,
-        "analysis and plan over export": seconds["analysis and plan"] / seconds["export"],
-        "apply over clone": median(apply / clone for apply, clone in pairs),
-    }
 
 
 def table(report: dict[str, Any]) -> str:
     """The results as Markdown."""
-    parts = ("analysis and plan", "export", "apply", "clone")
-    ratios = ("analysis and plan over export", "apply over clone")
+    parts = ("analysis and plan", "export", *(f"apply {method}" for method in METHODS), "clone")
+    ratios = ("analysis and plan over export", *(f"{method} over clone" for method in METHODS))
     lines = [
-        "| model | parameters, millions | analysis and plan | export | ratio | apply | clone |"
-        " ratio |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | parameters, millions | analysis and plan | export | ratio |"
+        " apply, copies | apply, `fresh` | clone | ratio, copies | ratio, `fresh` |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in report["models"].items():
         before, after = (f"{count / 1e6:.0f}" for count in found["parameters"])
-        one, two, three, four = (f"{found['seconds'][part]:.2f}" for part in parts)
-        first, second = (f"{found[ratio]:.2f}" for ratio in ratios)
-        cells = [name, f"{before} → {after}", one, two, first, three, four, second]
+        analysis, export, *applied = (f"{found['seconds'][part]:.2f}" for part in parts)
+        first, *others = (f"{found[ratio]:.2f}" for ratio in ratios)
+        cells = [name, f"{before} → {after}", analysis, export, first, *applied, *others]
         lines.append("| " + " | ".join(cells) + " |")
     medians = [
         f"{median(found[ratio] for found in report['models'].values()):.2f}" for ratio in ratios
     ]
-    lines.append(f"| median | | | | {medians[0]} | | | {medians[1]} |")
+    lines.append(f"| median | | | | {medians[0]} | | | | {medians[1]} | {medians[2]} |")
     said = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {said}."])
 
