@@ -129,9 +129,9 @@ def table(report: dict[str, Any]) -> str:
     ]
     for name, found in report["models"].items():
         before, after = (f"{count / 1e6:.0f}" for count in found["parameters"])
-        analysis, export, *applied = (f"{found['seconds'][part]:.2f}" for part in parts)
+        analysis, export, *copied = (f"{found['seconds'][part]:.2f}" for part in parts)
         first, *others = (f"{found[ratio]:.2f}" for ratio in ratios)
-        cells = [name, f"{before} → {after}", analysis, export, first, *applied, *others]
+        cells = [name, f"{before} → {after}", analysis, export, first, *copied, *others]
         lines.append("| " + " | ".join(cells) + " |")
     medians = [
         f"{median(found[ratio] for found in report['models'].values()):.2f}" for ratio in ratios

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, stdev
 
 from rich.table import Table
 
@@ -13,6 +12,7 @@ from net2net_lab.race.arms import QUESTIONS, SCRATCH, SHALLOW, SMALL, Arm, strea
 from net2net_lab.race.ranks import raced
 from net2net_lab.race.records import Records, Spec
 from net2net_lab.race.statistics import compared, holm
+from net2net_lab.race.tables import cells
 from net2net_lab.race.tasks import TASKS
 
 
@@ -54,23 +54,19 @@ def table(records: Records) -> Table:
     shown = Table(
         title=f"{TASKS[task].title}: validation loss after {flops(spent)}FLOP",
         caption="All FLOPs are counted, the smaller network's with them. Mean ± deviation over the "
-        "seeds; p: paired t-test against from scratch, by Holm's correction over the rows.",
+        "seeds; jump: what growing added at once; p: paired t-test against from scratch, by Holm's "
+        "correction over the rows.",
         box=None,
     )
     shown.add_column("arm", no_wrap=True)
-    for name in ("parameters", "seeds", "loss", "accuracy", "p"):
+    for name in ("parameters", "seeds", "loss", "accuracy", "jump", "p"):
         shown.add_column(name, justify="right")
     ps = holm([compared(found[arm], found[SCRATCH]).t for arm in some])
     for arm, p in zip(some, ps, strict=True):
-        done = [one for one in found[arm].values() if one.loss is not None]
-        losses = [one.loss for one in done if one.loss is not None]
-        accuracies = [100 * one.accuracy for one in done if one.accuracy is not None]
-        sizes = [f"{phase.parameters:,}" for phase in done[0].phases] if done else []
-        spread = f" ± {stdev(losses):.4f}" if len(losses) > 1 else ""
+        done = list(found[arm].values())
+        seeds, losses, accuracy, _, jump = cells(done)
+        sizes = " → ".join(f"{phase.parameters:,}" for phase in done[0].phases) if done else "–"
         shown.add_row(
-            str(arm), " → ".join(sizes), str(len(done)),
-            f"{fmean(losses):.4f}{spread}" if losses else "–",
-            f"{fmean(accuracies):.1f}" if accuracies else "–",
-            "" if arm == SCRATCH else probability(p),
-        )  # fmt: skip
+            str(arm), sizes, seeds, losses, accuracy, jump, "" if arm == SCRATCH else probability(p)
+        )
     return shown

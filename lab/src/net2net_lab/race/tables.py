@@ -205,7 +205,7 @@ def _task(records: Records, task: str, budget: float) -> Iterator[str]:
         rivals = [arm for arm in arms if arm != other.on(TASKS[task])]
         columns.append(_compared([(arm, compared(runs[arm], there)) for arm in rivals]))
     rows = [
-        [str(arm), *_cells(list(found.values())), *(column.get(arm, "–") for column in columns),
+        [str(arm), *cells(list(found.values())), *(column.get(arm, "–") for column in columns),
          _deviations(records, task, budget, arm)]
         for arm, found in runs.items()
     ]  # fmt: skip
@@ -216,7 +216,8 @@ def _task(records: Records, task: str, budget: float) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _cells(found: Sequence[Record]) -> list[str]:
+def cells(found: Sequence[Record]) -> list[str]:
+    """Of an arm's runs: how many ended, loss, accuracy, rates, and by how much growing jumped."""
     losses = [one.loss for one in found if one.loss is not None]
     accuracies = [one.accuracy for one in found if one.accuracy is not None]
     jumps = [
