@@ -394,6 +394,27 @@ def test_a_multiple_of_what_grows_says_nothing_of_the_other_factor() -> None:
     assert growth.model.kernel == 3 and not growth.report.notes
 
 
+class Pieces(nn.Module):
+    """Each piece of an axis is read by a weight of its own: a quotient of attributes."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.count, self.width = 2, width
+        self.a = nn.Linear(3, width)
+        self.read = nn.ModuleList(nn.Linear(width // 2, 2) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces = torch.split(self.a(x).relu(), self.width // self.count, -1)
+        return sum(read(piece) for read, piece in zip(self.read, pieces, strict=True))
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+def test_what_is_divided_grows_and_not_the_number_of_pieces(factor: float) -> None:
+    growth = widen(randomise(Pieces(8)), factor, noise(4, 3))
+    assert type(growth.model) is Pieces
+    assert (growth.model.count, growth.model.width) == (2, 8 * factor)
+
+
 class Thirds(nn.Module):
     """Cuts an axis at two places; neither number is a size of what comes out."""
 

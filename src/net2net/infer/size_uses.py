@@ -175,7 +175,8 @@ def new_values(
     """Attribute → value before and after, for those whose units grow.
 
     ``grown_size``: how many units become of these. Uses of an attribute itself come first; a use of
-    several (``num_heads * head_dim``) then tells the one of them that is not known yet.
+    several (``num_heads * head_dim``) then tells the one of them that is not known yet, and of two
+    (``width // pieces``) the one that is not divided by.
     """
     old = {origin: Fraction(n) for use in uses for origin, n in use.size.values.items()}
     new: dict[Origin, Fraction] = {}

@@ -37,7 +37,8 @@ Monomial = tuple[tuple[Origin, int], ...]
 
 class TracedInt(int):
     """An integer that remembers how code made it of attributes: the sum of ``terms``, which are
-    products of attributes, each with its coefficient. ``values``: what these attributes are."""
+    products of attributes, each with its coefficient. ``values``: what these attributes are, those
+    that it is divided by last."""
 
     terms: dict[Monomial, Fraction]
     values: dict[Origin, int]
@@ -47,8 +48,8 @@ class TracedInt(int):
     ) -> TracedInt:
         self = super().__new__(cls, value)
         self.terms = {monomial: factor for monomial, factor in terms.items() if factor}
-        left = {origin for monomial in self.terms for origin, _ in monomial}
-        self.values = {origin: values[origin] for origin in left}
+        left = [(-exponent, o) for monomial in self.terms for o, exponent in monomial]
+        self.values = {origin: values[origin] for _, origin in sorted(left)}
         return self
 
     @classmethod
