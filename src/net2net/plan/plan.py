@@ -257,16 +257,17 @@ class Plan:
         own = dict(named_tensors(student)) if self.built and student is not None else {}
         if self.built:
             self.student.check(shapes_of(own), "student", BUILD_ANEW)
-        return self._executed(read, reader(own), like)
+        return self._executed(read, reader(own), like, torch.get_num_threads())
 
-    def _executed(self, teacher: Read, student: Read, like: Tensor) -> Executor:
+    def _executed(self, teacher: Read, student: Read, like: Tensor, threads: int = 1) -> Executor:
         usual = self.student.dtype
         types = {
             name: spec.dtype
             for name, spec in self.student.tensors.items()
             if spec.dtype not in {None, usual}
         }
-        return Executor(self.recipes, self.student.shapes, types, self.seed, teacher, student, like)
+        shapes = self.student.shapes
+        return Executor(self.recipes, shapes, types, self.seed, teacher, student, like, threads)
 
     def _like(self, tensors: Mapping[str, Tensor]) -> Tensor:
         floats = (tensor for tensor in tensors.values() if tensor.is_floating_point())

@@ -18,7 +18,7 @@ from torch import Tensor
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
-from net2net.recipe.draw import Law, normal, uniform
+from net2net.recipe.draw import Law, normal, runs, uniform
 from net2net.recipe.factor import Factors, decomposed
 from net2net.recipe.layout import laid_out_like
 from net2net.recipe.memory import cloned, empty_like, selected
@@ -52,6 +52,7 @@ class Executor:
         teacher: reads the teacher's tensors.
         student: reads those of the student that the user built.
         like: an empty tensor of the type and on the device of the teacher's weights.
+        threads: how many draw.
     """
 
     recipes: Mapping[str, Recipe]
@@ -61,6 +62,7 @@ class Executor:
     teacher: Read
     student: Read
     like: Tensor
+    threads: int = 1
     _last: dict[tuple[str, int], Factors] = field(default_factory=dict, repr=False)
     """The last weight that was decomposed: two tensors, and every block of their rows, need it."""
 
@@ -168,8 +170,9 @@ class Executor:
         if isinstance(how.law, Mean):
             tensor += how.amount * (how.law.value or 0.0)
         elif how.law is not None:
-            draw, shape = self._law(how.law), self.shapes[name]
-            values = draw(self.seed, ("perturb", name), rows if shape else np.arange(1), shape[1:])
+            law, shape, names = self._law(how.law), self.shapes[name], ("perturb", name)
+            rows = rows if shape else np.arange(1)
+            values = law(self.seed, names, rows, shape[1:], self.threads)
             values *= how.amount * self._size(name, how.law)
             tensor += torch.from_numpy(values).to(tensor).reshape(tensor.shape)
 
@@ -207,33 +210,31 @@ class Executor:
     ) -> None:  # fmt: skip
         """Draw what positions on an axis hold ("new"), or what is added to them.
         ``rows``: those of the whole tensor that ``result`` has."""
-        shape, law = self.shapes[name], self._law(spread)
-        names, places = (kind, name, str(axis.dim)), np.flatnonzero(mask)
-        if axis.dim == 0:
-            mask = mask[rows]
-            places = rows[mask]
+        shape, law, size = self.shapes[name], self._law(spread), self._size(name, spread)
+        at = np.flatnonzero(mask[rows] if axis.dim == 0 else mask)
+        places = rows[at] if axis.dim == 0 else at
         whose = places if axis.twin is None else axis.twin[places]
-        if axis.dim == 0:
-            values = law(self.seed, names, whose, shape[1:])
-        else:
-            columns, place = np.unique(whose, return_inverse=True)
-            row = [len(columns) if d == axis.dim else n for d, n in enumerate(shape)][1:]
-            values = law(self.seed, names, rows, row)
-            if len(columns) < len(whose):
-                values = values.take(place, axis.dim)
+        again = signs = None
         if axis.twin is not None:
-            wide = [-1 if dim == axis.dim else 1 for dim in range(values.ndim)]
-            signs = axis.signs[places]
+            wide = [-1 if dim == axis.dim else 1 for dim in range(len(shape))]
+            signs = axis.signs[places].reshape(wide).astype(np.float32)
             signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
-            values = values * signs.reshape(wide).astype(np.float32)
-        values *= self._size(name, spread)
-        drawn = torch.from_numpy(values).to(result)
-        if kind != "new":
-            result.index_add_(axis.dim, _places(result, mask), drawn)
-        elif (at := np.flatnonzero(mask)).size and at[-1] - at[0] == at.size - 1:  # neighbours
-            result.narrow(axis.dim, int(at[0]), at.size).copy_(drawn)
-        else:
-            result.index_copy_(axis.dim, _places(result, mask), drawn)
+        drawn, row = whose, list(shape[1:])
+        if axis.dim != 0:
+            columns, again = np.unique(whose, return_inverse=True)
+            drawn, row[axis.dim - 1] = rows, len(columns)
+        parts = runs(drawn, row)
+        for part in parts if axis.twin is None else [slice(len(drawn))]:
+            values = law(self.seed, (kind, name, str(axis.dim)), drawn[part], row, self.threads)
+            if again is not None and row[axis.dim - 1] < len(again):
+                values = values.take(again, axis.dim)
+            if signs is not None:
+                values = values * signs
+            values *= size
+            if axis.dim == 0:
+                _write(result, 0, at[part], values, kind)
+            else:
+                _write(result[part], axis.dim, at, values, kind)
 
     @staticmethod
     def _law(spread: Spread | Uniform) -> Law:
@@ -324,6 +325,16 @@ def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows
     else:
         values = values[rows]
     result.index_copy_(axis.dim, _places(result, new), torch.from_numpy(values).to(result))
+
+
+def _write(result: Tensor, dim: int, at: Index, values: NDArray[np.float32], kind: str) -> None:
+    """Put what was drawn at these positions of an axis, or add it to what is there."""
+    drawn = torch.from_numpy(values).to(result)
+    if kind == "new" and at.size and at[-1] - at[0] == at.size - 1:  # neighbours
+        result.narrow(dim, int(at[0]), at.size).copy_(drawn)
+        return
+    places = torch.from_numpy(at).to(result.device)
+    (result.index_copy_ if kind == "new" else result.index_add_)(dim, places, drawn)
 
 
 def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:

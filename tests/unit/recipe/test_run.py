@@ -16,6 +16,7 @@ from net2net.apply.fingerprint import Fingerprint, TensorSpec
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.plan.document import from_data, to_data
+from net2net.recipe import draw
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Mixture
 from net2net.recipe.recipe import Mean, Perturbed, Recipe, Spread, Uniform
 from net2net.recipe.run import Executor, reader
@@ -86,10 +87,10 @@ def shape_of(recipe: Recipe) -> tuple[int, ...]:
     return tuple(sizes.get(dim, size) for dim, size in enumerate(TEACHER["w"].shape))
 
 
-def executor(recipe: Recipe) -> Executor:
+def executor(recipe: Recipe, threads: int = 1) -> Executor:
     return Executor(
         {"w": recipe}, {"w": shape_of(recipe)}, {}, 3, reader(TEACHER), reader({}),
-        torch.empty(0, dtype=torch.float64),
+        torch.empty(0, dtype=torch.float64), threads,
     )  # fmt: skip
 
 
@@ -108,6 +109,20 @@ def test_rows_alone_have_the_bits_of_the_whole(recipe: Recipe, data: st.DataObje
     whole = make("w")
     rows = data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6))
     assert torch.equal(make("w", np.array(rows)), whole[rows])
+
+
+@given(recipes(), st.integers(1, 4), st.data())
+@settings(max_examples=80)
+def test_neither_runs_nor_threads_change_what_is_drawn(
+    recipe: Recipe, run: int, data: st.DataObject
+) -> None:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(draw, "BLOCK", 6)  # of one row or some, of several to a tensor
+        whole = executor(recipe).make("w")
+        changed.setattr(draw, "RUN", run)
+        rows = data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6))
+        assert torch.equal(executor(recipe, threads=2).make("w"), whole)
+        assert torch.equal(executor(recipe, threads=2).make("w", np.array(rows)), whole[rows])
 
 
 @given(recipes())
