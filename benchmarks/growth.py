@@ -1,5 +1,5 @@
 """Time analysis and plan against one ``torch.export``, and ``plan.apply`` against one clone of the
-student, on four models.
+student and against drawing all its numbers, on four models.
 
     python benchmarks/growth.py [--repeat 5]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import mmap
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typing import Any
 import click
 import torch
 from inference import drawn, image_model, machine, timed
-from torch import nn
+from torch import Tensor, nn
 
 import net2net
 from net2net.trace.trace import Inputs, split_inputs
@@ -28,8 +29,12 @@ from net2net_lab.zoo.environment import prepare
 
 HERE = Path(__file__).parent
 FACTOR = 2.0
-METHODS = ("replicate", "fresh")
-"""Of which the student is made; the plan is the default's."""
+BASELINES: dict[str, Callable[[Tensor], Tensor]] = {
+    "clone": torch.clone,
+    "draw": lambda one: torch.empty_like(one, dtype=torch.float32).normal_(),
+}
+OVER = (("replicate", "clone"), ("fresh", "clone"), ("fresh", "draw"))
+"""By which method the student is made, and beside what; the plan is the default's."""
 
 
 def gpt2() -> tuple[nn.Module, Inputs]:
@@ -60,8 +65,22 @@ MODELS: dict[str, Callable[[], tuple[nn.Module, Inputs]]] = {
 }
 
 
-def alone(function: Callable[[], Any]) -> float:
-    """Seconds of one call in a process of its own, to which all memory is new."""
+def warm(size: int) -> None:
+    """Have so many bytes of memory written and given back, in a process of its own: a virtual
+    machine's host has given it then, and no call is the first to ask for it."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    held.madvise(mmap.MADV_HUGEPAGE)
+    for page in range(0, size, mmap.PAGESIZE):
+        held[page] = 1
+    os._exit(0)
+
+
+def alone(function: Callable[[], Any], size: int) -> float:
+    """Seconds of one call in a process of its own, to which all memory (so many bytes) is new."""
+    warm(size)
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
@@ -94,25 +113,26 @@ def measure(
 ) -> dict[str, Any]:
     """Seconds of the parts and of the baselines, and their ratios."""
     ratios = {"analysis and plan over export": seconds["analysis and plan"] / seconds["export"]}
-    for method in METHODS:
-        pairs = applied(model, inputs, method, repeat)
-        apply, seconds["clone"] = (median(found) for found in zip(*pairs, strict=True))
+    for method, baseline in OVER:
+        pairs = applied(model, inputs, method, BASELINES[baseline], repeat)
+        apply, seconds[baseline] = (median(found) for found in zip(*pairs, strict=True))
         seconds[f"apply {method}"] = apply
-        ratios[f"{method} over clone"] = median(apply / clone for apply, clone in pairs)
+        ratios[f"{method} over {baseline}"] = median(ours / theirs for ours, theirs in pairs)
     larger = net2net.estimate(model, FACTOR, inputs).parameters
     return {"parameters": larger, "seconds": seconds, **ratios}
 
 
 def applied(
-    model: nn.Module, inputs: Inputs, method: str, repeat: int
+    model: nn.Module, inputs: Inputs, method: str, baseline: Callable[[Tensor], Any], repeat: int
 ) -> list[tuple[float, float]]:
-    """Seconds of ``plan.apply``, and of one clone of the student."""
+    """Seconds of ``plan.apply``, and of the baseline on all tensors of the student."""
     growth = net2net.widen(model, FACTOR, inputs, method=method, verify=False)
-    tensors = [*growth.model.parameters(), *growth.model.buffers()]
+    tensors = [one.detach() for one in (*growth.model.parameters(), *growth.model.buffers())]
+    size = sum(one.nbytes for one in tensors) * 3 // 2 + 2**28
     return [
         (
-            alone(lambda: growth.plan.apply(model)),
-            alone(lambda: [one.detach().clone() for one in tensors]),
+            alone(lambda: growth.plan.apply(model), size),
+            alone(lambda: [baseline(one) for one in tensors], size),
         )
         for _ in range(repeat)
     ]
@@ -120,12 +140,16 @@ def applied(
 
 def table(report: dict[str, Any]) -> str:
     """The results as Markdown."""
-    parts = ("analysis and plan", "export", *(f"apply {method}" for method in METHODS), "clone")
-    ratios = ("analysis and plan over export", *(f"{method} over clone" for method in METHODS))
+    parts = ("analysis and plan", "export", "apply replicate", "apply fresh", "clone", "draw")
+    ratios = (
+        "analysis and plan over export",
+        *(f"{method} over {baseline}" for method, baseline in OVER),
+    )
     lines = [
         "| model | parameters, millions | analysis and plan | export | ratio |"
-        " apply, copies | apply, `fresh` | clone | ratio, copies | ratio, `fresh` |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        " apply, copies | apply, `fresh` | clone | draw |"
+        " copies / clone | `fresh` / clone | `fresh` / draw |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in report["models"].items():
         before, after = (f"{count / 1e6:.0f}" for count in found["parameters"])
@@ -136,7 +160,7 @@ def table(report: dict[str, Any]) -> str:
     medians = [
         f"{median(found[ratio] for found in report['models'].values()):.2f}" for ratio in ratios
     ]
-    lines.append(f"| median | | | | {medians[0]} | | | | {medians[1]} | {medians[2]} |")
+    lines.append(f"| median | | | | {medians[0]} | | | | | {' | '.join(medians[1:])} |")
     said = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     return "\n".join([*lines, "", f"Measured on: {said}."])
 
