@@ -67,6 +67,9 @@ class OpTraits:
             broadcast: ``gelu``, ``add``. Such operations share one rule.
         moves: every element of the output is an element of an operand: ``view``, ``cat``,
             ``max_pool2d``, ``dropout``; but not ``relu``, which also puts out zeros.
+        rearranges: the elements of the output are those of the first operand, each once, with its
+            axes in another order at the most: ``view``, ``transpose``, ``dropout``; but not
+            ``flip``, ``slice``.
         keeps_scale: every element of the output is made of one element of the first operand, at a
             place that no values tell, and is c times as large if that is: ``relu``, ``view``; but
             not ``cat`` (other operands), ``max_pool2d`` (values tell the place), ``gelu``.
@@ -113,6 +116,7 @@ class OpTraits:
 
     elementwise: bool = False
     moves: bool = False
+    rearranges: bool = False
     keeps_scale: bool = False
     sums: bool = False
     joins: bool = False
@@ -178,7 +182,7 @@ FIRST, ALL, ANY = Zero
 # ``_map``: a function of every element; ``_copy``: one that leaves it as it is.
 
 _map = partial(_row, elementwise=True, constant=True)
-_copy = partial(_map, moves=True, keeps_scale=True, zero=FIRST, idempotent=True)
+_copy = partial(_map, moves=True, rearranges=True, keeps_scale=True, zero=FIRST, idempotent=True)
 
 _copy("alias clone to _to_copy", constant_axes=True)
 _copy("type_as", shaped=True)
@@ -239,15 +243,19 @@ _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal 
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip
 
 # -- the elements of one operand, at other places -------------------------------------------------
-# The first row's rules tell which axes an operand was expanded along.
+# Rules of those with ``constant_axes`` tell which axes an operand was expanded along.
 
 _move = partial(_row, moves=True, keeps_scale=True, zero=FIRST, constant=True)
 
-_move("view reshape flatten unflatten _unsafe_view permute transpose swapaxes swapdims unsqueeze"
-      " expand broadcast_to repeat tile repeat_interleave slice", constant_axes=True)  # fmt: skip
-_move("view_as reshape_as expand_as", constant_axes=True, shaped=True)
-_move("t numpy_T mT mH adjoint movedim moveaxis")
-_move("squeeze flip roll unfold as_strided view_as_real diagonal")
+_turn = partial(_move, rearranges=True)
+
+_turn("view reshape flatten unflatten _unsafe_view permute transpose swapaxes swapdims unsqueeze",
+      constant_axes=True)  # fmt: skip
+_turn("view_as reshape_as", constant_axes=True, shaped=True)
+_turn("t numpy_T mT mH adjoint movedim moveaxis squeeze")
+_move("expand broadcast_to repeat tile repeat_interleave slice", constant_axes=True)
+_move("expand_as", constant_axes=True, shaped=True)
+_move("flip roll unfold as_strided view_as_real diagonal")
 _move("narrow select index index_select gather take_along_dim")
 _move("chunk split split_with_sizes tensor_split unbind")
 _move("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle")

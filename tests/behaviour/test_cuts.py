@@ -264,6 +264,25 @@ def test_a_written_shuffle_admits_multiples_of_its_groups() -> None:
         net2net.widen(teacher, {"stem": 10}, image())
 
 
+class AddedToItsShuffle(nn.Module):
+    """Channel j meets the one that the shuffle puts there: 1 meets 3, 3 meets 4, 4 meets 2, 2 meets
+    1. Of 16 they go round in fours as well, but some the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        return self.head((h + shuffled(h, 2)).tanh())
+
+
+def test_channels_meet_in_the_order_of_the_teacher() -> None:
+    teacher = randomise(AddedToItsShuffle())
+    with refused(WidthError, r"stem", teacher=teacher):
+        net2net.widen(teacher, {"stem": 16}, image(), verify=False)
+
+
 class ShuffleUnit(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()

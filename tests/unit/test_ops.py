@@ -78,6 +78,7 @@ def test_an_elementwise_operation_does_what_its_row_says(kind: str) -> None:
     out = done(grid)
     number = out.is_floating_point()
     assert known.moves == same(out, grid)
+    assert known.rearranges == known.moves
     assert (known.zero is Zero.FIRST) == (not done(torch.zeros_like(grid)).any())
     assert known.keeps_scale == (
         number and same(done(3 * grid), 3 * out) and same(done(grid / 4), out / 4)
@@ -176,6 +177,13 @@ OTHER_INPUTS: dict[str, Tensor] = {
 JOINS = "cat concat concatenate stack hstack vstack".split()
 
 
+PLACES = frozenset(
+    "flip roll chunk split split_with_sizes tensor_split unbind pixel_shuffle pixel_unshuffle"
+    " channel_shuffle native_channel_shuffle".split()
+)
+"""What changes places along an axis, or makes several tensors."""
+
+
 def moving() -> list[str]:
     """All that move elements; of those for maps of several dimensions, one if the others are alike
     (of complex numbers, none)."""
@@ -207,6 +215,8 @@ def test_an_operation_that_moves_elements_does_what_its_row_says(kind: str) -> N
     )
     nothing = torch.zeros_like(x)
     assert {*out.tolist()} <= {*X.reshape(-1).tolist()}
+    once = torch.equal(out.sort().values, x.reshape(-1).sort().values)
+    assert known.rearranges == (once and kind not in PLACES)
     assert known.keeps_scale == same(done(by * x), done(by) * out)
     assert known.zero is (Zero.ALL if done(nothing).any() else Zero.FIRST)
     assert not done(nothing, nothing).any()

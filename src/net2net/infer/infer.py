@@ -216,7 +216,9 @@ class Walk:
             # what is filled gets its units from what it is filled with
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
-            parts = tuple(Part(p.axes, self.units.through_op(p.ids)) for p in result.parts)
+            parts = result.parts
+            if not (known.rearranges and _in_order(inputs[0], result)):
+                parts = tuple(Part(p.axes, self.units.through_op(p.ids)) for p in parts)
             constant_axes = result.constant_axes if known.constant_axes else frozenset[int]()
             result = replace(result, parts=parts, constant_axes=constant_axes)
             if result.shape != shape:
@@ -297,6 +299,12 @@ class Walk:
             read = Read(self.trace, op, data[0] if len(data) == 1 else NO_UNIT)
             self.reads.setdefault(number, []).append(read)
         return results
+
+
+def _in_order(*values: Value) -> bool:
+    """Whether units lie as they did when their blocks were one axis each: else the elements of a
+    block have changed places, and meet others."""
+    return all(list(part.axes) == sorted(part.axes) for value in values for part in value.parts)
 
 
 def _parameter_axes(values: Iterable[Value]) -> set[int]:

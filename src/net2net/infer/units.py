@@ -146,7 +146,8 @@ class Units:
         self.norms: dict[Norm, None] = {}
         self.through: list[tuple[UnitIds, UnitIds]] = []
         """For every part of every operation's output, in order of execution: its units, and how
-        many positions each has."""
+        many positions each has. Not of operations that move axes at the most (a view): units are
+        the same ones after these as before."""
         self.read: list[UnitIds] = []
         """Units that are read whatever their number, though by no weight: by a maximum, or by who
         calls the model."""
