@@ -324,7 +324,7 @@ def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows
         new = new[rows]
     else:
         values = values[rows]
-    result.index_copy_(axis.dim, _places(result, new), torch.from_numpy(values).to(result))
+    _write(result, axis.dim, np.flatnonzero(new), values, "new")
 
 
 def _write(result: Tensor, dim: int, at: Index, values: NDArray[np.float32], kind: str) -> None:
