@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
+import torch
+
 
 class Net2NetError(Exception):
     """Base class of everything the library raises on purpose."""
@@ -98,3 +100,9 @@ class FolderError(Net2NetError, OSError):
 
 class RecipeError(Net2NetError, ValueError):
     """A file that is no recipe of a growth, or asks for what there is not."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is no memory: on the CPU, torch raises a RuntimeError."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or "DefaultCPUAllocator" in str(error)

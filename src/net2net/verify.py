@@ -14,7 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from net2net.apply.module import with_tensors
-from net2net.errors import InputError, StudentRunError, UnsupportedModelError, VerificationError
+from net2net.errors import (
+    InputError,
+    StudentRunError,
+    UnsupportedModelError,
+    VerificationError,
+    is_out_of_memory,
+)
 from net2net.plan.outputs import OutputMaps, counterparts
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import named_tensors
@@ -85,6 +91,7 @@ def verify(
         InputError: a model does not run on these inputs, or something is on ``meta``;
             ``StudentRunError``: the teacher does run.
         VerificationError: the outputs cannot be compared (different numbers or shapes, NaN).
+        MemoryError: no copy of a model can run, though its inputs are fine.
     """
     for model in (teacher, student):
         if not isinstance(model, nn.Module):
@@ -231,6 +238,7 @@ def run_copy(
 
     Raises:
         InputError: it does not run.
+        MemoryError: the memory of the device or of the machine does not suffice.
     """
     args, kwargs = split_inputs(inputs)
 
@@ -247,9 +255,12 @@ def run_copy(
             torch.manual_seed(0)
             prepare(double)
             return double(*args, **kwargs)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError(
+                "Memory ran out as a copy of the model ran. "
+                "Give smaller inputs, or pass verify=False if this was to verify a student."
+            ) from error
         raise InputError(
             f"the model does not run on these inputs: {type(error).__name__}: {error}. "
             "Check that model(*inputs) works in evaluation mode."

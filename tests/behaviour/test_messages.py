@@ -147,3 +147,15 @@ def test_what_nothing_reads_is_copied_if_it_fits() -> None:
     growth = net2net.transfer(teacher, WithTable(4, 5), noise(4, 3))
     assert torch.equal(growth.model.places.weight, teacher.places.weight)
     assert not any("places" in note for note in growth.report.notes)
+
+
+class Hungry(nn.Module):
+    """Takes more memory than there is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.empty(2**50)
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_sizes() -> None:
+    with pytest.raises(MemoryError, match=r"as a copy of the model ran.*pass verify=False"):
+        net2net.verify(nn.Identity(), Hungry(), noise(4, 3))

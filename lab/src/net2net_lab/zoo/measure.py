@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 import net2net
 from net2net import analysis
 from net2net.apply.module import with_tensors
-from net2net.errors import InputError, Net2NetError, VerificationError
+from net2net.errors import InputError, Net2NetError, VerificationError, is_out_of_memory
 from net2net.infer.spaces import Space, Spaces
 from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs, Trace, split_inputs, tensors_of
@@ -329,7 +329,6 @@ def _where(error: BaseException) -> str:
     return f" ({PLACES.sub('', code.co_filename)}:{last.tb_lineno})"
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether the memory limit was met, in torch's words or in Python's."""
-    text = str(error)
-    return isinstance(error, MemoryError) or "allocate memory" in text or "MemoryError" in text
+def out_of_memory(error: Exception) -> bool:
+    """Whether the memory limit was met, or an error quotes one that says so."""
+    return is_out_of_memory(error) or "MemoryError" in str(error)

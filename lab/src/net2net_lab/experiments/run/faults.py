@@ -6,9 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
-from net2net.errors import Net2NetError
+from net2net.errors import Net2NetError, is_out_of_memory
 
 
 class OutOfMemoryError(Net2NetError):
@@ -27,7 +25,7 @@ def memory_told(what: str, batch_size: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise out_of_memory(what, batch_size) from error
 
@@ -38,12 +36,6 @@ def out_of_memory(what: str, batch_size: int) -> OutOfMemoryError:
         f"Memory ran out in {what} with batches of {batch_size}. "
         f"Try --batch-size {max(1, batch_size // 2)}, or fewer --workers."
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On the CPU, torch raises a plain RuntimeError.
-    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
