@@ -19,7 +19,7 @@ from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.needed import needed
-from net2net.infer.new_units.follow import why_not
+from net2net.infer.new_units.follow import why_no_copies, why_not
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.sums import Sum, makes_up
 from net2net.infer.tied import Read, shares_before
@@ -85,7 +85,9 @@ def infer(
         inside=inside, absorbers=absorbing, sums=sums, roles_at=roles_at,
     )  # fmt: skip
     for key in found.undecided:
-        if (why := why_not(found, key)) is not None:
+        if key not in found.tied and why_no_copies(found, key) is None:
+            found.made_up_copies[key] = found.no_copies[key]
+        elif (why := why_not(found, key)) is not None:
             found.no_new_units[key] = why
     return found
 
@@ -291,7 +293,9 @@ class Walk:
             self.units.roles[number] |= site.roles(number)
         for number in site.shared & passed_on:
             self.units.roles[number].add(Role.CONSUMES)
-        self.roles[self.position] = RolesAt(frozenset(site.shared), frozenset(site.made))
+        self.roles[self.position] = RolesAt(
+            frozenset(site.shared), frozenset(site.made), tuple(site.products)
+        )
         self.products += [(op, ids) for ids in site.head_products]
         self.sums += [(self.position, *one) for one in site.sums]
         data = [ref.id for ref in op.inputs if self.value(ref).depends_on_input]

@@ -40,6 +40,7 @@ class Group:
         fixed: why they cannot grow, or None.
         equal_copies: why all need equally many copies, or None.
         no_copies: why none may be there twice, or None.
+        made_up: copies change what is computed of them, which parameters make up for.
     """
 
     key: int
@@ -48,6 +49,7 @@ class Group:
     fixed: str | None
     equal_copies: str | None
     no_copies: str | None
+    made_up: bool = False
 
     @property
     def size(self) -> int:
@@ -57,10 +59,12 @@ class Group:
 @dataclass(frozen=True)
 class RolesAt:
     """The parameter axes, by number, whose columns an operation reads units with, and whose rows
-    it makes them with."""
+    it makes them with. ``sums``: the units over which it sums a product that no
+    parameter divides."""
 
-    reads: frozenset[int]
-    makes: frozenset[int]
+    reads: frozenset[int] = frozenset()
+    makes: frozenset[int] = frozenset()
+    sums: tuple[UnitIds, ...] = ()
 
 
 @dataclass
@@ -86,6 +90,9 @@ class Inference:
     """For every trace, operation (by position) → what it does with parameters."""
     no_new_units: dict[int, str] = field(default_factory=dict)
     """Signatures of groups of which there can be no copies → why no other new units either."""
+    made_up_copies: dict[int, str] = field(default_factory=dict)
+    """Signatures of groups of which equally many copies make up for what they change → what that
+    is, for which there can be no others."""
     traced_with_values: bool = False
     """The model was run with values, since its code branches on them."""
 
@@ -192,8 +199,10 @@ class Inference:
                 places=lies,
                 components=found,
                 fixed=among if why else None,
-                equal_copies=_first(self.units.equal_copies, equal_copies[found]),
-                no_copies=self.no_copies.get(key),
+                equal_copies=self.made_up_copies.get(key)
+                or _first(self.units.equal_copies, equal_copies[found]),
+                no_copies=None if key in self.made_up_copies else self.no_copies.get(key),
+                made_up=key in self.made_up_copies,
             )
         return self._held(result)
 
@@ -214,6 +223,13 @@ class Inference:
             return []
         fixed = self._reasons([*self.units.fixed, *self._unseen()])
         return [key for key in self.no_copies if (fixed[self.members[key]] == NO_UNIT).all()]
+
+    @cached_property
+    def tied(self) -> set[int]:
+        """Signatures of groups on whose axes a weight both makes units and reads them."""
+        numbers = self._reasons(list(self._tied()))
+        found = self.members.items()
+        return {key for key, units in found if (numbers[units] != NO_UNIT).any()}
 
     @cached_property
     def _fixed(self) -> tuple[list[tuple[UnitIds, str]], UnitIds]:

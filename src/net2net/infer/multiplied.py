@@ -79,12 +79,12 @@ def after(node: Node) -> Names | None:
     """The parameters with which what every reader makes of a tensor is multiplied."""
     if node.returned:
         return None
-    found = [_read(node, op) for op in node.users]
+    found = [read_by(node, op) for op in node.users]
     names = [one for one in found if one is not None]
     return frozenset().union(*names) if names and len(names) == len(found) else None
 
 
-def _read(node: Node, op: Op) -> Names | None:
+def read_by(node: Node, op: Op) -> Names | None:
     """The same of one reader."""
     made, *more = node.graph.outputs(op)
     if more or made.inputs.count(node) != 1:

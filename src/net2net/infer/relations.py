@@ -55,6 +55,8 @@ class OpSite:
     sums: list[tuple[UnitIds, str]] = field(default_factory=list)
     """Units that it sums over with what is made of a weight, which cannot be divided, and what to
     say of that."""
+    products: list[UnitIds] = field(default_factory=list)
+    """Units over which it sums a product that no parameter divides."""
     head_products: list[UnitIds] = field(default_factory=list)
     """Blocks ``[heads, features]`` over whose features it sums a product of activations."""
 
@@ -351,6 +353,7 @@ class OpSite:
                 return
             if any(value.parameter_axes.get(axis) for axis in along):
                 why = "sums over it, and what is made of a weight there is not divided if that is"
+        self.products.append(part.ids.reshape(-1))
         if any(
             value.parts and not (value.depends_on_input or value.constant) for value in operands
         ):

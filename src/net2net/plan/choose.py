@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference
 from net2net.infer.new_units.follow import follow
-from net2net.infer.new_units.holds import Enlarged, NotPossible
+from net2net.infer.new_units.holds import Enlarged, NotPossible, whole_copies
 from net2net.infer.units import UnitIds
 from net2net.maps.copy import replicate
 from net2net.maps.methods import Method
@@ -54,12 +54,14 @@ class Chosen:
         index: ``[units afterwards]``, which of the teacher's each copies, or ``NEW``.
         new: what those are that are ``NEW``; None: there are none, or all they have is drawn.
         numbers: operations (trace and place in it) whose numbers are made up for.
+        multiplied: other parameters, and what they are multiplied by.
         instead: why it is not what the method says, or ``""``.
     """
 
     index: Index
     new: NewUnits | None = None
     numbers: frozenset[tuple[int, int]] = frozenset()
+    multiplied: Mapping[str, float] = field(default_factory=dict)
     instead: str = ""
 
 
@@ -73,7 +75,7 @@ def choose(
         GraphMismatchError: there is none.
     """
     origin, n, q = growing.origin, growing.origin.size, growing.new
-    if not method.exact_before_noise or not growing.known:
+    if not method.exact_before_noise or not (growing.known or origin.made_up):
         index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
         if method.incoming == "copy":
             return Chosen(index)
@@ -92,13 +94,17 @@ def choose(
         index = np.concatenate(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
+        if way.copied:
+            instead = _instead("copies", why, method)
+            new = NewUnits(held.positions)
+            return Chosen(index, new, held.numbers, held.multiplied, instead)
         new = NewUnits(
             held.positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
         )
         instead = _instead("random units", why, method) or _padded(growing, method)
         if way.closest:
             instead = f"{q - n * way.copies} of {q} units {CHANGES}: {why[-1]}"
-        return Chosen(index, new, held.numbers, instead)
+        return Chosen(index, new, held.numbers, held.multiplied, instead)
     reason = origin.no_copies or origin.equal_copies
     if growing.closest:
         return Chosen(replicate(n, q, rng, growing.balanced), instead=f"copies {CHANGES}: {reason}")
@@ -131,7 +137,7 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     if method.incoming != "copy" and padded:
         yield Enlarged(origin.key, n, 1, q)
     if copied:
-        yield None
+        yield from whole_copies(origin.key, n, q // n) if origin.made_up else [None]
         return
     last = Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
     yield last

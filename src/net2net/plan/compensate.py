@@ -23,13 +23,16 @@ from net2net.plan.rescale import followed
 from net2net.recipe.axis_map import AxisMap
 from net2net.trace.graph import Graph, Node
 
+NOTHING: Mapping[str, float] = {}
+
 
 def compensated(
     teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap],
-    done: Set[tuple[int, int]] = frozenset(),
+    done: Set[tuple[int, int]] = frozenset(), multiplied: Mapping[str, float] = NOTHING,
 ) -> tuple[dict[Axis, AxisMap], Change | None]:  # fmt: skip
     """The maps, with the scale of what makes up for numbers; and the first change of a number that
-    nothing makes up for. ``done``: operations (trace and place in it) whose numbers are.
+    nothing makes up for. ``done``: operations (trace and place in it) whose numbers are;
+    ``multiplied``: parameters that are multiplied besides.
 
     Raises:
         GraphMismatchError: there is such a change, and heads grow inside.
@@ -69,6 +72,8 @@ def compensated(
                     "of what it reads. Leave the space that it reads as it is."
                 )
             return dict(maps), last  # another way through the code has no such number
+    for name, factor in multiplied.items():
+        total[name] = total.get(name, 1.0) * factor
     return _scaled(student, maps, total), None
 
 

@@ -8,8 +8,8 @@ was traced at its new sizes, so both graphs say where their units lie.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,14 @@ class Matched:
         maps: of every parameter axis that grows.
         taken: what was taken where the method could not be: the axes, and why.
         numbers: operations (trace and place in it) whose numbers new units make up for.
+        multiplied: parameters that make up for the number of units besides those that they have,
+            and what they are multiplied by.
     """
 
     maps: dict[Axis, AxisMap]
     taken: tuple[tuple[frozenset[Axis], str], ...] = ()
     numbers: frozenset[tuple[int, int]] = frozenset()
+    multiplied: Mapping[str, float] = field(default_factory=dict)
 
 
 def match(
@@ -92,7 +95,11 @@ def match(
         if chosen.instead
     )
     numbers = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in found.grown))
-    return Matched(maps, taken, numbers)
+    multiplied: dict[str, float] = {}
+    for _, _, chosen in found.grown:
+        for name, factor in chosen.multiplied.items():
+            multiplied[name] = multiplied.get(name, 1.0) * factor
+    return Matched(maps, taken, numbers, multiplied)
 
 
 @dataclass(frozen=True, eq=False)

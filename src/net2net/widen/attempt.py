@@ -226,7 +226,7 @@ class Attempt:
             output_maps(self.teacher, student, found.maps)
         maps, change = compensated(
             self.teacher, student, rescaled(self.teacher, student, found.maps),
-            found.numbers,
+            found.numbers, found.multiplied,
         )  # fmt: skip
         return Match(student, maps, edits, change, found.taken, anew)
 

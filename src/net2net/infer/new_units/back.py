@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from net2net.infer.new_units.group import GroupInTrace, degree, multiplies, subtracts
+from net2net.infer.new_units.group import GroupInTrace, degree, multiplies, order, subtracts
 from net2net.infer.new_units.holds import Demand, Holds, NotPossible, same
 from net2net.infer.units import Axis
 from net2net.ops import Reduction, Zero, traits
@@ -30,6 +30,8 @@ class Back:
     def _demand(self, node: Node, wanted: Demand, op: Op) -> None:
         if self.group.is_parameter(node):
             return
+        if self.growing.copied:  # they hold what those do that they copy
+            wanted = replace(wanted, holds=None, by=())
         known = self.demands.get(node, Demand())
         if known.holds and wanted.holds and (known.holds, known.by) != (wanted.holds, wanted.by):
             raise NotPossible(
@@ -116,14 +118,46 @@ class Back:
         kind, growing = traits(op.kind).reduces, self.growing
         if not self.group.reduced(op, node):
             return
-        if kind is Reduction.MEAN and self.group.centred(node, self.group.graph.outputs(op)[0]):
+        if growing.copied:
+            self._smaller(node, op, kind)
+        elif kind is Reduction.MEAN and self.group.centred(node, self.group.graph.outputs(op)[0]):
             self._demand(node, Demand(MEAN), op)
         elif kind is Reduction.MEAN:
             self._demand(node, Demand(ZERO, growing.ratio), op)
         elif kind is Reduction.VARIANCE:
             self._demand(node, Demand(MEAN, math.sqrt(self.variances(op))), op)
         elif kind in {Reduction.SUM, Reduction.NORM} and growing.copies == 1:
-            self._demand(node, Demand(ZERO), op)
+            self._demand(node, Demand(ZERO, self._against_numbers(op)), op)
+
+    def _smaller(self, node: Node, op: Op, kind: Reduction | None) -> None:
+        """Copies are as many times smaller as what is made of all of them would be larger."""
+        factor, times = None, self.growing.times
+        if kind is Reduction.VARIANCE:
+            factor = math.sqrt(self.variances(op))
+        elif kind is Reduction.SUM:
+            factor = (self._against_numbers(op) or 1.0) / times
+        elif kind is Reduction.NORM and (power := order(op)) > 0:
+            factor = (self._against_numbers(op) or 1.0) / times ** (1 / power)
+        if factor and self.growing.smaller:
+            self._demand(node, Demand(factor=factor), op)
+
+    def _against_numbers(self, op: Op) -> float | None:
+        """What units are to be multiplied by, so that what an operation makes of all of them stays
+        what it is, though code goes on to multiply by numbers that it makes of how many they are
+        (‖x‖ / √n); None if it does not."""
+        power, ratio = 1.0, 1.0
+        outputs = self.group.graph.outputs(op)
+        while len(outputs) == 1 and len(outputs[0].users) == 1:
+            (op,) = outputs[0].users
+            known, read = traits(op.kind), self.group.graph.inputs(op)
+            if multiplies(op) and len(read) == 1:
+                ratio *= self._number(op) ** (1 / power)
+            elif len(read) == 1 and (known.passes or degree(op) or known.degree):
+                power *= degree(op) or known.degree or 1.0
+            else:
+                break
+            outputs = self.group.graph.outputs(op)
+        return None if same(ratio, 1.0) else 1 / ratio
 
     def variances(self, op: Op) -> float:
         """The teacher's variance over the student's, of units that are as they were."""
@@ -137,6 +171,13 @@ class Back:
         numbers = [n for node in inputs for n in self.group.axis_numbers(node) & reads]
         axes = [self.group.teacher.units.axes[number] for number in numbers]
         factors = [1 / self.assumed[axis] for axis in axes if axis in self.assumed]
+        if not (numbers or self.group.outputs(op)):  # it sums products of them
+            factor, times = self._against_numbers(op), self.growing.times
+            if self.growing.smaller and (sums := self.group.sums(op)):
+                factor = (factor or 1.0) / times**sums
+            if self.growing.smaller or self.growing.copies == 1:
+                self._demand(min(data, key=_distance), Demand(ZERO, factor), op)
+            return
         holds = ZERO if self.growing.readers_get_zero and axes else None
         if holds or factors:
             self._demand(data[0], Demand(holds, factors[0] if factors else None), op)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from net2net.infer.inference import Inference
 from net2net.infer.new_units.back import Back
 from net2net.infer.new_units.group import GroupInTrace
-from net2net.infer.new_units.holds import Enlarged, Held, NotPossible, Scaled
+from net2net.infer.new_units.holds import Enlarged, Held, NotPossible, Scaled, same, whole_copies
 from net2net.infer.new_units.on import On
 from net2net.infer.new_units.parameters import Parameters
 from net2net.infer.units import Axis
@@ -35,19 +35,49 @@ def follow(
     assumed, scaled = dict[Axis, float](), dict[Node, float]()
     for _ in range(_ROUNDS):
         found, made_up = Parameters(teacher), set[tuple[int, int]]()
+        multiplied = list[dict[str, float]]()
         try:
             for number, trace in enumerate(teacher.traces):
                 other = student[number] if student else None
                 group = GroupInTrace(teacher, growing, number, trace, other, claimed)
-                On(group, Back(group, assumed, scaled), found).run()
+                on = On(group, Back(group, assumed, scaled), found)
+                on.run()
+                multiplied.append(on.multiplied)
                 made_up |= group.made_up
         except Scaled as error:
             scaled[error.node] = error.factor
             continue
         if not found.apart:
-            return Held(found.positions, frozenset(made_up))
+            return Held(found.positions, frozenset(made_up), _alike(teacher.traces, multiplied))
         assumed |= found.apart
     raise NotPossible("what makes these units and reads them would need two scales")
+
+
+def _alike(traces: Sequence[Trace], multiplied: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What parameters are multiplied by.
+
+    Raises:
+        NotPossible: not in every trace that reads them, alike.
+    """
+    total = {name: factor for factors in multiplied for name, factor in factors.items()}
+    for trace, factors in zip(traces, multiplied, strict=True) if total else ():
+        for name in trace.read_names & total.keys():
+            if not same(factors.get(name, 1.0), total[name]):
+                raise NotPossible(f"'{name}' would have to be multiplied on some inputs only")
+    return total
+
+
+def why_no_copies(teacher: Inference, key: int) -> str | None:
+    """Why what equally many copies of a group change cannot be made up for, or None."""
+    why: str | None = None
+    for way in whole_copies(key, len(teacher.members[key]), 2):
+        try:
+            follow(teacher, way)
+        except NotPossible as error:
+            why = why or str(error)
+        else:
+            return None
+    return why
 
 
 def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:

@@ -82,8 +82,26 @@ class GroupInTrace:
         return f"{op.kind} in '{op.path}'" if op.path else op.kind
 
     def roles(self, op: Op) -> RolesAt:
-        none: frozenset[int] = frozenset()
-        return self.teacher.roles_at[self.nth].get(self.graph.position(op), RolesAt(none, none))
+        return self.teacher.roles_at[self.nth].get(self.graph.position(op), RolesAt())
+
+    def sums(self, op: Op) -> int:
+        """How often an operation sums products over the group's units, which no weight divides and
+        nothing else makes up for (``sums.py``).
+
+        Raises:
+            NotPossible: it sums over other units as well.
+        """
+        place = self.graph.position(op)
+        if any((one.trace, one.place) == (self.nth, place) for one in self.teacher.sums):
+            return 0
+        times = 0
+        for ids in self.roles(op).sums:
+            whose = self.teacher.group_of[self.teacher.component[ids[ids != NO_UNIT]]]
+            if (whose == self.which).any():
+                if (ids == NO_UNIT).any() or not (whose == self.which).all():
+                    raise NotPossible(f"{self.where(op)} sums over other units as well")
+                times += 1
+        return times
 
     def args(self, op: Op) -> dict[str, Any]:
         """Its arguments, with nodes in place of tensors."""

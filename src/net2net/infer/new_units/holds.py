@@ -15,7 +15,7 @@ does so with zeros in place of means.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from net2net.infer.units import Axis
@@ -80,11 +80,12 @@ class Positions:
 
 @dataclass(frozen=True)
 class Held:
-    """What parameter axes hold for new units; and the operations (trace and place in it) whose
-    numbers, made of sizes, that makes up for."""
+    """What parameter axes hold for new units; the operations (trace and place in it) whose
+    numbers, made of sizes, that makes up for; and what other parameters are multiplied by."""
 
     positions: dict[Axis, Positions]
     numbers: frozenset[tuple[int, int]]
+    multiplied: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class Enlarged:
         readers_get_zero: what reads new units shall read zeros, so that its columns can be
             anything.
         closest: what is made of zeros and means is taken for what is demanded of it.
+        copied: all new units are copies, of every unit equally many. What they hold is known then,
+            and not that of which sums are so many times as large.
+        smaller: before sums of copies, they are made as many times smaller; else what is made of
+            the sums is.
     """
 
     key: int
@@ -107,11 +112,24 @@ class Enlarged:
     new: int
     readers_get_zero: bool = False
     closest: bool = False
+    copied: bool = False
+    smaller: bool = False
 
     @property
     def ratio(self) -> float:
         """By how much a mean over all units shrinks where new ones are zero."""
         return self.new / (self.old * self.copies)
+
+    @property
+    def times(self) -> float:
+        """By how much a sum over all units grows."""
+        return self.copies if self.copied else 1.0
+
+
+def whole_copies(key: int, old: int, copies: int) -> tuple[Enlarged, Enlarged]:
+    """The ways to make up for what equally many copies of a group change."""
+    one = Enlarged(key, old, copies, old * copies, copied=True)
+    return one, replace(one, smaller=True)
 
 
 class NotPossible(Exception):

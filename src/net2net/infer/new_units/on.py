@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from net2net.infer.multiplied import read_by
 from net2net.infer.new_units.back import Back
 from net2net.infer.new_units.group import (
     GroupInTrace,
@@ -45,6 +46,8 @@ class On:
         self.states: dict[Node, State] = {}
         self.factors: dict[Node, float] = {}
         """Of tensors without units of the group: what they are multiplied by."""
+        self.multiplied: dict[str, float] = {}
+        """What parameters without units of the group are multiplied by."""
         self.means: dict[Node, Node] = {}
         """Means over the units → of what."""
         self.queue = list(group.ops)
@@ -75,6 +78,8 @@ class On:
             self._norm(op, data[0], outputs)
         elif known.reduces and not outputs:
             self._reduction(op, inputs[0])
+        elif op.kind in _SOFTMAX and group.reduced(op, inputs[0]):
+            self._softmax(op, inputs[0], outputs)
         elif known.contracts or self._makes(op, inputs):
             self._contraction(op, data, inputs, outputs)
         elif not outputs:
@@ -153,6 +158,8 @@ class On:
         return 1.0
 
     def _hold(self, node: Node, numbers: frozenset[int], wanted: Positions, op: Op) -> None:
+        if self.group.growing.copied:  # there are no others
+            wanted = replace(wanted, put=Put.UNREAD if wanted.reads else Put.DRAWN)
         self.parameters.hold(self.group, node, numbers, wanted, op)
 
     # -- operations that sum ---------------------------------------------------------------------
@@ -189,9 +196,7 @@ class On:
             self._made(op, outputs, target)
         if not reading:
             if not outputs:
-                raise NotPossible(
-                    f"{group.where(op)} sums over them, and is no weight that reads them"
-                )
+                self._sum_of_products(op, data, weights)
             return
         known_source = bool(data) and (linear or not outputs)  # else it reads what it makes, too
         sources = [self._state(node) for node in data] if known_source else [target]
@@ -200,6 +205,18 @@ class On:
         for node in weights:
             numbers = group.axis_numbers(node) & reads
             self._hold(node, numbers, Positions(put, 1 / factor, reads=True), op)
+
+    def _sum_of_products(self, op: Op, data: Sequence[Node], weights: Sequence[Node]) -> None:
+        """Over the units, of which no weight reads any."""
+        group = self.group
+        states = [self._state(node) for node in data]
+        zero = any(state.holds is ZERO for state in states)
+        if not (group.growing.copied or (zero and not weights and group.growing.copies == 1)):
+            raise NotPossible(f"{group.where(op)} sums over them, and is no weight that reads them")
+        for node in weights:
+            self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
+        times = group.growing.times ** group.sums(op)
+        self._told(op, math.prod(state.factor for state in states) * times)
 
     @staticmethod
     def _written(target: State, second: bool) -> Positions:
@@ -222,6 +239,10 @@ class On:
             raise NotPossible(f"{self.group.where(op)} gets units that are scaled")
         states = [self._state(node) for node in weighed]
         factor = math.prod(state.factor for state in states)
+        if times := self.group.sums(op):
+            if traits(op.kind).weighs or not self.group.growing.copied:
+                raise NotPossible(f"{self.group.where(op)} sums over them")
+            factor *= self.group.growing.times**times
         zero = any(state.holds is ZERO for state in states)
         bias = self.group.args(op).get(traits(op.kind).adds)
         if isinstance(bias, Node) and not self.group.has(bias):  # the same for all units
@@ -247,9 +268,10 @@ class On:
         """Over the units: old ones come out ``factor`` times as large, new ones zero."""
         group, state, closest = self.group, self._state(node), self.group.growing.closest
         needed = MEAN if traits(op.kind).centres else ZERO
-        if (state.holds, state.by) != (needed, ()):
+        copied = group.growing.copied
+        if (state.holds, state.by) != (needed, ()) and not copied:
             raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
-        if needed is MEAN and not closest:
+        if needed is MEAN and not (closest or copied):
             group.check_mean(op, node)
         if not (closest or same(state.factor**2, group.growing.ratio)):
             raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
@@ -301,6 +323,9 @@ class On:
             group.check_mean(op, node)
         ratio, factor = group.growing.ratio, state.factor
         outputs = group.graph.outputs(op)
+        if group.growing.copied:
+            self._reduced_copies(op, node, factor)
+            return
         if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
             self.means |= dict.fromkeys(outputs, node)
         elif kind is Reduction.MEAN and state.holds is ZERO:
@@ -317,6 +342,36 @@ class On:
         ):
             raise NotPossible(f"{group.where(op)} reduces them")
         self._told(op, factor, state.factor)
+
+    def _reduced_copies(self, op: Op, node: Node, factor: float) -> None:
+        """What is made of as many copies of every unit, each ``factor`` times as large."""
+        kind, times = traits(op.kind).reduces, self.group.growing.times
+        outputs = self.group.graph.outputs(op)
+        made = factor
+        if kind is Reduction.MEAN:
+            self.means |= dict.fromkeys(outputs, node)
+        elif kind is Reduction.VARIANCE:
+            made = factor**2 / self.back.variances(op)
+            made = math.sqrt(made) if op.kind.startswith("std") else made
+            self.means |= {out: node for out in outputs if self.group.is_mean(out)}
+        elif kind is Reduction.SUM:
+            made = factor * times
+        elif kind is Reduction.NORM and order(op) > 0:
+            made = factor * times ** (1 / order(op))
+        elif kind is not Reduction.EXTREME:
+            raise NotPossible(f"{self.group.where(op)} reduces them")
+        self._told(op, made, factor)
+
+    def _softmax(self, op: Op, node: Node, outputs: Sequence[Node]) -> None:
+        """Over the units: of k copies of every unit each gets the k-th part."""
+        group, growing = self.group, self.group.growing
+        if not growing.copied:
+            raise NotPossible(f"{group.where(op)} normalises over them")
+        if group.is_parameter(node):
+            self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
+        elif not same(self._state(node).factor, 1.0):
+            raise NotPossible(f"{group.where(op)} gets units that are scaled")
+        self._made(op, outputs, State(ANYTHING, 1 / growing.times))
 
     def _told(self, op: Op, each: float, mean: float = 1.0) -> None:
         """Note what outputs without units of the group are multiplied by. ``mean``: the mean beside
@@ -350,8 +405,19 @@ class On:
             self._told(op, factors[0] ** power)
         elif known.sums and all(same(f, factors[0]) for f in factors) and not added(op):
             self._told(op, factors[0])
+        elif _bounds(op) and number == 1:
+            self._told(op, factors[0])
         else:
-            raise NotPossible(f"{group.where(op)} gets a number that changes with theirs")
+            self._make_up(op, read, factors)
+
+    def _make_up(self, op: Op, read: Sequence[Node], factors: Sequence[float]) -> None:
+        """Divide the parameters that an operation multiplies with by what else it gets."""
+        scaled = [at for at, factor in enumerate(factors) if not same(factor, 1.0)]
+        names = read_by(read[scaled[0]], op) if len(scaled) == 1 else None
+        if not names or any(name in self.multiplied for name in names):
+            raise NotPossible(f"{self.group.where(op)} gets a number that changes with theirs")
+        self.multiplied |= dict.fromkeys(names, 1 / factors[scaled[0]])
+        self._told(op, 1.0)
 
     @staticmethod
     def _multiplied(op: Op, factors: Sequence[float], number: float) -> float:
@@ -471,3 +537,17 @@ class On:
             or (op.kind == "pow" and power is not None)
         )
         self._made(op, outputs, State(ZERO if zero else ANYTHING, state.factor ** (power or 1.0)))
+
+
+_SOFTMAX = {"softmax", "_softmax"}
+
+_LEAST = 1e-6
+"""Bounds up to here keep a norm from zero, and what is divided by it from infinity."""
+
+
+def _bounds(op: Op) -> bool:
+    """Whether it only keeps numbers away from zero, as ``normalize`` does with norms: what is so
+    small is left aside."""
+    low = op.args.get("min", op.args.get("min_val"))
+    high = op.args.get("max", op.args.get("max_val"))
+    return op.kind in {"clamp", "clamp_min"} and high is None and 0 < (low or 0.0) <= _LEAST

@@ -60,7 +60,9 @@ class Parameters:
         own = [one for one in node.inputs if group.axis_numbers(one) & numbers]
         if made is None or not own:
             raise NotPossible(f"{group.where(op)} gets a weight that is made in parts")
-        if any(_sources(one) & _sources(other) for one, other in pairwise(own)):
+        plain = wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor == 1
+        with_itself = any(_sources(one) & _sources(other) for one, other in pairwise(own))
+        if with_itself and not (plain and known.elementwise):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of one and itself")
         linear = known.passes or (known.contracts and known.zero is Zero.ANY)
         if wanted.offset and not (known.passes or known.sums):
@@ -77,7 +79,6 @@ class Parameters:
             kept_zero(made) is Zero.FIRST and wanted.factor == 1 and wanted.put is Put.ZERO
         ):
             linear = True
-        plain = wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor == 1
         if not (linear or plain):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight, and is not linear")
         first, *rest = own

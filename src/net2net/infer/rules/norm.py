@@ -75,8 +75,19 @@ def weight_norm(site: OpSite) -> Value:
     return direction
 
 
-@rule("softmax", "log_softmax", "_softmax", "_log_softmax")
+@rule("softmax", "_softmax")
 def softmax(site: OpSite) -> Value:
+    """Of k copies of every unit each gets the k-th part."""
+    value: Value = site["self"]
+    if (ids := value.ids(site["dim"])) is None:
+        site.pin(value, site["dim"], "normalises over it")
+    else:
+        site.units.refuse_copies(ids, f"{site.where} normalises over it")
+    return Value(value.shape, value.parts)
+
+
+@rule("log_softmax", "_log_softmax")
+def log_softmax(site: OpSite) -> Value:
     value: Value = site["self"]
     site.pin(value, site["dim"], "normalises over it")
     return Value(value.shape, value.parts)
