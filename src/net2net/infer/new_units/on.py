@@ -403,9 +403,9 @@ class On:
             self._told(op, factors[0])
         elif len(read) == 1 and (power := degree(op) or known.degree) is not None:
             self._told(op, factors[0] ** power)
-        elif known.sums and all(same(f, factors[0]) for f in factors) and not added(op):
-            self._told(op, factors[0])
-        elif _bounds(op) and number == 1:
+        elif _bounds(op) or (
+            known.sums and all(same(f, factors[0]) for f in factors) and not added(op)
+        ):
             self._told(op, factors[0])
         else:
             self._make_up(op, read, factors)
