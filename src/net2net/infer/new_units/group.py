@@ -136,6 +136,11 @@ class GroupInTrace:
         reads = self.roles(op).reads
         return any(self.axis_numbers(node) & reads for node in inputs)
 
+    def stays_zero(self, op: Op, node: Node) -> bool:
+        """Whether zero units would stay so in training, for all that reads them has no slope
+        there."""
+        return all(_flat(one) for one in node.users) if _flat(op) else False
+
     def normed(self, op: Op, node: Node) -> bool:
         """Whether it normalises over the group's units, and not each by itself.
 
@@ -239,6 +244,12 @@ def degree(op: Op) -> float | None:
         exponent = op.args.get("exponent")
         return float(exponent) if isinstance(exponent, (int, float)) and exponent > 0 else None
     return 1.0 if known.keeps_scale else known.degree
+
+
+def _flat(op: Op) -> bool:
+    """As ``OpTraits.flat``, also of powers."""
+    power = op.args.get("exponent") if op.kind == "pow" else 1
+    return traits(op.kind).flat or not isinstance(power, (int, float)) or power > 1
 
 
 def multiplies(op: Op) -> bool:

@@ -211,12 +211,24 @@ class On:
         group = self.group
         states = [self._state(node) for node in data]
         zero = any(state.holds is ZERO for state in states)
+        self._alive(op, states)
         if not (group.growing.copied or (zero and not weights and group.growing.copies == 1)):
             raise NotPossible(f"{group.where(op)} sums over them, and is no weight that reads them")
         for node in weights:
             self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
         times = group.growing.times ** group.sums(op)
         self._told(op, math.prod(state.factor for state in states) * times)
+
+    def _alive(self, op: Op, states: Sequence[State]) -> None:
+        """Refuse products of what is zero and shall learn: each would keep the other from it.
+
+        Raises:
+            NotPossible: there are two.
+        """
+        zero = sum(state.holds is ZERO for state in states)
+        if zero > 1 and self.group.growing.readers_get_zero:
+            where = self.group.where(op)
+            raise NotPossible(f"{where} multiplies them with each other: they would stay zero")
 
     @staticmethod
     def _written(target: State, second: bool) -> Positions:
@@ -237,6 +249,7 @@ class On:
                 raise NotPossible(f"{self.group.where(op)} reads them by what is made of a weight")
         if any(self._state(node).factor != 1 for node in data if node not in weighed):
             raise NotPossible(f"{self.group.where(op)} gets units that are scaled")
+        self._alive(op, [self._state(node) for node in data])
         states = [self._state(node) for node in weighed]
         factor = math.prod(state.factor for state in states)
         if times := self.group.sums(op):
@@ -443,6 +456,7 @@ class On:
         if quotient and data and data[-1] is not first and self._state(data[-1]) != NOTHING:
             raise NotPossible(f"{group.where(op)} divides by them")
         states = [self._state(node) for node in data]
+        self._alive(op, states)
         factor = 1.0
         for node, state in zip(data, states, strict=True):
             factor = (
@@ -521,7 +535,7 @@ class On:
         linear = (known.linear and not op.args.get("value")) or (known.moves and known.keeps_scale)
         power = degree(op)
         whole = len(data) == len(group.graph.inputs(op)) and not added(op)
-        if known.flat and state.holds is ZERO and group.growing.readers_get_zero:
+        if state.holds is ZERO and group.growing.readers_get_zero and group.stays_zero(op, data[0]):
             raise NotPossible(f"{group.where(op)} is flat at zero, so that they would stay zero")
         if not others and linear:
             self._made(op, outputs, state)
