@@ -67,6 +67,9 @@ MADE_UP: dict[str, Code] = {
     ),
     "where others read it too": read_twice,
     "a tensor of one number": of_a_tensor,
+    "of a stream": lambda m, x: m.head(
+        F.gelu(((h := m.stem(x)) + m.back(m.query(h).tanh())) / h.shape[-1] ** 0.5)
+    ),
 }
 STAYS: dict[str, Code] = {
     "added": lambda m, x: m.head((h := m.stem(x)) + h.shape[-1]),
@@ -83,6 +86,7 @@ STAYS: dict[str, Code] = {
 def with_second_stem(code: Code) -> nn.Module:
     teacher = net(code)
     teacher.add_module("stem2", nn.Linear(3, 8))
+    teacher.add_module("back", nn.Linear(1, 8))
     return randomise(teacher)
 
 

@@ -36,6 +36,7 @@ class Growing:
         balanced: deal copies out evenly.
         closest: what to take where nothing keeps what is computed; None: raise.
         claimed: operations (trace and place in it) whose numbers other groups make up for.
+        numbers: the student's code computes with other numbers than the teacher's.
     """
 
     origin: Group
@@ -44,6 +45,7 @@ class Growing:
     balanced: bool
     closest: Closest | None
     claimed: frozenset[tuple[int, int]] = frozenset()
+    numbers: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +91,16 @@ def choose(
         try:
             held = follow(teacher, way, student.traces, growing.claimed)
         except NotPossible as error:
-            why.append(str(error))
+            if not way.copied or not why:
+                why.append(str(error))
             continue
+        if way.copied:
+            index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
+            new, instead = NewUnits(held.positions), _instead("copies", why, method)
+            return Chosen(index, new, held.numbers, held.multiplied, instead)
         index = np.concatenate(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
-        if way.copied:
-            instead = _instead("copies", why, method)
-            new = NewUnits(held.positions)
-            return Chosen(index, new, held.numbers, held.multiplied, instead)
         new = NewUnits(
             held.positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
         )
@@ -136,8 +139,13 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
         yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
     if method.incoming != "copy" and padded:
         yield Enlarged(origin.key, n, 1, q)
+    if copied and origin.made_up:
+        yield from whole_copies(origin.key, n, q // n)
+        return
     if copied:
-        yield from whole_copies(origin.key, n, q // n) if origin.made_up else [None]
+        if growing.numbers:
+            yield Enlarged(origin.key, n, q // n, q, copied=True)
+        yield None
         return
     last = Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
     yield last
@@ -175,5 +183,7 @@ def _padded(growing: Growing, method: Method) -> str:
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:
+    if not why or method.incoming == "copy":
+        return ""
     kind = "zero" if method.incoming == "zero" else "random"
-    return f"{taken}, for {kind} ones will not do: {why[0]}" if why else ""
+    return f"{taken}, for {kind} ones will not do: {why[0]}"

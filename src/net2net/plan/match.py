@@ -21,6 +21,7 @@ from net2net.maps.methods import Method
 from net2net.maps.shares import SHARES, shared
 from net2net.plan.choose import Chosen, Closest, Growing, choose
 from net2net.plan.new_positions import NewUnits, with_new
+from net2net.plan.numbers import changes
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
 
@@ -131,6 +132,8 @@ def _match_units(
     weights = np.ones(len(student.component)) if method.shares != "even" else None
     grown: list[tuple[Group, Group, Chosen]] = []
     seen: dict[str, int] = {}
+    pairs = zip(teacher.traces, student.traces, strict=False)
+    numbers = any(next(changes(*pair), None) is not None for pair in pairs)
     for key, group in student.groups.items():
         origin = teacher.groups.get(key) or (
             _alike(teacher, student, group) if strict else _same_axes(teacher, group)
@@ -157,7 +160,7 @@ def _match_units(
         else:
             rng = generator(seed, name, str(nth))
             claimed = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in grown))
-            growing = Growing(origin, q, key in teacher.groups, balanced, closest, claimed)
+            growing = Growing(origin, q, key in teacher.groups, balanced, closest, claimed, numbers)
             chosen = choose(teacher, student, growing, method, rng, _describe(group))
             grown.append((group, origin, chosen))
             index = chosen.index

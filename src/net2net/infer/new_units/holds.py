@@ -100,8 +100,8 @@ class Enlarged:
         readers_get_zero: what reads new units shall read zeros, so that its columns can be
             anything.
         closest: what is made of zeros and means is taken for what is demanded of it.
-        copied: all new units are copies, of every unit equally many. What they hold is known then,
-            and not that of which sums are so many times as large.
+        copied: all new units are copies, of every unit equally many if any sum or mean is over
+            them. What they hold is known then, but sums are so many times as large.
         smaller: before sums of copies, they are made as many times smaller; else what is made of
             the sums is.
     """
@@ -118,7 +118,7 @@ class Enlarged:
     @property
     def ratio(self) -> float:
         """By how much a mean over all units shrinks where new ones are zero."""
-        return self.new / (self.old * self.copies)
+        return 1.0 if self.copied else self.new / (self.old * self.copies)
 
     @property
     def times(self) -> float:
