@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Set
 from typing import Any
 
@@ -210,10 +211,13 @@ class GroupInTrace:
                     f"({old}, then {new})"
                 )
             ratio *= new / old
-            self.made_up.add((self.nth, place))
-        for one in self.student.ratios.get(place, {}).values():
-            ratio *= one
-            self.made_up.add((self.nth, place))
+        return ratio * math.prod(self.student.ratios.get(place, {}).values())
+
+    def made_up_number(self, op: Op) -> float:
+        """The same, which is made up for from here on."""
+        ratio = self.number(op)
+        if ratio != 1:
+            self.made_up.add((self.nth, self.graph.position(op)))
         return ratio
 
     def vector(self, node: Node, op: Op) -> str:

@@ -154,7 +154,7 @@ class On:
         while node.traits.passes and node.inputs:
             node = node.inputs[0]
         if node.producer is not None and node.traits.factory:
-            return self.group.number(node.producer)
+            return self.group.made_up_number(node.producer)
         return 1.0
 
     def _hold(self, node: Node, numbers: frozenset[int], wanted: Positions, op: Op) -> None:
@@ -404,7 +404,7 @@ class On:
         group, known = self.group, traits(op.kind)
         read = group.graph.inputs(op)
         factors = [self.factor(node) for node in read]
-        number = group.number(op)
+        number = group.made_up_number(op)
         if known.passes and read[0] in self.means:
             for out in group.graph.outputs(op):
                 self.means[out] = self.means[read[0]]
@@ -449,7 +449,7 @@ class On:
     ) -> None:
         group, target = self.group, self._target(outputs)
         others = [self.factor(node) for node in group.graph.inputs(op) if not group.has(node)]
-        number = math.prod(others) * group.number(op)
+        number = math.prod(others) * group.made_up_number(op)
         quotient = traits(op.kind).zero is not Zero.ANY
         scales = [node for node in inputs if group.is_parameter(node)]
         first = group.graph.inputs(op)[0]
