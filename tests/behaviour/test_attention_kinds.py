@@ -70,6 +70,51 @@ def test_heads_grow_in_number(kind):
     assert (student.heads, student.fused.out_features) == (6, 108)
 
 
+MERGED = {
+    "unbind": lambda heads: torch.cat(heads.unbind(1), -1),
+    "select": lambda heads: torch.cat([heads[:, i] for i in range(heads.shape[1])], dim=-1),
+    "stack": lambda heads: torch.stack(heads.unbind(1), -2).flatten(2),
+}
+
+
+class Merged(Attention):
+    """Heads are put side by side one by one."""
+
+    def __init__(self, way: str, heads: int) -> None:
+        super().__init__()
+        self.way, self.heads, self.size = way, heads, 24 // heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.fused(x).view(*x.shape[:2], self.heads, 3 * self.size).transpose(1, 2)
+        query, key, value = made.chunk(3, -1)
+        made = self.probabilities(query @ key.mT * 0.4) @ value
+        return self.out(MERGED[self.way](made))
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("way", MERGED)
+def test_heads_that_are_put_side_by_side_one_by_one_grow_in_number(way, heads):
+    teacher = randomise(nn.Sequential(Merged(way, heads)))
+    for factor in (2.0, 1 + 1 / heads):
+        student = widen(teacher, factor, TOKENS).model[0]
+        assert (student.heads, student.size) == (heads * factor, 24 // heads)
+        assert student.fused.out_features == 72 * factor
+
+
+def test_heads_of_which_the_code_writes_out_two_stay():
+    class Two(Merged):
+        def forward(self, x: Tensor) -> Tensor:
+            made = self.fused(x).view(*x.shape[:2], self.heads, 3 * self.size).transpose(1, 2)
+            query, key, value = made.chunk(3, -1)
+            made = self.probabilities(query @ key.mT * 0.4) @ value
+            return self.out(torch.cat([made[:, 0], made[:, 1]], -1))
+
+    growth = net2net.widen(randomise(nn.Sequential(nn.Linear(12, 12), Two("", 2))), 2.0, TOKENS)
+    assert [row.name for row in growth.report.rows] == ["0"]
+    (why,) = [row.note for row in growth.report.stayed if row.name == "1.fused"]
+    assert "a size is written into the code" in why
+
+
 def test_heads_that_the_code_tells_apart_stay():
     with pytest.raises(NotGrowableError, match="constant"):
         net2net.widen(randomise(nn.Sequential(Slopes())), {"*.fused": 1.5}, TOKENS)

@@ -18,7 +18,7 @@ from tests.helpers import Written, image, noise, randomise, widen
 
 
 class Attention(nn.Module):
-    """One head, whose size is kept, and heads are joined one by one."""
+    """One head, whose size is kept, and what is made of heads one by one is joined."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Attention(nn.Module):
         shape = (*x.shape[:2], self.heads, self.size)
         q, k, v = (part(x).view(shape).transpose(1, 2) for part in (self.q, self.k, self.v))
         mixed = torch.softmax(q @ k.transpose(-1, -2) / self.size**0.5, -1) @ v
-        return self.o(torch.cat(mixed.unbind(1), -1))
+        return self.o(torch.cat([one.tanh() for one in mixed.unbind(1)], -1))
 
 
 class Stream(nn.Module):
