@@ -66,6 +66,7 @@ class _Search(Generic[T]):
         self.attempt, self.counted = attempt, counted
         self.asked = {one.space.name: one for one in grown}
         self.moves = dict.fromkeys(self.asked, 0)
+        self.whys: dict[str, str] = {}
         self.tries = _TRIES
         self.blamed: set[str] = set()
         self.stopped: set[tuple[str, int]] = set()
@@ -131,6 +132,7 @@ class _Search(Generic[T]):
         stead begins anew."""
         name = failed.space.name
         self.moves[name] += 1
+        self.whys.setdefault(name, _why_not(failed, last))
         target, limit = self.asked[name].new, _REACH * failed.wanted
         new = _further(target, failed.new, failed.step, failed.space.size)
         if new <= limit and self.moves[name] <= _MOVES:
@@ -138,7 +140,7 @@ class _Search(Generic[T]):
             return [replace(g, new=new, note=note) if g is failed else g for g in grown]
         if failed.asked != ALL:
             raise last
-        why = f"no width near {failed.wanted:g} gives every unit a place"
+        why = self.whys[name]
         result = [
             replace(g, new=_old(g), note=why)
             if g is failed
@@ -232,6 +234,18 @@ def _old(one: SpaceGrowth) -> int:
 
 def _idle(one: SpaceGrowth) -> bool:
     return one.space.unread and one.asked == ALL
+
+
+def _why_not(one: SpaceGrowth, last: GraphMismatchError) -> str:
+    """Why a space stays, of which this was said at the width that was asked for."""
+    if last.why:
+        return f"at a width of {one.new}, {last.why}"
+    if one.space.pieces and not one.space.split_by_position:
+        return (
+            f"how many pieces {one.space.pieces} cuts it into is written into the code "
+            "(named in widths, it makes the student a graph module)"
+        )
+    return f"no width near {one.wanted:g} gives every unit a place"
 
 
 def near(one: SpaceGrowth) -> Iterator[SpaceGrowth]:
