@@ -61,13 +61,16 @@ class GraphMismatchError(Net2NetError):
     """The student's graph does not correspond to the teacher's, so no weights can be mapped.
 
     ``axes``: the parameter axes where that shows, as ``name[dim]``; ``module``: the module in which
-    the student stopped.
+    the student stopped; ``why``: why units there can be no more, which in the teacher can.
     """
 
-    def __init__(self, message: str, axes: Collection[str] = (), module: str = "") -> None:
+    def __init__(
+        self, message: str, axes: Collection[str] = (), module: str = "", why: str = ""
+    ) -> None:
         super().__init__(message)
         self.axes = frozenset(axes)
         self.module = module
+        self.why = why
 
     def concerns(self, axes: Iterable[object]) -> bool:
         """Whether it shows on one of these axes, or in a module that owns one."""

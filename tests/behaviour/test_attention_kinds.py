@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError
+from net2net.errors import Net2NetError, NotGrowableError
 from tests.helpers import noise, randomise, tokens, widen
 
 TOKENS = noise(2, 5, 12)
@@ -68,6 +68,51 @@ class LearntSlopes(Attention):
 def test_heads_grow_in_number(kind):
     student = widen(randomise(nn.Sequential(kind())), {"*.fused": 1.5}, TOKENS).model[0]
     assert (student.heads, student.fused.out_features) == (6, 108)
+
+
+MERGED = {
+    "unbind": lambda heads: torch.cat(heads.unbind(1), -1),
+    "select": lambda heads: torch.cat([heads[:, i] for i in range(heads.shape[1])], dim=-1),
+    "stack": lambda heads: torch.stack(heads.unbind(1), -2).flatten(2),
+}
+
+
+class Merged(Attention):
+    """Heads are put side by side one by one."""
+
+    def __init__(self, way: str, heads: int) -> None:
+        super().__init__()
+        self.way, self.heads, self.size = way, heads, 24 // heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.fused(x).view(*x.shape[:2], self.heads, 3 * self.size).transpose(1, 2)
+        query, key, value = made.chunk(3, -1)
+        made = self.probabilities(query @ key.mT * 0.4) @ value
+        return self.out(MERGED[self.way](made))
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("way", MERGED)
+def test_heads_that_are_put_side_by_side_one_by_one_grow_in_number(way, heads):
+    teacher = randomise(nn.Sequential(Merged(way, heads)))
+    for factor in (2.0, 1 + 1 / heads):
+        student = widen(teacher, factor, TOKENS).model[0]
+        assert (student.heads, student.size) == (heads * factor, 24 // heads)
+        assert student.fused.out_features == 72 * factor
+
+
+def test_heads_of_which_the_code_writes_out_two_stay():
+    class Two(Merged):
+        def forward(self, x: Tensor) -> Tensor:
+            made = self.fused(x).view(*x.shape[:2], self.heads, 3 * self.size).transpose(1, 2)
+            query, key, value = made.chunk(3, -1)
+            made = self.probabilities(query @ key.mT * 0.4) @ value
+            return self.out(torch.cat([made[:, 0], made[:, 1]], -1))
+
+    growth = net2net.widen(randomise(nn.Sequential(nn.Linear(12, 12), Two("", 2))), 2.0, TOKENS)
+    assert [row.name for row in growth.report.rows] == ["0"]
+    (why,) = [row.note for row in growth.report.stayed if row.name == "1.fused"]
+    assert "a size is written into the code" in why
 
 
 def test_heads_that_the_code_tells_apart_stay():
@@ -150,3 +195,83 @@ def test_a_network_that_makes_weights_grows():
     growth = widen(randomise(Hypernetwork()), 1.5, TOKENS)
     assert {(row.name, row.new) for row in growth.report.rows} == {("context", 9), ("make", 144)}
     assert growth.model.units == 12
+
+
+class Latent(nn.Module):
+    """Keys put together of a part for each head and one for all, of a narrow stream."""
+
+    def __init__(self, fused: bool = False) -> None:
+        super().__init__()
+        self.heads, self.own, self.shared, self.value, self.latent = 4, 4, 2, 6, 5
+        self.query = nn.Linear(12, 4 * 6)
+        self.narrow, self.wide = nn.Linear(12, 5 + 2), nn.Linear(5, 4 * 10)
+        self.out, self.fused = nn.Linear(4 * 6, 12), fused
+
+    def key(self, own: Tensor, shared: Tensor) -> Tensor:
+        return torch.cat([own, shared.expand(-1, self.heads, -1, -1)], -1)
+
+    def turned(self, x: Tensor) -> Tensor:
+        angle = torch.arange(x.shape[-2], dtype=x.dtype)[:, None] / 3
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        query = self.query(x).view(batch, time, self.heads, self.own + self.shared).transpose(1, 2)
+        own, turning = query.split([self.own, self.shared], -1)
+        query = torch.cat([own, self.turned(turning)], -1)
+        latent, shared = self.narrow(x).split([self.latent, self.shared], -1)
+        made = self.wide(latent).view(batch, time, self.heads, self.own + self.value)
+        own, value = made.transpose(1, 2).split([self.own, self.value], -1)
+        key = self.key(own, self.turned(shared.view(batch, time, 1, self.shared).transpose(1, 2)))
+        if self.fused:
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        else:
+            scale = (self.own + self.shared) ** -0.5
+            mixed = (query @ key.mT * scale).softmax(-1) @ value
+        return self.out(mixed.transpose(1, 2).reshape(batch, time, self.heads * self.value))
+
+
+class ExpandedLike(Latent):
+    def key(self, own: Tensor, shared: Tensor) -> Tensor:
+        return torch.cat([own, shared.expand(*own.shape[:-1], -1)], -1)
+
+
+class Repeated(Latent):
+    def key(self, own: Tensor, shared: Tensor) -> Tensor:
+        return torch.cat([own, shared.repeat(1, own.shape[1], 1, 1)], dim=-1)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", [Latent, ExpandedLike, Repeated])
+def test_heads_grow_in_number_whose_keys_have_a_part_for_all(kind, fused):
+    teacher = randomise(nn.Sequential(nn.Linear(12, 12), kind(fused)))
+    for factor in (1.5, 2.0):
+        growth = widen(teacher, factor, TOKENS)
+        student = growth.model[1]
+        sizes = (student.heads, student.own, student.shared, student.value)
+        assert sizes == (4 * factor, 4, 2, 6)
+        assert student.wide.out_features == 40 * factor
+        stayed = {row.name: row.note for row in growth.report.stayed if row.old == 2}
+        assert stayed == {"1.narrow": "cat in '1' joins blocks of different make"}
+
+
+def test_the_size_of_values_grows_where_keys_have_a_part_for_all():
+    student = widen(randomise(nn.Sequential(Latent())), {"*.value": 9}, TOKENS).model[0]
+    assert (student.heads, student.own, student.value, student.out.in_features) == (4, 4, 9, 36)
+
+
+def test_the_size_of_keys_stays_where_they_have_a_part_for_all():
+    with pytest.raises(Net2NetError):
+        net2net.widen(randomise(nn.Sequential(Latent())), {"*.own": 6}, TOKENS)
+
+
+def test_heads_stay_whose_keys_have_a_part_that_differs_by_head():
+    class Told(Latent):
+        def key(self, own: Tensor, shared: Tensor) -> Tensor:
+            numbers = torch.arange(1, self.heads + 1, dtype=own.dtype)[:, None, None]
+            return torch.cat([own, shared.expand(-1, self.heads, -1, -1) * numbers], -1)
+
+    teacher = randomise(nn.Sequential(nn.Linear(12, 12), Told()))
+    growth = widen(teacher, 2.0, TOKENS)
+    assert "1.query" not in {row.name for row in growth.report.rows}

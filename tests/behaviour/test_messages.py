@@ -159,3 +159,60 @@ class Hungry(nn.Module):
 def test_memory_that_runs_out_is_no_fault_of_the_sizes() -> None:
     with pytest.raises(MemoryError, match=r"as a copy of the model ran.*pass verify=False"):
         net2net.verify(nn.Identity(), Hungry(), noise(4, 3))
+
+
+class Slopes(nn.Module):
+    """Attention whose scores fall with distance, in each head by a slope of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = 1
+        self.q, self.k, self.v = (nn.Linear(5, 8) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:2], self.heads, -1)
+        q, k, v = (part(x).view(shape).transpose(1, 2) for part in (self.q, self.k, self.v))
+        slopes = 2.0 ** -torch.arange(1, self.heads + 1, dtype=x.dtype)[:, None, None]
+        scores = q @ k.mT - slopes * torch.arange(x.shape[1], dtype=x.dtype)
+        return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+class TwoHeads(Slopes):
+    """How many there are stands in the code."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        parts = (self.q, self.k, self.v)
+        made = (one(x).view(batch, time, 2, one.out_features // 2).transpose(1, 2) for one in parts)
+        q, k, v = made
+        mixed = (q @ k.mT).softmax(-1) @ v
+        return mixed.transpose(1, 2).reshape(batch, time, -1)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (Slopes(), "at a width of 16, sub in 'heads' combines it with the model's input or"),
+        (TwoHeads(), "how many pieces view in 'heads' cuts it into is written into the code"),
+    ],
+)
+def test_why_heads_stay_that_could_be_more(part: nn.Module, said: str) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(model.heads(model.stem(x)))
+
+    layers = {"stem": nn.Linear(3, 5), "heads": part, "head": nn.Linear(8, 2)}
+    growth = net2net.widen(randomise(Written(code, **layers)), 2.0, noise(2, 4, 3))
+    assert [row.name for row in growth.report.rows] == ["stem"]
+    (why,) = [row.note for row in growth.report.stayed if row.name == "heads.q"]
+    assert why.startswith(said)
+
+
+def test_heads_whose_number_is_written_out_grow_in_a_graph() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(model.heads(model.stem(x)))
+
+    layers = {"stem": nn.Linear(3, 5), "heads": TwoHeads(), "head": nn.Linear(8, 2)}
+    teacher = randomise(Written(code, **layers))
+    growth = net2net.widen(teacher, {"heads.q": 2.0}, noise(2, 4, 3))
+    assert isinstance(growth.model, torch.fx.GraphModule)
+    assert_exact(teacher, growth.model, noise(2, 4, 3))

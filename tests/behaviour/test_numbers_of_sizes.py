@@ -83,6 +83,17 @@ STAYS: dict[str, Code] = {
 }
 
 
+ASKED: dict[str, Callable[[Tensor], int]] = {
+    "numel of a row": lambda w: w[0].numel(),
+    "length of a row": lambda w: len(w[0]),
+    "shape of a row": lambda w: w[0].shape[0],
+    "size of a row of views": lambda w: w.T.t().detach()[-1].size(0),
+    "numel of a flat row": lambda w: w.flatten(1)[0].numel(),
+    "one of the rows": lambda w: next(iter(w.unbind(0))).numel(),
+    "some rows": lambda w: w[:2].shape[1],
+}  # fmt: skip
+
+
 def with_second_stem(code: Code) -> nn.Module:
     teacher = net(code)
     teacher.add_module("stem2", nn.Linear(3, 8))
@@ -96,6 +107,28 @@ def test_a_weight_makes_up_for_it(name: str, factor: float) -> None:
     growth = widen(with_second_stem(MADE_UP[name]), factor, X)
     assert "stem" in {row.name for row in growth.report.rows}
     assert growth.plan.apply(with_second_stem(MADE_UP[name])).stem.weight.shape[0] > 8
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.5])
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_asked_for_its_shape_alone_fixes_nothing(name: str, factor: float) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        weight = model.w.weight
+        return model.last(F.gelu(F.linear(model.stem(x), weight / ASKED[name](weight) ** 0.5)))
+
+    growth = widen(net(code), factor, X)
+    assert growth.model.w.weight.shape == (6 * factor, 8 * factor)
+
+
+def test_what_is_read_of_a_row_fixes_its_place() -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        weight = model.w.weight
+        return model.last(F.gelu(F.linear(model.stem(x), weight))) * weight[0].sum()
+
+    spaces = net2net.spaces(net(code), X)
+    assert [space.reason for space in spaces if space.lead == "w.weight"] == [
+        "select takes one position of it"
+    ]
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])

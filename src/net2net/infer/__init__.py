@@ -11,5 +11,5 @@ can be divided, ``sums.py`` what makes up for copies where none can (by ways in 
 chooses among. ``size_uses.py`` finds integers that are sizes of groups, ``branches.py`` what the
 code decides by its inputs (``made_axes.py``: axes of size 1 that it makes itself); ``together.py``
 which groups grow only together; ``spaces.py`` is the table for people.
-``new_units/`` tells what units that copy nothing may hold, ``needed.py`` which operations matter.
+``new_units/`` tells what units that copy nothing may hold.
 """

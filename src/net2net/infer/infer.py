@@ -18,7 +18,6 @@ from net2net.infer.filled import filled, told
 from net2net.infer.head_size import Product, ShareAbsorber, absorbers
 from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.inside import NOTHING, Inside
-from net2net.infer.needed import needed
 from net2net.infer.new_units.follow import why_no_copies, why_not
 from net2net.infer.relations import Count, OpSite
 from net2net.infer.spelled import spell
@@ -28,6 +27,7 @@ from net2net.infer.units import NO_UNIT, Role, UnitIds, Units, joined
 from net2net.infer.values import Along, Part, Value
 from net2net.ops import traits
 from net2net.trace.graph import Graph
+from net2net.trace.needed import needed
 from net2net.trace.trace import Op, Ref, Trace, refs
 
 
@@ -222,7 +222,8 @@ class Walk:
             results = [self._sized(op, result) for result in results]
         for ref, result, shape in zip(outputs, results, shapes, strict=True):
             parts = result.parts
-            if not (known.rearranges and _in_order(inputs[0], result)):
+            moved = known.rearranges and _in_order(inputs[0], result)
+            if not (moved or self.units.idle):  # what nobody reads tells no units apart
                 parts = tuple(Part(p.axes, self.units.through_op(p.ids)) for p in parts)
             constant_axes = result.constant_axes if known.constant_axes else frozenset[int]()
             result = replace(result, parts=parts, constant_axes=constant_axes)

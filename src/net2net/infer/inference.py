@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from net2net.infer.chosen import chosen
 from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
-from net2net.infer.needed import needed
 from net2net.infer.relations import Count
 from net2net.infer.sums import Sum
 from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, in_blocks, runs
 from net2net.infer.values import Value
 from net2net.ops import traits
 from net2net.trace.graph import Graph
+from net2net.trace.needed import needed
 from net2net.trace.trace import Trace
 
 HELD = "the code cuts it in proportion with units that stay as they are: "

@@ -30,7 +30,8 @@ def around(node: object, reader: Op) -> Names | None:
 
 def _ends_in(node: Node, seen: Set[Node], reader: Op) -> bool:
     """Whether all that reads it is ``reader``, or makes nothing but what was seen."""
-    made = [one for op in node.users if op is not reader for one in node.graph.outputs(op)]
+    others = [op for op in node.users if op is not reader and not _only_looks(node, op)]
+    made = [one for op in others for one in node.graph.outputs(op)]
     return all(one in seen or not (one.users or one.returned) for one in made)
 
 
@@ -63,9 +64,14 @@ def before(node: object, reader: Op, seen: set[Node] | None = None) -> Names | N
 
 def _alone(node: Node, reader: Op) -> bool:
     """Whether nobody else reads it; a look at a shape is none."""
-    others = [op for op in node.users if op is not reader]
-    made = [one for op in others for one in node.graph.outputs(op)]
-    return all(not one.users and not one.returned for one in made)
+    return all(op is reader or _only_looks(node, op) for op in node.users)
+
+
+def _only_looks(node: Node, op: Op) -> bool:
+    """Whether nobody reads what an operation makes of it, or what is made of that."""
+    made = node.graph.outputs(op)
+    unread = not any(one.users or one.returned for one in made)
+    return unread or node.graph.position(op) not in node.graph.needed
 
 
 def _each(items: Sequence[object], reader: Op, seen: set[Node] | None) -> Names | None:

@@ -45,6 +45,8 @@ class Space:
         split_by_position: the code cuts its axes by position, so only a trial shows which
             sizes it admits.
         split_between_bundles: the code splits its axes, though only between bundles (heads).
+        pieces: the operation that cuts its axes into so many pieces as the code writes out, or
+            None.
         gates: axes that make each unit by several rows, one a gate → how many.
         lead: the first parameter that makes its units.
         unread: as far as is seen, nothing reads its units.
@@ -62,6 +64,7 @@ class Space:
     runs: str | None
     split_by_position: bool
     split_between_bundles: bool
+    pieces: str | None
     groups: tuple[Group, ...]
     gates: dict[Axis, int]
     lead: str
@@ -195,6 +198,9 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
     cut = together.leaders(inference.position_splits)
     split = together.leaders(inference.units.split_blocks)
     read = together.leaders(inference.units.read)
+    pieces = {
+        key: where for ids, where in inference.units.written_out for key in together.leaders([ids])
+    }
     stays = together.held()
     found = [
         _space(
@@ -203,6 +209,7 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
             ties.get(key, ()),
             key in cut,
             key in split,
+            pieces.get(key),
             key in read,
             stays.get(key),
             exact,
@@ -251,7 +258,7 @@ def _distinct(spaces: list[Space]) -> list[Space]:
 
 def _space(
     inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool,
-    read: bool, stays: str | None, exact: bool,
+    pieces: str | None, read: bool, stays: str | None, exact: bool,
 ) -> Space | None:  # fmt: skip
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
@@ -291,6 +298,7 @@ def _space(
         runs=runs,
         split_by_position=cut,
         split_between_bundles=split,
+        pieces=pieces,
         groups=tuple(groups),
         gates=gates,
         lead=lead.name,

@@ -135,6 +135,8 @@ class Units:
         self.equal_copies: list[tuple[UnitIds, str]] = []
         self.no_copies: list[tuple[UnitIds, str]] = []
         self.split_blocks: list[UnitIds] = []
+        self.written_out: list[tuple[UnitIds, str]] = []
+        """Units that the code cuts into so many pieces as it writes out, and which operation."""
         self.uneven: list[tuple[list[UnitIds], str]] = []
         """Pieces into which the code cuts an axis, though no larger one in proportion, and what to
         say of that."""

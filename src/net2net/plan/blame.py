@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from net2net.plan.feasible import kind_of
+from net2net.plan.feasible import kind_of, near
 from net2net.plan.widths import SpaceGrowth
 
 _LIKE = 2
@@ -60,3 +60,31 @@ def left_out(grown: Sequence[SpaceGrowth], whys: Mapping[str, str]) -> list[Spac
         else one
         for one in grown
     ]
+
+
+def moved(
+    grown: Sequence[SpaceGrowth], whys: Mapping[str, str],
+    why_not: Callable[[list[SpaceGrowth]], str | None],
+) -> list[SpaceGrowth]:  # fmt: skip
+    """The growths, with those to blame at the nearest of a few widths that will do, or left out. Of
+    a kind the first tells which: of others no more is tried than that.
+
+    Args:
+        whys: the spaces to blame, by name, and why.
+        why_not: what is wrong if these spaces grow, and no other; None if nothing is.
+    """
+    result = left_out(grown, whys)
+    widths: dict[tuple[str, int], set[int]] = {}
+    for place, one in enumerate(grown):
+        if one.space.name not in whys or one.new == one.space.size:
+            continue
+        known = widths.setdefault(kind_of(one), {other.new for other in near(one)})
+        for other in near(one):
+            trial = [*result[:place], other, *result[place + 1 :]]
+            if other.new in known and why_not([x for x in trial if x.new != x.space.size]) is None:
+                result = trial
+                widths[kind_of(one)] = {other.new}
+                break
+        else:
+            widths[kind_of(one)] = set()
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -18,6 +18,9 @@ Attempt = Callable[[list[SpaceGrowth]], T]
 _TRIES = 48
 _MOVES = 16
 """How often one space is moved."""
+_NEAR = 4
+"""How many other widths are tried of a space that stops the student: up to two steps from what was
+asked for, since code mostly halves or quarters what it pads or cuts by."""
 _REACH = 2
 """How many times the width that was asked for a search may end at."""
 
@@ -33,8 +36,9 @@ def nearest_feasible(
     twice the width that was asked for, beyond which the space stays; an integer raises, naming
     the nearest. And where a size is written into the code, the student stops there: of all spaces
     asked to grow at once, those that nothing reads stay as they are, as nothing is gained by them;
-    if that does not help, the one that meets it does, and from the second of a kind (one place in
-    layers of one width) on, all of its kind. Where no space meets it, an integer is wrong there
+    if that does not help, the one that meets it moves to the few nearest widths (an odd number may
+    be all that stops it), or does so, and from the second of a kind (one place in layers of one
+    width) on, all of its kind. Where no space meets it, an integer is wrong there
     that counts spaces elsewhere: those that it counts stay.
 
     Args:
@@ -62,6 +66,7 @@ class _Search(Generic[T]):
         self.attempt, self.counted = attempt, counted
         self.asked = {one.space.name: one for one in grown}
         self.moves = dict.fromkeys(self.asked, 0)
+        self.whys: dict[str, str] = {}
         self.tries = _TRIES
         self.blamed: set[str] = set()
         self.stopped: set[tuple[str, int]] = set()
@@ -81,6 +86,8 @@ class _Search(Generic[T]):
             cut = [one for one in here or moving if one.space.split_between_bundles]
         if not here:
             cut = self._to_blame(grown, cut, last)
+        elif not cut and last.module and all(one.asked == ALL for one in here):
+            here = self._to_blame(grown, here, last)
         failed = min(
             cut or here,
             key=lambda one: (self.moves[one.space.name], len(one.space.axes)),
@@ -93,7 +100,7 @@ class _Search(Generic[T]):
                 raise self._not_feasible(grown, failed, last) from last
             return self._moved(grown, failed, last)
         if failed.asked == ALL and last.module:
-            return self._stopped(grown, failed, last)
+            return self._nearer(grown, failed) or self._stopped(grown, failed, last)
         raise last
 
     def _to_blame(
@@ -125,14 +132,15 @@ class _Search(Generic[T]):
         stead begins anew."""
         name = failed.space.name
         self.moves[name] += 1
+        self.whys.setdefault(name, _why_not(failed, last))
         target, limit = self.asked[name].new, _REACH * failed.wanted
-        new = _further(target, failed.new, failed.space.step, failed.space.size)
+        new = _further(target, failed.new, failed.step, failed.space.size)
         if new <= limit and self.moves[name] <= _MOVES:
             note = f"nearest to {failed.wanted:g} at which every unit has a place"
             return [replace(g, new=new, note=note) if g is failed else g for g in grown]
         if failed.asked != ALL:
             raise last
-        why = f"no width near {failed.wanted:g} gives every unit a place"
+        why = self.whys[name]
         result = [
             replace(g, new=_old(g), note=why)
             if g is failed
@@ -142,6 +150,16 @@ class _Search(Generic[T]):
         self.moves = dict.fromkeys(self.asked, 0)
         self.tries = _TRIES
         return result
+
+    def _nearer(self, grown: list[SpaceGrowth], failed: SpaceGrowth) -> list[SpaceGrowth] | None:
+        """With the next width of the space that meets a size in the code, of the few that are
+        tried."""
+        name = failed.space.name
+        if kind_of(failed) in self.stopped:
+            return None
+        left = list(near(self.asked[name]))[self.moves[name] :]
+        self.moves[name] += 1
+        return [left[0] if g is failed else g for g in grown] if left else None
 
     def _stopped(
         self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
@@ -154,6 +172,7 @@ class _Search(Generic[T]):
         kind = kind_of(failed)
         known = kind in self.stopped
         self.stopped.add(kind)
+        self.tries += self.moves[failed.space.name]
         return [
             replace(g, new=_old(g), note=why)
             if g is failed or (known and kind_of(g) == kind and g.new != _old(g))
@@ -215,6 +234,28 @@ def _old(one: SpaceGrowth) -> int:
 
 def _idle(one: SpaceGrowth) -> bool:
     return one.space.unread and one.asked == ALL
+
+
+def _why_not(one: SpaceGrowth, last: GraphMismatchError) -> str:
+    """Why a space stays, of which this was said at the width that was asked for."""
+    if last.why:
+        return f"at a width of {one.new}, {last.why}"
+    if one.space.pieces and not one.space.split_by_position:
+        return (
+            f"how many pieces {one.space.pieces} cuts it into is written into the code "
+            "(named in widths, it makes the student a graph module)"
+        )
+    return f"no width near {one.wanted:g} gives every unit a place"
+
+
+def near(one: SpaceGrowth) -> Iterator[SpaceGrowth]:
+    """The few nearest other widths of a space that stops the student."""
+    new = one.new
+    for _ in range(_NEAR):
+        new = _further(one.new, new, one.step, one.space.size)
+        if new <= _REACH * one.wanted:
+            note = f"nearest to {one.wanted:g} that a student can have"
+            yield replace(one, new=new, note=note)
 
 
 def kind_of(one: SpaceGrowth) -> tuple[str, int]:

@@ -256,10 +256,12 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
     they start afresh. Either way nobody reads them: their columns are zero.
     """
     if group.fixed:
+        known = any(one.fixed == group.fixed for one in teacher.groups.values())  # as outputs
         raise GraphMismatchError(
             f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
             f"does not ({group.fixed}). Choose another width for this space.",
             set(map(str, group.places)),
+            why="" if known else group.fixed,
         )
     kept = {axis: k for axis, k in group.places.items() if student.role(axis) != Role.CONSUMES}
     read = group.places.keys() - kept.keys()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isclose, isnan
 
-from net2net.infer.needed import needed
+from net2net.trace.needed import needed
 from net2net.trace.trace import Op, Trace
 
 

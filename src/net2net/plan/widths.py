@@ -42,10 +42,17 @@ class SpaceGrowth:
     """The size that was asked for, before it went to an admissible one."""
     named: Width | None = None
     """An integer was asked for, of this: no other width will do."""
+    multiple: int = 1
+    """What its size is to be a multiple of."""
 
     @property
     def exact(self) -> bool:
         return self.named is not None
+
+    @property
+    def step(self) -> int:
+        """From one size that will do to the next."""
+        return math.lcm(self.space.step, self.multiple)
 
     def as_named(self, new: int) -> int:
         """How wide what was named would be, if the space had this size."""
@@ -224,7 +231,7 @@ def _by_factor(
     multiple = multiples.get(space.name, 1)
     if not (wanted := space.size * factor) % math.lcm(space.size, space.units_step, multiple):
         _check_largest(space, int(wanted))  # at whole multiples copies will do
-        return SpaceGrowth(space, int(wanted), asked, "", wanted=wanted)
+        return SpaceGrowth(space, int(wanted), asked, "", wanted=wanted, multiple=multiple)
     step = math.lcm(space.step, multiple) if factor > 1 else space.step
     new = max(math.floor(space.size / step * factor + 0.5) * step, space.size)
     _check_largest(space, new)
@@ -237,7 +244,7 @@ def _by_factor(
                 f", and it grows in steps of {space.step}" if space.step > 1 else ""
             )
         note = f"nearest admissible to {space.size * factor:g}: {why}"
-    return SpaceGrowth(space, new, asked, note, wanted=space.size * factor)
+    return SpaceGrowth(space, new, asked, note, wanted=space.size * factor, multiple=multiple)
 
 
 def _check_largest(space: Space, new: int) -> None:

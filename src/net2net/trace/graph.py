@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from net2net.ops import OpTraits, traits
+from net2net.trace.needed import needed
 from net2net.trace.trace import Op, Ref, Trace
 
 GIVEN = -1
@@ -116,6 +117,11 @@ class Graph:
             node = self.node(tensor)
             self._use(node, None)
             node.returned = True
+
+    @cached_property
+    def needed(self) -> set[int]:
+        """The operations (by position) that matter."""
+        return needed(self.trace)
 
     def node(self, tensor: int, end: int | None = None) -> Node:
         """What a tensor held once ``end`` operations had run (all, if it is not said)."""

@@ -19,7 +19,7 @@ from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces
 from net2net.infer.units import Axis
-from net2net.plan.blame import left_out, to_blame
+from net2net.plan.blame import left_out, moved, to_blame
 from net2net.plan.choose import Closest
 from net2net.plan.compensate import compensated
 from net2net.plan.match import match
@@ -236,8 +236,8 @@ class Attempt:
         return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
 
     def without_stopping(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
-        """Without the spaces at whose widths there is no student; None if it is none without any,
-        or spaces were asked for by name."""
+        """With the spaces at whose widths there is no student at others, or without them; None if
+        it is none without any, or spaces were asked for by name."""
         if any(one.asked != ALL for one in grown):
             return None
 
@@ -248,7 +248,7 @@ class Attempt:
                 return self._other_way(some) or str(error).partition(". ")[0]
             return None
 
-        fewer = left_out(grown, to_blame(grown, why_not))
+        fewer = moved(grown, to_blame(grown, why_not), why_not)
         return fewer if any(one.new != one.space.size for one in fewer) else None
 
     def _other_way(self, grown: list[SpaceGrowth]) -> str | None:

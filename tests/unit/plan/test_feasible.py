@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.helpers import Written, image, noise, randomise, widen
 
 
 class Attention(nn.Module):
-    """One head, whose size is kept, and heads are joined one by one."""
+    """One head, whose size is kept, and what is made of heads one by one is joined."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class Attention(nn.Module):
         shape = (*x.shape[:2], self.heads, self.size)
         q, k, v = (part(x).view(shape).transpose(1, 2) for part in (self.q, self.k, self.v))
         mixed = torch.softmax(q @ k.transpose(-1, -2) / self.size**0.5, -1) @ v
-        return self.o(torch.cat(mixed.unbind(1), -1))
+        return self.o(torch.cat([one.tanh() for one in mixed.unbind(1)], -1))
 
 
 class Stream(nn.Module):
@@ -106,3 +107,72 @@ def test_channels_that_no_longer_fit_the_next_kernel_stay() -> None:
     with pytest.raises(GraphMismatchError, match=r"9 channels, .* reads 10") as refusal:
         widen(teacher, {"first": 2.0}, image())
     assert "graph module" not in str(refusal.value)  # which was tried
+
+
+class Shortcut(nn.Module):
+    """Twice as many channels; those of the shortcut have zeros before and behind them."""
+
+    def __init__(self, channels: int, zeros: Callable[[int], tuple[int, int]]) -> None:
+        super().__init__()
+        self.zeros = zeros
+        self.inner = nn.Conv2d(channels, 2 * channels, 3, 2, 1)
+        self.outer = nn.Conv2d(2 * channels, 2 * channels, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = (0, 0, 0, 0, *self.zeros(x.shape[1]))
+        made = self.outer(self.inner(x).relu())
+        return (nn.functional.pad(x[:, :, ::2, ::2], padding) + made).relu()
+
+
+ZEROS: dict[str, Callable[[int], tuple[int, int]]] = {
+    "half": lambda n: (n // 2, n // 2),
+    "quarters": lambda n: (n // 4 * 2, n // 4 * 2),
+    "up to eight": lambda n: (0, 8 - n),
+}
+
+
+class Pooled(nn.Module):
+    """``outermost``: a size stops the code of the model itself, and not of a module in it."""
+
+    def __init__(self, outermost: bool, zeros: str) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.block = Shortcut(4, ZEROS[zeros])
+        self.head = nn.Linear(8, 3)
+        self.outermost = outermost
+
+    def forward(self, x: Tensor) -> Tensor:
+        run = self.block.forward if self.outermost else self.block
+        return self.head(run(self.stem(x).relu()).mean((2, 3)))
+
+
+@pytest.mark.parametrize("outermost", [False, True])
+@pytest.mark.parametrize(
+    ("zeros", "factor", "width"),
+    [
+        ("half", 1.25, 6),
+        ("half", 1.37, 6),
+        ("half", 1.75, 8),
+        ("half", 2.0, 8),
+        ("quarters", 1.25, 8),
+        ("quarters", 1.75, 8),
+    ],
+)
+def test_what_stops_the_student_moves_to_the_nearest_width_that_does_not(
+    outermost: bool, zeros: str, factor: float, width: int
+) -> None:
+    growth = widen(randomise(Pooled(outermost, zeros)), factor, image())
+    widths = {row.name: row.new for row in growth.report.rows}
+    assert widths == {"stem": width, "block.inner": int(8 * factor + 0.5)}
+
+
+@pytest.mark.parametrize("outermost", [False, True])
+def test_a_space_beside_what_stops_the_student_grows(outermost: bool) -> None:
+    growth = widen(randomise(Pooled(outermost, "up to eight")), 2.0, image())
+    assert [(row.name, row.new) for row in growth.report.rows] == [("block.inner", 16)]
+    assert "a size is written into" in stayed(growth)["stem"]
+
+
+def test_it_moves_to_what_is_a_multiple() -> None:
+    growth = widen(randomise(Pooled(False, "half")), 1.3, image(), multiple_of={"stem": 5})
+    assert growth.model.stem.out_channels == 10

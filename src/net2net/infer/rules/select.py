@@ -111,11 +111,7 @@ def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
     if len(blocks) > 1 or (
         blocks and any((p := v.part(axis)) is None or p.axes not in blocks for v in values)
     ):
-        for value in values:
-            if (part := value.part(axis)) is not None:
-                site.units.bundle(part.ids, tuple(range(part.ids.ndim)))
-                site.fix(part.ids, "joins blocks of different make")
-        values = [Value(v.shape, tuple(p for p in v.parts if axis not in p.axes)) for v in values]
+        values = [_inside(site, value, axis) for value in values]
         blocks = set()
     parts: list[Part] = []
     if blocks:
@@ -133,6 +129,7 @@ def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
             tuple(1 if a == axis else n for a, n in enumerate(value.shape)),
             tuple(part for part in value.parts if axis not in part.axes),
             constant=value.constant or not value.shape[axis],
+            constant_axes=value.constant_axes - {axis},
         )
         for value in [*values, *empty]
     ]
@@ -148,6 +145,21 @@ def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
     return Value(
         tuple(shape), tuple(parts), parameter_axes, all(value.constant for value in values)
     )
+
+
+def _inside(site: OpSite, value: Value, axis: int) -> Value:
+    """What is joined along an axis with blocks of other make (features of each head, and those that
+    all heads share): positions along it lie inside units, if these do not begin there."""
+    why = "joins blocks of different make"
+    part = value.part(axis)
+    if part is None:
+        return value
+    inner = len(part.axes) == 1 or part.axes.index(axis) > 0
+    if inner and NO_UNIT not in part.ids and not site.units.grows_head_size(part.ids):
+        return site.confine(value, [axis], why)
+    site.units.bundle(part.ids, tuple(range(part.ids.ndim)))
+    site.fix(part.ids, why)
+    return replace(value, parts=tuple(p for p in value.parts if axis not in p.axes))
 
 
 @rule("stack", "hstack", "vstack")

@@ -25,7 +25,17 @@ def view(site: OpSite) -> Value:
     for part in result.parts:
         if len(part.axes) > 1:
             site.split_by_position(part.ids, len(part.ids))
+            if _written_out(site, part.axes[:-1]):
+                site.units.written_out.append((part.ids.reshape(-1), site.where))
     return result
+
+
+def _written_out(site: OpSite, axes: Sequence[int]) -> bool:
+    """Whether the code gives the sizes of these axes as numbers, which it makes of no other."""
+    told = {*site.op.traced_ints, *site.op.traced_sizes}
+    name = next((name for name in ("size", "shape") if name in site.args), "")
+    sizes = site.args.get(name, [])
+    return bool(sizes) and all(sizes[axis] > 0 and (name, axis) not in told for axis in axes)
 
 
 def _counted(site: OpSite) -> list[int]:

@@ -7,15 +7,17 @@ from net2net.trace.trace import Trace
 
 
 def needed(trace: Trace) -> set[int]:
-    """The operations (by position) that outputs or branches depend on, or that read a parameter,
-    and what those depend on. The rest has to run, but nobody reads what it computes."""
+    """The operations (by position) that outputs or branches depend on, or that compute with a
+    parameter, and what those depend on. The rest has to run, but nobody reads what it computes: a
+    row of a weight may only be asked for its size."""
     read = set(trace.outputs.values())
     needed = set()
     for position, op in reversed(list(enumerate(trace.ops))):
         inputs = {ref.id for ref in op.inputs}
         outputs = {ref.id for ref in op.outputs}
         told = not outputs  # a number that code branches on
-        if told or op.name.endswith("_") or outputs & read or inputs & trace.names.keys():
+        computed = inputs & trace.names.keys() and not traits(op.kind).passes
+        if told or op.name.endswith("_") or outputs & read or computed:
             needed.add(position)
             if not traits(op.kind).factory:  # else it reads a shape, and no value
                 read |= inputs
