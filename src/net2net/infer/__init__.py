@@ -1,7 +1,6 @@
 """From a trace to spaces: units that can only grow together.
 
-``infer.py`` walks over a trace (in one spelling: ``spelled.py``) and applies one of the ``rules/``
-to each operation. Rules speak in
+``infer.py`` walks over a trace and applies one of the ``rules/`` to each operation. Rules speak in
 ``relations.py``, of tensors of units (``values.py``, ``units.py``). What they tie becomes the
 groups of interchangeable units in ``inference.py`` with three cases of their own: weights that are
 tied (``tied.py``), heads of more features (``head_size.py``), and heads that queries share

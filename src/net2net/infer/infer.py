@@ -20,7 +20,6 @@ from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.new_units.follow import why_no_copies, why_not
 from net2net.infer.relations import Count, OpSite
-from net2net.infer.spelled import spell
 from net2net.infer.sums import Sum, makes_up
 from net2net.infer.tied import Read, shares_before
 from net2net.infer.units import NO_UNIT, Role, UnitIds, Units, joined
@@ -42,8 +41,6 @@ def infer(
         UnknownOperationError: an operation on hidden units has no rule, and ``on_unknown`` is
             ``"raise"``; with ``"fix"``, the spaces that it touches are left as they are.
     """
-    for trace in traces:
-        spell(trace)
     units, counts, reads = Units(), list[Count](), dict[int, list[Read]]()
     products: list[Product] = []
     sums: list[Sum] = []

@@ -40,6 +40,7 @@ from net2net.trace.recorded import Ref as Ref
 from net2net.trace.recorded import Trace as Trace
 from net2net.trace.recorded import refs as refs
 from net2net.trace.rejoined import rejoined
+from net2net.trace.spelled import spelled
 from net2net.trace.traced_ints import (
     CallObserver,
     comparisons_told,
@@ -125,7 +126,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
             "be kept the same. Return tensors in tuples, lists, dicts, dataclasses or registered "
             "pytrees."
         )
-    return rejoined(recorder.trace)
+    return spelled(rejoined(recorder.trace))
 
 
 def _may_share_memory(view: Tensor, source: Tensor) -> bool:

@@ -14,27 +14,30 @@ from math import isclose, prod
 from typing import Any
 
 from net2net.ops import traits
-from net2net.trace.trace import Op, Ref, Trace
+from net2net.trace.recorded import Op, Ref, Trace
 
 
-def spell(trace: Trace) -> None:
-    """Write the operations of a trace as others that compute the same, in place."""
+def spelled(trace: Trace) -> Trace:
+    """The trace with such operations written as others that compute the same."""
+    ops = list(trace.ops)
     readers: dict[int, list[int]] = defaultdict(list)
     made_by: dict[int, Op] = {}
     for place, op in enumerate(trace.ops):
         for ref in op.inputs:
             readers[ref.id].append(place)
     for place, op in enumerate(trace.ops):
+        op = ops[place]
         if op.name == "aten::mul" and op.args["self"] == op.args["other"]:
-            trace.ops[place] = replace(op, name="aten::square", args={"self": op.args["self"]})
+            ops[place] = replace(op, name="aten::square", args={"self": op.args["self"]})
         elif op.name == "aten::sub" and (variance := _variance(made_by, op)) is not None:
-            trace.ops[place] = replace(op, name="aten::var", args=variance, numbers={})
+            ops[place] = replace(op, name="aten::var", args=variance, numbers={})
         elif op.name == "aten::sum" and (last := _divided(trace, readers, op)) is not None:
-            trace.ops[place] = replace(op, name="aten::mean")
-            divides = trace.ops[last]
+            ops[place] = replace(op, name="aten::mean")
+            divides = ops[last]
             data = {"self": divides.inputs[0]}
-            trace.ops[last] = replace(divides, name="aten::alias", args=data, numbers={})
-        made_by |= dict.fromkeys((ref.id for ref in op.outputs), trace.ops[place])
+            ops[last] = replace(divides, name="aten::alias", args=data, numbers={})
+        made_by |= dict.fromkeys((ref.id for ref in op.outputs), ops[place])
+    return replace(trace, ops=ops)
 
 
 def _divided(trace: Trace, readers: dict[int, list[int]], op: Op) -> int | None:
