@@ -212,7 +212,7 @@ _row("prelu", constant=True, zero=FIRST, hands_on=True, module=nn.PReLU)
 
 _map("abs zero", zero=FIRST, flat=True, keeps_scale=True, idempotent=True)
 _map("nan_to_num", zero=FIRST, keeps_scale=True, idempotent=True)
-_map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True)
+_map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True, linear=True)
 _map("ceil floor hardshrink round sgn sign trunc", zero=FIRST, flat=True, idempotent=True)
 _map("frac", zero=FIRST, idempotent=True)
 _map("clamp clamp_max clamp_min fill", idempotent=True)

@@ -11,9 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
+import net2net
 from net2net.errors import WidthError
-from tests.helpers import Written, noise, randomise, refused, widen
+from tests.helpers import EXACT, Written, noise, randomise, refused, widen
 
 X = noise(2, 5, 3)
 TIMES = torch.arange(5, dtype=torch.float64)
@@ -58,6 +60,7 @@ UNDIVIDED: dict[str, Made] = {
     "chosen or one": lambda m: torch.where(m.v.weight > 0, m.w.weight, 1.0),
     "softmax": lambda m: m.w.weight.softmax(1),
     "with a bias": lambda m: F.linear(m.a.weight, m.b.weight.T, m.column.weight),
+    "filled by itself": lambda m: m.w.weight.masked_fill(m.w.weight < 0, 0.0),
     "joined with ones": lambda m: torch.cat([m.w.weight[:3], torch.ones_like(m.w.weight[:3])]),
 }
 MULTIPLIED = {"plus a row", "divisor", "with a bias"}
@@ -78,6 +81,27 @@ GROWS: dict[str, Made] = {
     "filled with zeros": lambda m: m.w.weight.masked_fill(m.v.weight > 0, 0.0),
     "joined": lambda m: torch.cat([m.w.weight[:3], m.v.weight[3:]]),
 }
+BENT: dict[str, Made] = {
+    "relu": GROWS["relu"],
+    "abs": GROWS["abs"],
+    "leaky relu": lambda m: F.leaky_relu(m.w.weight, 0.3),
+    "of a sum": lambda m: (m.w.weight - m.v.weight).relu(),
+    "of a product": lambda m: (m.a.weight @ m.b.weight).abs(),
+    "beside what is linear": lambda m: m.w.weight.relu() - m.w.weight,
+    "the larger": GROWS["the larger"],
+    "hypotenuse": lambda m: torch.hypot(m.w.weight, m.v.weight),
+    "chosen by itself": lambda m: torch.where(m.w.weight > 0, m.w.weight, 0.0),
+    "joined with relu": lambda m: torch.cat([m.w.weight[:3], m.v.weight[3:].relu()]),
+}
+"""What is divided, and of which two that differ do not sum to twice what it is without."""
+LINEAR: dict[str, Made] = {
+    name: made for name, made in GROWS.items() if name not in BENT
+} | {
+    "negative": lambda m: -m.w.weight,
+    "relu of the other factor": lambda m: m.w.weight * m.v.weight.relu(),
+    "masked": lambda m: m.w.weight * (m.v.weight > 0),
+    "W + AB": lambda m: m.w.weight + 2 * (m.a.weight @ m.b.weight),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
@@ -181,3 +205,55 @@ def test_standardised_weights(gain: bool, between: nn.Module, grows: bool) -> No
     )  # fmt: skip
     grown = {row.name: row.new for row in widen(teacher, 2.0, noise(2, 3, 6, 6)).report.rows}
     assert grown == ({"0": 16, "3": 12} if grows else {"3": 12})
+
+
+def loss(model: nn.Module) -> Tensor:
+    return model(X).square().mean()
+
+
+METHODS = sorted(name for name, one in net2net.METHODS.items() if one.exact)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", UNDIVIDED | GROWS | BENT | LINEAR)
+def test_every_method_is_exact(name: str, method: str) -> None:
+    """Whatever makes the weight: ``widen`` raises if what it measures is no rounding."""
+    made = (UNDIVIDED | GROWS | BENT | LINEAR)[name]
+    for bounded, factor in ((False, 2.0), (True, 1.5)):
+        needed = loss if net2net.METHODS[method].needs_loss else None
+        teacher = net(made, bounded=bounded)
+        grown = net2net.widen(teacher, factor, X, method=method, loss=needed)
+        assert grown.report.parity.max_rel <= EXACT
+        assert not any("verification" in row.note for row in grown.report.stayed)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_opposite_noise_on_weights_that_are_linear_in_it(name: str) -> None:
+    grown = net2net.widen(net(LINEAR[name]), 2.0, X, method="pair")
+    assert told(grown, "stem") == ""
+    assert not any("equal gradients" in warning for warning in grown.report.warnings)
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_opposite_noise_is_left_out_where_a_weight_is_not_linear_in_it(name: str) -> None:
+    """Relu of W + N and of W − N do not sum to twice relu of W."""
+    grown = net2net.widen(net(BENT[name]), 2.0, X, method="pair")
+    assert "for opposite noise will not do: " in told(grown, "stem")
+    assert net2net.widen(net(BENT[name]), {"stem": 2.0}, X, method="uneven").report.parity.exact
+
+
+def told(grown: net2net.Growth, name: str) -> str:
+    return next(row.note for row in grown.report.rows if row.name == name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
+@pytest.mark.parametrize("between", [nn.Tanh(), nn.ReLU()])
+def test_every_method_on_parametrised_layers(norm: Any, method: str, between: nn.Module) -> None:
+    teacher = nn.Sequential(
+        nn.Linear(3, 8), between, norm(nn.Linear(8, 6)), nn.Tanh(), nn.Linear(6, 2)
+    )
+    needed = loss if net2net.METHODS[method].needs_loss else None
+    grown = net2net.widen(randomise(teacher), 1.5, X, method=method, loss=needed)
+    assert grown.report.parity.max_rel <= EXACT
+    assert "0" in {row.name for row in grown.report.rows}

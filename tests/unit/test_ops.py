@@ -86,6 +86,8 @@ def test_an_elementwise_operation_does_what_its_row_says(kind: str) -> None:
     assert known.idempotent == (number and same(done(out), out))
     if number and known.zero is Zero.FIRST and kind not in {"detach", "angle", "zero"}:
         assert known.flat == (not _has_slope(done))
+    if known.linear:
+        assert same(done(grid + grid.roll(1)), out + out.roll(1))
     if known.degree is not None:
         positive = grid[grid > 0]
         assert same(done(3 * positive), 3**known.degree * done(positive))

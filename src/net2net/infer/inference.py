@@ -452,6 +452,15 @@ class Inference:
         """The axes along which a weight makes units."""
         return {a for a, n in self.numbers.items() if Role.PRODUCES in self.units.roles.get(n, ())}
 
+    def bent(self, axis: Axis) -> str | None:
+        """Why what reads units along this axis bears no noise of which the opposite is elsewhere
+        along it, or None."""
+        number = self.numbers[axis]
+        if Role.CONSUMES in (roles := self.units.roles.get(number, set())) and len(roles) > 1:
+            return f"'{axis.name}' is no weight that reads them alone"
+        where = self.units.bent.get(number)
+        return where and f"{where} makes the weight, and is not linear"
+
     def role(self, axis: Axis) -> Role:
         """What a parameter does along this axis."""
         roles = self.units.roles.get(self.numbers[axis], set())

@@ -121,6 +121,9 @@ class OpSite:
     def share(self, value: Value, axis: int) -> None:
         """The parameter reads these units: its columns are divided among their copies."""
         self.shared |= _numbers(value, axis)
+        for one in value.parameter_axes.get(value.dim(axis), ()):
+            if one.bent:
+                self.units.bent.setdefault(one.number, one.bent)
 
     def make(self, value: Value, axis: int) -> None:
         """The parameter makes these units."""
@@ -273,10 +276,10 @@ class OpSite:
         ]
         if len(operands) == 1 and operands[0][0].shape == shape:
             (value, _), *_ = operands
-            found = elementwise(self.name, self.args, operands, shape)
+            found = elementwise(self.name, self.where, self.args, operands, shape)
             return replace(value, parameter_axes=found) if found else value
         parts = self.align(operands, shape)
-        parameter_axes = elementwise(self.name, self.args, operands, shape)
+        parameter_axes = elementwise(self.name, self.where, self.args, operands, shape)
         return Value(
             shape, tuple(parts), parameter_axes, all(value.constant for value, _ in operands)
         )

@@ -144,6 +144,9 @@ class Units:
         """Neighbours on an axis that lies inside units, as what they were made from first."""
         self.ties: list[Tie] = []
         self.norms: dict[Norm, None] = {}
+        self.bent: dict[int, str] = {}
+        """Parameter axes with which units are read → an operation before that which is not linear
+        in the parameter."""
         self.through: list[tuple[UnitIds, UnitIds]] = []
         """For every part of every operation's output, in order of execution: its units, and how
         many positions each has. Not of operations that move axes at the most (a view): units are

@@ -35,10 +35,14 @@ class Along(NamedTuple):
 
     ``divides``: dividing the parameter along it divides the tensor: ``W``, ``W + V``, ``relu(W)``,
     but not ``exp(W)``, ``W + 1`` or ``W · Wᵀ``.
+
+    ``bent``: the first operation on the way that is not linear in the parameter, so that of noise
+    on it and its opposite something stays: ``relu`` of ``relu(W)``.
     """
 
     number: int
     divides: bool = True
+    bent: str = ""
 
 
 ParameterAxes = Mapping[int, frozenset[Along]]

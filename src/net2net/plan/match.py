@@ -24,6 +24,9 @@ from net2net.plan.new_positions import NewUnits, with_new
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
 
+ALIKE = "shares that are alike, for opposite noise will not do"
+"""What is said of copies that no noise tells apart."""
+
 
 @dataclass(frozen=True, eq=False)
 class Matched:
@@ -57,6 +60,7 @@ def match(
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
+    alike: list[tuple[frozenset[Axis], str]] = []
     grown_on: dict[Axis, list[tuple[Group, Group, NewUnits]]] = defaultdict(list)
     for group, origin, chosen in found.grown:
         if chosen.new is not None:
@@ -80,16 +84,22 @@ def match(
             index[index == ABSENT] = NEW
         one = axis_map(axis.dim, index, role)
         if method.pair and one.divisor is not None:
-            one = replace(one, twin=in_pairs(index))
+            if (why := student.bent(axis)) is None:
+                one = replace(one, twin=in_pairs(index))
+            else:
+                alike.append((frozenset([axis]), f"{ALIKE}: {why}"))
         if found.weights is not None and one.divisor is not None:
             one = replace(one, divisor=None, scale=shared(index, found.weights[new]))
         for group, origin, new_units in grown_on.get(axis, ()):
             one = with_new(one, axis, teacher, student, origin, group, new_units)
         maps[axis] = one
-    taken = tuple(
-        (frozenset(group.places), chosen.instead)
-        for group, _, chosen in found.grown
-        if chosen.instead
+    taken = (
+        *(
+            (frozenset(group.places), chosen.instead)
+            for group, _, chosen in found.grown
+            if chosen.instead
+        ),
+        *alike,
     )
     numbers = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in found.grown))
     return Matched(maps, taken, numbers)

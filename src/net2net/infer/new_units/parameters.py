@@ -78,13 +78,16 @@ class Parameters:
         ):
             linear = True
         plain = wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor == 1
+        term = node.args.get(known.adds) if known.adds else None
+        linear = linear and (not isinstance(term, Node) or term in own)
         if not (linear or plain):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight, and is not linear")
+        own.sort(key=lambda one: one is term)  # the product first
         first, *rest = own
         self.hold(group, first, group.axis_numbers(first) & numbers, wanted, op)
         for one in rest:
             beside = wanted
-            if not known.sums:
+            if not (known.sums or one is term):
                 if wanted.put is Put.MEAN:
                     raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of two")
                 beside = Positions(Put.UNREAD if wanted.put is Put.ZERO else wanted.put)
