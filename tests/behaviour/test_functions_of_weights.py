@@ -65,6 +65,38 @@ UNDIVIDED: dict[str, Made] = {
 }
 MULTIPLIED = {"plus a row", "divisor", "with a bias"}
 """Not along the units, but as a whole."""
+PASSES_ZEROS: dict[str, Made] = {
+    "tanh": UNDIVIDED["tanh"],
+    "clamp": UNDIVIDED["clamp"],
+    "expm1": lambda m: m.w.weight.expm1(),
+    "sine": lambda m: (3 * m.w.weight).sin(),
+    "normalised rows": lambda m: F.normalize(m.w.weight, dim=1),
+    "normalised, with a gain": lambda m: m.row.weight * F.normalize(m.w.weight, dim=1),
+    "normalised as a whole": lambda m: m.w.weight / m.w.weight.norm(),
+    "by the sum of magnitudes": lambda m: m.w.weight / m.w.weight.abs().sum(1, keepdim=True),
+    "by squares": lambda m: m.w.weight / (m.w.weight.pow(2).sum() + 1e-3).sqrt(),
+    "by the largest": lambda m: m.w.weight / m.w.weight.abs().max(),
+    "by the largest of a row": lambda m: m.w.weight / m.w.weight.abs().amax(1, keepdim=True),
+    "tanh of a product": lambda m: (m.a.weight @ m.b.weight).tanh(),
+}
+"""Of zeros it makes zeros, that can change, and leaves the rest as it is."""
+REDUCED = {
+    name for name in PASSES_ZEROS if name.startswith(("norm", "by "))
+}  # fmt: skip
+"""What is drawn in place of the zeros would change the rest."""
+CHANGED: dict[str, Made] = {
+    "less its mean": lambda m: m.w.weight - m.w.weight.mean(1, keepdim=True),
+    "by the mean of magnitudes": lambda m: m.w.weight / m.w.weight.abs().mean(),
+    "by a deviation": lambda m: m.w.weight / m.w.weight.std(1, keepdim=True),
+    "by the largest, with its sign": lambda m: m.w.weight / m.w.weight.amax(1, keepdim=True),
+    "by the smallest": lambda m: m.w.weight / m.w.weight.abs().amin(),
+    "columns normalised": lambda m: F.normalize(m.w.weight, dim=0),
+    "layer norm": lambda m: F.layer_norm(m.w.weight, m.w.weight.shape[1:]),
+    "root": lambda m: m.w.weight.exp().sqrt() - m.v.weight.square().sqrt(),
+    "logarithm": lambda m: (m.w.weight.abs() + 1e-3).log(),
+    "above half the largest": lambda m: m.w.weight * (m.w.weight > m.w.weight.max() / 2),
+}
+"""Zeros among it would change the rest, or are changed."""
 GROWS: dict[str, Made] = {
     "relu": lambda m: m.w.weight.relu(),
     "abs": lambda m: m.w.weight.abs() * 3,
@@ -105,7 +137,7 @@ LINEAR: dict[str, Made] = {
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
-@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - MULTIPLIED))
+@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - MULTIPLIED - PASSES_ZEROS.keys()))
 def test_what_is_not_divided_leaves_the_space_as_it_is(name: str, factor: float) -> None:
     report = widen(net(UNDIVIDED[name], bounded=True), factor, X).report
     assert "first" in {row.name for row in report.rows}
@@ -114,13 +146,64 @@ def test_what_is_not_divided_leaves_the_space_as_it_is(name: str, factor: float)
 
 
 @pytest.mark.parametrize("factor", [2.0, 3.0])
-@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - {"softmax"}))
+@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - {"softmax"} - PASSES_ZEROS.keys()))
 def test_what_comes_before_makes_up_for_whole_copies(name: str, factor: float) -> None:
     teacher = net(UNDIVIDED[name])
     grown = {row.name: row.new for row in widen(teacher, factor, X).report.rows}
     assert grown["stem"] == 8 * factor
     with refused(WidthError, "16", teacher=teacher):
         widen(teacher, {"stem": 12}, X)
+
+
+@pytest.mark.parametrize("name", PASSES_ZEROS)
+def test_zeros_that_stay_zeros_read_new_units(name: str) -> None:
+    teacher = net(PASSES_ZEROS[name], bounded=True)
+    assert net2net.spaces(teacher, X)["stem"].kinds.keys() == (
+        {"random"} if name in REDUCED else {"random", "zero"}
+    )
+    grown = widen(teacher, 1.5, X, method="fresh")
+    assert told(grown, "stem") == ""
+    parameters = dict(grown.model.named_parameters())
+    for _ in range(2):  # what reads them first, then what makes them
+        learned = {key: one.detach().clone() for key, one in parameters.items()}
+        grown.model.zero_grad()
+        loss(grown.model).backward()
+        with torch.no_grad():
+            for one in parameters.values():
+                if one.grad is not None:
+                    one -= 0.01 * one.grad
+    assert (parameters["stem.weight"] != learned["stem.weight"])[8:].all()
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0, 2.5])
+@pytest.mark.parametrize("method", ["replicate", "fresh", "silent", "gradmax"])
+@pytest.mark.parametrize("name", ["tanh", "by the largest"])
+def test_new_units_beside_whole_copies(name: str, method: str, factor: float) -> None:
+    """What makes up for copies makes up for these alone."""
+    needed = loss if net2net.METHODS[method].needs_loss else None
+    grown = widen(net(PASSES_ZEROS[name]), {"stem": factor}, X, method=method, loss=needed)
+    assert {row.name: row.new for row in grown.report.rows} == {"stem": 8 * factor}
+
+
+def test_what_zero_units_are_read_with_is_drawn() -> None:
+    grown = widen(net(PASSES_ZEROS["tanh"], bounded=True), {"stem": 16}, X, method="silent")
+    columns = dict(grown.model.named_parameters())["w.weight"][:, 8:]
+    assert len(columns.detach().unique()) == columns.numel()
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_zeros_that_change_the_rest_are_none(name: str) -> None:
+    teacher = net(CHANGED[name], bounded=True)
+    report = net2net.widen(teacher, 1.5, X).report
+    (why,) = {row.note for row in report.stayed if row.name == "stem"}
+    assert "verification" not in why and "tied" not in why
+
+
+def test_random_rows_could_be_the_largest_of_a_weight() -> None:
+    """Whichever are drawn."""
+    space = net2net.spaces(net(PASSES_ZEROS["by the largest"]), X)["w.weight"]
+    assert space.kinds.keys() == {"copy"}
+    assert "max reduces 'w.weight'" in str(space.why_not("random"))
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
@@ -211,14 +294,15 @@ def loss(model: nn.Module) -> Tensor:
     return model(X).square().mean()
 
 
+ALL = UNDIVIDED | PASSES_ZEROS | CHANGED | GROWS | BENT | LINEAR
 METHODS = sorted(name for name, one in net2net.METHODS.items() if one.exact)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", UNDIVIDED | GROWS | BENT | LINEAR)
+@pytest.mark.parametrize("name", ALL)
 def test_every_method_is_exact(name: str, method: str) -> None:
     """Whatever makes the weight: ``widen`` raises if what it measures is no rounding."""
-    made = (UNDIVIDED | GROWS | BENT | LINEAR)[name]
+    made = (ALL)[name]
     for bounded, factor in ((False, 2.0), (True, 1.5)):
         needed = loss if net2net.METHODS[method].needs_loss else None
         teacher = net(made, bounded=bounded)

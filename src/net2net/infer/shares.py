@@ -63,7 +63,10 @@ def elementwise(
         there = [place for place, one in enumerate(along) if axis in one]
         able = [at for at in there if all(one.divides for one in along[at][axis])]
         if known.scaled is Zero.ANY and able:
-            able = [max(able, key=lambda at: prod(values[at].shape))]
+            size = {at: prod(values[at].shape) for at in there}
+            largest, most = max(there, key=size.__getitem__), max(able, key=size.__getitem__)
+            normalised = bool(values[largest].reduced) and largest not in able
+            able, there = ([], [largest]) if normalised else ([most], there)
         elif first and 0 in able:
             able = [0]
         elif not every or number or len(able) < len(values):

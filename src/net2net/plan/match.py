@@ -80,7 +80,13 @@ def match(
                 "Choose another width for this space.",
                 {str(axis)},
             )
-        if role != Role.CONSUMES:
+        if role is Role.READS and (index == ABSENT).any():
+            raise GraphMismatchError(
+                f"some units on {axis} would be read by nobody, and what is made of zeros there is "
+                "not zero. Choose another width for this space.",
+                {str(axis)},
+            )
+        if not role.reads:
             index[index == ABSENT] = NEW
         one = axis_map(axis.dim, index, role)
         if method.pair and one.divisor is not None:
@@ -261,7 +267,7 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
             f"does not ({group.fixed}). Choose another width for this space.",
             set(map(str, group.places)),
         )
-    kept = {axis: k for axis, k in group.places.items() if student.role(axis) != Role.CONSUMES}
+    kept = {axis: k for axis, k in group.places.items() if not student.role(axis).reads}
     read = group.places.keys() - kept.keys()
     alike = [
         one

@@ -231,8 +231,33 @@ def multiplies(op: Op) -> bool:
 def kept_zero(op: Op) -> Zero | None:
     """As ``OpTraits.zero``, with the arguments that it has: not of what pads with a number, or
     clamps to numbers on one side of zero."""
+    if op.kind.startswith("clamp"):
+        low, high = (op.args.get(name) for name in ("min", "max"))
+        numbers = all(one is None or isinstance(one, (int, float)) for one in (low, high))
+        return Zero.FIRST if numbers and (low or 0) <= 0 <= (high or 0) else None
+    if op.kind == "pow":
+        return Zero.FIRST if degree(op) else None
+    if op.kind == "masked_fill":
+        return Zero.FIRST if op.args["value"] == 0 else None
     low, high = op.args.get("min_val", 0.0), op.args.get("max_val", 0.0)
     return None if op.args.get("value") or low > 0 or high < 0 else traits(op.kind).zero
+
+
+def flat(op: Op) -> bool:
+    """As ``OpTraits.flat``, with the arguments that it has: also of powers, of quotients that are
+    rounded, and of what clamps to zero on one side."""
+    limits = [op.args.get(name) for name in ("min", "max", "min_val", "max_val")]
+    exponent = op.args.get("exponent")
+    bent = (op.kind == "pow" and exponent != 1) or bool(op.args.get("rounding_mode"))
+    clamps = 0 in [one for one in limits if isinstance(one, (int, float))]
+    return traits(op.kind).flat or bent or clamps or op.args.get("negative_slope") == 0
+
+
+def partial(op: Op) -> bool:
+    """As ``OpTraits.partial``, also of roots that are written as powers."""
+    exponent = op.args.get("exponent", 1)
+    whole = isinstance(exponent, (int, float)) and exponent == int(exponent)
+    return traits(op.kind).partial or (op.kind == "pow" and not whole)
 
 
 def subtracts(op: Op) -> bool:
