@@ -60,6 +60,7 @@ UNDIVIDED: dict[str, Made] = {
     "chosen or one": lambda m: torch.where(m.v.weight > 0, m.w.weight, 1.0),
     "softmax": lambda m: m.w.weight.softmax(1),
     "with a bias": lambda m: F.linear(m.a.weight, m.b.weight.T, m.column.weight),
+    "padded with ones": lambda m: F.pad(m.w.weight[:5], (0, 0, 0, 1), value=1.0),
     "filled by itself": lambda m: m.w.weight.masked_fill(m.w.weight < 0, 0.0),
     "joined with ones": lambda m: torch.cat([m.w.weight[:3], torch.ones_like(m.w.weight[:3])]),
 }
@@ -77,6 +78,10 @@ PASSES_ZEROS: dict[str, Made] = {
     "by squares": lambda m: m.w.weight / (m.w.weight.pow(2).sum() + 1e-3).sqrt(),
     "by the largest": lambda m: m.w.weight / m.w.weight.abs().max(),
     "by the largest of a row": lambda m: m.w.weight / m.w.weight.abs().amax(1, keepdim=True),
+    "fake quantised": lambda m: torch.fake_quantize_per_tensor_affine(m.w.weight, 0.05, 3, -20, 20),
+    "fake quantised rows": lambda m: torch.fake_quantize_per_channel_affine(
+        m.w.weight, m.row.weight.detach().abs()[:, 0].float() + 0.1, torch.zeros(6), 0, -20, 20
+    ),
     "tanh of a product": lambda m: (m.a.weight @ m.b.weight).tanh(),
 }
 """Of zeros it makes zeros, that can change, and leaves the rest as it is."""
