@@ -88,6 +88,9 @@ class OpTraits:
             ``sigmoid`` and ``softmax``.
         flat: where its operand is zero it has no slope, or an infinite one, so that what is zero
             stays zero in training: ``relu``, ``square``, ``sqrt``.
+        partial: it is no number for some of its operand: ``sqrt``, ``log``. Said of elementwise
+            operations of one operand.
+        positive: it puts out nothing below zero: ``relu``, ``square``. Said of the same.
         scaled: the operands that have to be c times as large, so that the output is, for c > 0, of
             those that do more than keep scale: ``div``, ``add``, ``mul``; None if none will do.
         idempotent: done twice is done once, whatever its arguments: ``relu``, ``clamp``; not
@@ -126,6 +129,8 @@ class OpTraits:
     reduces: Reduction | None = None
     zero: Zero | None = None
     flat: bool = False
+    partial: bool = False
+    positive: bool = False
     scaled: Zero | None = None
     idempotent: bool = False
     constant: bool = False
@@ -189,10 +194,12 @@ _copy("type_as", shaped=True)
 _copy("contiguous detach positive real conj resolve_conj resolve_neg")
 _copy("dropout feature_dropout", constant=False)
 
-_map("relu", zero=FIRST, flat=True, keeps_scale=True, idempotent=True, module=nn.ReLU)
+_map(
+    "relu", zero=FIRST, flat=True, positive=True, keeps_scale=True, idempotent=True, module=nn.ReLU
+)
 _map("leaky_relu", zero=FIRST, keeps_scale=True, module=nn.LeakyReLU)
 _map("rrelu", zero=FIRST, keeps_scale=True, module=nn.RReLU)
-_map("relu6", zero=FIRST, flat=True, idempotent=True, module=nn.ReLU6)
+_map("relu6", zero=FIRST, flat=True, positive=True, idempotent=True, module=nn.ReLU6)
 _map("hardtanh", zero=FIRST, idempotent=True, module=nn.Hardtanh)
 _map("threshold", idempotent=True, module=nn.Threshold)
 _map("celu", zero=FIRST, module=nn.CELU)
@@ -204,25 +211,30 @@ _map("selu", zero=FIRST, module=nn.SELU)
 _map("silu", zero=FIRST, module=nn.SiLU)
 _map("softsign", zero=FIRST, module=nn.Softsign)
 _map("tanh", zero=FIRST, module=nn.Tanh)
-_map("hardsigmoid", module=nn.Hardsigmoid)
+_map("hardsigmoid", positive=True, module=nn.Hardsigmoid)
 _map("log_sigmoid", module=nn.LogSigmoid)
-_map("sigmoid", module=nn.Sigmoid)
-_map("softplus", module=nn.Softplus)
+_map("sigmoid", positive=True, module=nn.Sigmoid)
+_map("softplus", positive=True, module=nn.Softplus)
 _row("prelu", constant=True, zero=FIRST, hands_on=True, module=nn.PReLU)
 
-_map("abs zero", zero=FIRST, flat=True, keeps_scale=True, idempotent=True)
+_map("abs zero", zero=FIRST, flat=True, positive=True, keeps_scale=True, idempotent=True)
 _map("nan_to_num", zero=FIRST, keeps_scale=True, idempotent=True)
-_map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True)
+_map("neg negative deg2rad rad2deg _neg_view", zero=FIRST, keeps_scale=True, linear=True)
 _map("ceil floor hardshrink round sgn sign trunc", zero=FIRST, flat=True, idempotent=True)
 _map("frac", zero=FIRST, idempotent=True)
+_map("fake_quantize_per_tensor_affine", zero=FIRST, idempotent=True)
+_row("fake_quantize_per_channel_affine", zero=FIRST, constant=True)
 _map("clamp clamp_max clamp_min fill", idempotent=True)
-_map("asin asinh atan atanh erf expm1 log1p sin sinh tan", zero=FIRST)
+_map("asinh atan erf expm1 sin sinh tan", zero=FIRST)
+_map("asin atanh log1p", zero=FIRST, partial=True)
 _map("angle isinf isnan softshrink", zero=FIRST, flat=True)
-_map("square", zero=FIRST, flat=True, degree=2.0)
-_map("sqrt", zero=FIRST, flat=True, degree=0.5)
-_map("rsqrt", degree=-0.5)
+_map("square", zero=FIRST, flat=True, positive=True, degree=2.0)
+_map("sqrt", zero=FIRST, flat=True, partial=True, degree=0.5)
+_map("rsqrt", partial=True, degree=-0.5)
 _map("reciprocal", degree=-1.0)
-_map("acos acosh cos cosh erfc exp exp2 imag isfinite lgamma log log10 log2 logit sinc _conj")
+_map("acos acosh log log10 log2 logit", partial=True)
+_map("cosh erfc exp exp2", positive=True)
+_map("cos imag isfinite lgamma sinc _conj")
 _map("bitwise_not logical_not", constant_axes=True)
 
 # what is drawn at random differs from place to place
@@ -237,7 +249,8 @@ _map("addcmul lerp", zero=ALL)
 _map("mul multiply", zero=ANY, scaled=ANY, multiplies=True)
 _map("div divide true_divide", zero=FIRST, scaled=FIRST, multiplies=True)
 _map("masked_fill", joins=True)
-_map("floor_divide fmod remainder copysign xlogy", zero=FIRST)
+_map("fmod remainder copysign xlogy", zero=FIRST)
+_map("floor_divide", zero=FIRST, flat=True)
 _map("addcdiv atan2 complex copy le less less_equal lt ge greater greater_equal gt eq ne not_equal"
      " heaviside logaddexp logical_and logical_or logical_xor polar pow bitwise_and bitwise_or"
      " bitwise_xor __and__ __or__ __xor__")  # fmt: skip

@@ -85,7 +85,7 @@ def role(plan: Plan, name: str, parameter: nn.Parameter, new: float) -> tuple[st
     before = plan.teacher.tensors[recipe.source].shape
     wider = 1.0
     for axis in recipe.axes:
-        if axis.role is Role.CONSUMES:
+        if axis.role.reads:
             wider *= axis.size / before[axis.dim]
     if wider == 1:
         return "input", 1.0

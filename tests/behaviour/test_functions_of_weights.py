@@ -11,9 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
+import net2net
 from net2net.errors import WidthError
-from tests.helpers import Written, noise, randomise, refused, widen
+from tests.helpers import EXACT, Written, noise, randomise, refused, widen
 
 X = noise(2, 5, 3)
 TIMES = torch.arange(5, dtype=torch.float64)
@@ -59,10 +61,48 @@ UNDIVIDED: dict[str, Made] = {
     "chosen or one": lambda m: torch.where(m.v.weight > 0, m.w.weight, 1.0),
     "softmax": lambda m: m.w.weight.softmax(1),
     "with a bias": lambda m: F.linear(m.a.weight, m.b.weight.T, m.column.weight),
+    "padded with ones": lambda m: F.pad(m.w.weight[:5], (0, 0, 0, 1), value=1.0),
+    "filled by itself": lambda m: m.w.weight.masked_fill(m.w.weight < 0, 0.0),
     "joined with ones": lambda m: torch.cat([m.w.weight[:3], torch.ones_like(m.w.weight[:3])]),
 }
 MULTIPLIED = {"plus a row", "divisor", "with a bias"}
 """Not along the units, but as a whole."""
+PASSES_ZEROS: dict[str, Made] = {
+    "tanh": UNDIVIDED["tanh"],
+    "clamp": UNDIVIDED["clamp"],
+    "expm1": lambda m: m.w.weight.expm1(),
+    "sine": lambda m: (3 * m.w.weight).sin(),
+    "normalised rows": lambda m: F.normalize(m.w.weight, dim=1),
+    "normalised, with a gain": lambda m: m.row.weight * F.normalize(m.w.weight, dim=1),
+    "normalised as a whole": lambda m: m.w.weight / m.w.weight.norm(),
+    "by the sum of magnitudes": lambda m: m.w.weight / m.w.weight.abs().sum(1, keepdim=True),
+    "by squares": lambda m: m.w.weight / (m.w.weight.pow(2).sum() + 1e-3).sqrt(),
+    "by the largest": lambda m: m.w.weight / m.w.weight.abs().max(),
+    "by the largest of a row": lambda m: m.w.weight / m.w.weight.abs().amax(1, keepdim=True),
+    "fake quantised": lambda m: torch.fake_quantize_per_tensor_affine(m.w.weight, 0.05, 3, -20, 20),
+    "fake quantised rows": lambda m: torch.fake_quantize_per_channel_affine(
+        m.w.weight, m.row.weight.detach().abs()[:, 0].float() + 0.1, torch.zeros(6), 0, -20, 20
+    ),
+    "tanh of a product": lambda m: (m.a.weight @ m.b.weight).tanh(),
+}
+"""Of zeros it makes zeros, that can change, and leaves the rest as it is."""
+REDUCED = {
+    name for name in PASSES_ZEROS if name.startswith(("norm", "by "))
+}  # fmt: skip
+"""What is drawn in place of the zeros would change the rest."""
+CHANGED: dict[str, Made] = {
+    "less its mean": lambda m: m.w.weight - m.w.weight.mean(1, keepdim=True),
+    "by the mean of magnitudes": lambda m: m.w.weight / m.w.weight.abs().mean(),
+    "by a deviation": lambda m: m.w.weight / m.w.weight.std(1, keepdim=True),
+    "by the largest, with its sign": lambda m: m.w.weight / m.w.weight.amax(1, keepdim=True),
+    "by the smallest": lambda m: m.w.weight / m.w.weight.abs().amin(),
+    "columns normalised": lambda m: F.normalize(m.w.weight, dim=0),
+    "layer norm": lambda m: F.layer_norm(m.w.weight, m.w.weight.shape[1:]),
+    "root": lambda m: m.w.weight.exp().sqrt() - m.v.weight.square().sqrt(),
+    "logarithm": lambda m: (m.w.weight.abs() + 1e-3).log(),
+    "above half the largest": lambda m: m.w.weight * (m.w.weight > m.w.weight.max() / 2),
+}
+"""Zeros among it would change the rest, or are changed."""
 GROWS: dict[str, Made] = {
     "relu": lambda m: m.w.weight.relu(),
     "abs": lambda m: m.w.weight.abs() * 3,
@@ -79,10 +119,33 @@ GROWS: dict[str, Made] = {
     "filled with zeros": lambda m: m.w.weight.masked_fill(m.v.weight > 0, 0.0),
     "joined": lambda m: torch.cat([m.w.weight[:3], m.v.weight[3:]]),
 }
+BENT: dict[str, Made] = {
+    "relu": GROWS["relu"],
+    "abs": GROWS["abs"],
+    "leaky relu": lambda m: F.leaky_relu(m.w.weight, 0.3),
+    "of a sum": lambda m: (m.w.weight - m.v.weight).relu(),
+    "of a product": lambda m: (m.a.weight @ m.b.weight).abs(),
+    "beside what is linear": lambda m: m.w.weight.relu() - m.w.weight,
+    "the larger": GROWS["the larger"],
+    "hypotenuse": lambda m: torch.hypot(m.w.weight, m.v.weight),
+    "chosen by itself": lambda m: torch.where(m.w.weight > 0, m.w.weight, 0.0),
+    "joined with relu": lambda m: torch.cat([m.w.weight[:3], m.v.weight[3:].relu()]),
+}
+"""What is divided, and of which two that differ do not sum to twice what it is without."""
+LINEAR: dict[str, Made] = {
+    name: made for name, made in GROWS.items() if name not in BENT
+} | {
+    "negative": lambda m: -m.w.weight,
+    "relu of the other factor": lambda m: m.w.weight * m.v.weight.relu(),
+    "masked": lambda m: m.w.weight * (m.v.weight > 0),
+    "W + AB": lambda m: m.w.weight + 2 * (m.a.weight @ m.b.weight),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
-@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - MULTIPLIED - {"softmax"}))
+@pytest.mark.parametrize(
+    "name", sorted(UNDIVIDED.keys() - MULTIPLIED - PASSES_ZEROS.keys() - {"softmax"})
+)
 def test_what_is_not_divided_leaves_the_space_as_it_is(name: str, factor: float) -> None:
     report = widen(net(UNDIVIDED[name], before=True, behind=True), factor, X).report
     assert "first" in {row.name for row in report.rows}
@@ -91,7 +154,7 @@ def test_what_is_not_divided_leaves_the_space_as_it_is(name: str, factor: float)
 
 
 @pytest.mark.parametrize("factor", [2.0, 3.0])
-@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - {"softmax"}))
+@pytest.mark.parametrize("name", sorted(UNDIVIDED.keys() - {"softmax"} - PASSES_ZEROS.keys()))
 def test_what_comes_before_makes_up_for_whole_copies(name: str, factor: float) -> None:
     teacher = net(UNDIVIDED[name])
     grown = {row.name: row.new for row in widen(teacher, factor, X).report.rows}
@@ -106,13 +169,65 @@ def test_what_follows_makes_up_for_whole_copies(name: str, factor: float) -> Non
     teacher = net(UNDIVIDED[name], before=True)
     grown = {row.name: row.new for row in widen(teacher, factor, X).report.rows}
     assert grown["stem"] == 8 * factor
-    with refused(WidthError, "16", teacher=teacher):
-        widen(teacher, {"stem": 12}, X)
+    if name not in PASSES_ZEROS:
+        with refused(WidthError, "16", teacher=teacher):
+            widen(teacher, {"stem": 12}, X)
 
 
 def test_whole_copies_of_a_softmax_share_it() -> None:
     teacher = net(UNDIVIDED["softmax"], before=True, behind=True)
     assert widen(teacher, {"stem": 24}, X).report.rows[0].new == 24
+
+
+@pytest.mark.parametrize("name", PASSES_ZEROS)
+def test_zeros_that_stay_zeros_read_new_units(name: str) -> None:
+    teacher = net(PASSES_ZEROS[name], before=True)
+    assert net2net.spaces(teacher, X)["stem"].kinds.keys() - {"copy"} == (
+        {"random"} if name in REDUCED else {"random", "zero"}
+    )
+    grown = widen(teacher, 1.5, X, method="fresh")
+    assert told(grown, "stem") == ""
+    parameters = dict(grown.model.named_parameters())
+    for _ in range(2):  # what reads them first, then what makes them
+        learned = {key: one.detach().clone() for key, one in parameters.items()}
+        grown.model.zero_grad()
+        loss(grown.model).backward()
+        with torch.no_grad():
+            for one in parameters.values():
+                if one.grad is not None:
+                    one -= 0.01 * one.grad
+    assert (parameters["stem.weight"] != learned["stem.weight"])[8:].all()
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0, 2.5])
+@pytest.mark.parametrize("method", ["replicate", "fresh", "silent", "gradmax"])
+@pytest.mark.parametrize("name", ["tanh", "by the largest"])
+def test_new_units_beside_whole_copies(name: str, method: str, factor: float) -> None:
+    """What makes up for copies makes up for these alone."""
+    needed = loss if net2net.METHODS[method].needs_loss else None
+    grown = widen(net(PASSES_ZEROS[name]), {"stem": factor}, X, method=method, loss=needed)
+    assert {row.name: row.new for row in grown.report.rows} == {"stem": 8 * factor}
+
+
+def test_what_zero_units_are_read_with_is_drawn() -> None:
+    grown = widen(net(PASSES_ZEROS["tanh"], before=True), {"stem": 16}, X, method="silent")
+    columns = dict(grown.model.named_parameters())["w.weight"][:, 8:]
+    assert len(columns.detach().unique()) == columns.numel()
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_zeros_that_change_the_rest_are_none(name: str) -> None:
+    teacher = net(CHANGED[name], before=True, behind=True)
+    report = net2net.widen(teacher, 1.5, X).report
+    (why,) = {row.note for row in report.stayed if row.name == "stem"}
+    assert "verification" not in why and "tied" not in why
+
+
+def test_random_rows_could_be_the_largest_of_a_weight() -> None:
+    """Whichever are drawn."""
+    space = net2net.spaces(net(PASSES_ZEROS["by the largest"]), X)["w.weight"]
+    assert space.kinds.keys() == {"copy"}
+    assert "max reduces 'w.weight'" in str(space.why_not("random"))
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.5])
@@ -197,3 +312,56 @@ def test_standardised_weights(gain: bool, between: nn.Module, grows: bool) -> No
     )  # fmt: skip
     grown = {row.name: row.new for row in widen(teacher, 2.0, noise(2, 3, 6, 6)).report.rows}
     assert grown == ({"0": 16, "3": 12} if grows else {"3": 12})
+
+
+def loss(model: nn.Module) -> Tensor:
+    return model(X).square().mean()
+
+
+ALL = UNDIVIDED | PASSES_ZEROS | CHANGED | GROWS | BENT | LINEAR
+METHODS = sorted(name for name, one in net2net.METHODS.items() if one.exact)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ALL)
+def test_every_method_is_exact(name: str, method: str) -> None:
+    """Whatever makes the weight: ``widen`` raises if what it measures is no rounding."""
+    made = (ALL)[name]
+    for bounded, factor in ((False, 2.0), (True, 1.5)):
+        needed = loss if net2net.METHODS[method].needs_loss else None
+        teacher = net(made, before=bounded)
+        grown = net2net.widen(teacher, factor, X, method=method, loss=needed)
+        assert grown.report.parity.max_rel <= EXACT
+        assert not any("verification" in row.note for row in grown.report.stayed)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_opposite_noise_on_weights_that_are_linear_in_it(name: str) -> None:
+    grown = net2net.widen(net(LINEAR[name]), 2.0, X, method="pair")
+    assert told(grown, "stem") == ""
+    assert not any("equal gradients" in warning for warning in grown.report.warnings)
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_opposite_noise_is_left_out_where_a_weight_is_not_linear_in_it(name: str) -> None:
+    """Relu of W + N and of W − N do not sum to twice relu of W."""
+    grown = net2net.widen(net(BENT[name]), 2.0, X, method="pair")
+    assert "for opposite noise will not do: " in told(grown, "stem")
+    assert net2net.widen(net(BENT[name]), {"stem": 2.0}, X, method="uneven").report.parity.exact
+
+
+def told(grown: net2net.Growth, name: str) -> str:
+    return next(row.note for row in grown.report.rows if row.name == name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
+@pytest.mark.parametrize("between", [nn.Tanh(), nn.ReLU()])
+def test_every_method_on_parametrised_layers(norm: Any, method: str, between: nn.Module) -> None:
+    teacher = nn.Sequential(
+        nn.Linear(3, 8), between, norm(nn.Linear(8, 6)), nn.Tanh(), nn.Linear(6, 2)
+    )
+    needed = loss if net2net.METHODS[method].needs_loss else None
+    grown = net2net.widen(randomise(teacher), 1.5, X, method=method, loss=needed)
+    assert grown.report.parity.max_rel <= EXACT
+    assert "0" in {row.name for row in grown.report.rows}

@@ -28,7 +28,8 @@ aten = torch.ops.aten
 
 ARGS: dict[str, tuple[Any, ...]] = {
     "clamp": (0.7, 2.0), "clamp_min": (0.7,), "clamp_max": (-0.7,), "threshold": (0.7, 3.0),
-    "dropout": (0.5, False), "feature_dropout": (0.5, False), "to": (torch.float64,),
+    "fake_quantize_per_tensor_affine": (0.05, 3, -200, 200), "dropout": (0.5, False),
+    "feature_dropout": (0.5, False), "to": (torch.float64,),
     "type_as": (torch.zeros(1, dtype=torch.float64),), "fill": (3.0,),
 }  # fmt: skip
 """What operations of one operand need besides."""
@@ -86,6 +87,8 @@ def test_an_elementwise_operation_does_what_its_row_says(kind: str) -> None:
     assert known.idempotent == (number and same(done(out), out))
     if number and known.zero is Zero.FIRST and kind not in {"detach", "angle", "zero"}:
         assert known.flat == (not _has_slope(done))
+    if known.linear:
+        assert same(done(grid + grid.roll(1)), out + out.roll(1))
     if known.degree is not None:
         positive = grid[grid > 0]
         assert same(done(3 * positive), 3**known.degree * done(positive))

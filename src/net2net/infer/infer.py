@@ -67,6 +67,7 @@ def infer(
             walk.step(op)
         units.idle = False
         for where, tensor in trace.outputs.items():
+            units.align_with(values[tensor].reduced if tensor in values else ())
             for part in values[tensor].parts if tensor in values else ():
                 if grow_outputs and values[tensor].depends_on_input:
                     units.read.append(part.ids.reshape(-1))
@@ -198,12 +199,15 @@ class Walk:
 
     def step(self, op: Op) -> None:
         outputs = op.outputs
-        if not outputs:
-            return
         inputs = [self.value(ref) for ref in op.inputs]
         known = traits(op.kind)
         held = inputs[:1] if known.shaped else inputs
         depends_on_input = any(value.depends_on_input for value in held)
+        reduced = frozenset[int]().union(*(value.reduced for value in held))
+        if depends_on_input or not outputs:  # else what that is used for is seen later
+            self.units.align_with(reduced)
+        if not outputs:
+            return
         shapes = [self.trace.shapes[ref.id] for ref in outputs]
         constant = known.factory or (
             known.constant and bool(inputs) and all(value.constant for value in inputs)
@@ -231,17 +235,17 @@ class Walk:
                     _parameter(self.units, "", shape), parameter_axes={}, depends_on_input=True
                 )
             elif ref.id not in self.filled or ref.id not in self.values:
-                parameter_axes = {} if depends_on_input else result.parameter_axes
-                self.values[ref.id] = replace(
-                    result, depends_on_input=depends_on_input, parameter_axes=parameter_axes
-                )
+                self.values[ref.id] = _made(result, held, depends_on_input)
         if op.name.endswith("_") and isinstance(target := next(iter(op.args.values())), Ref):
             for base in self.trace.looked_into(target.id):
                 written = self.value(Ref(base))
                 if known.elementwise and base in self.filled:
                     for source in inputs[1:]:
                         written = told(written, inputs[0], source, self.units.origins())
-                self.values[base] = replace(written, constant=False, constant_axes=frozenset())
+                self.values[base] = replace(
+                    written, constant=False, constant_axes=frozenset(),
+                    reduced=written.reduced | reduced,
+                )  # fmt: skip
 
     def _sized(self, op: Op, value: Value) -> Value:
         """Where a tensor is the same all along an axis whose size code reads from an attribute,
@@ -289,13 +293,16 @@ class Walk:
         results = list(result) if isinstance(result, (list, tuple)) else [result]
         if traits(op.kind).adds == "bias" and op.args["bias"] is not None:
             results = [value.rigid() for value in results]
-        passed_on = set() if depends_on_input else _parameter_axes(results)
+        passed_on = set[int]()
+        if not depends_on_input:
+            passed_on = _parameter_axes(results).union(*(value.reduced for value in inputs))
         for number in _parameter_axes(inputs) - passed_on:
             self.units.roles[number] |= site.roles(number)
-        for number in site.shared & passed_on:
-            self.units.roles[number].add(Role.CONSUMES)
+        for role, numbers in ((Role.CONSUMES, site.shared), (Role.READS, site.read)):
+            for number in numbers & passed_on:
+                self.units.roles[number].add(role)
         self.roles[self.position] = RolesAt(
-            frozenset(site.shared), frozenset(site.made), tuple(site.products)
+            frozenset(site.shared | site.read), frozenset(site.made), tuple(site.products)
         )
         self.products += [(op, ids) for ids in site.head_products]
         self.sums += [(self.position, *one) for one in site.sums]
@@ -304,6 +311,17 @@ class Walk:
             read = Read(self.trace, op, data[0] if len(data) == 1 else NO_UNIT)
             self.reads.setdefault(number, []).append(read)
         return results
+
+
+def _made(result: Value, held: Sequence[Value], depends_on_input: bool) -> Value:
+    """What an operation makes, of what of its operands matters. What is made of a weight and of a
+    number that is made of the same one is not divided if that is."""
+    if depends_on_input:
+        return replace(result, depends_on_input=True, parameter_axes={}, reduced=frozenset())
+    reduced = result.reduced.union(*(value.reduced for value in held))
+    along = {number for value in held for number in value.parameter_numbers - value.reduced}
+    made = replace(result, depends_on_input=False, reduced=reduced)
+    return made.rigid() if reduced & along and made.parameter_axes else made
 
 
 def _in_order(*values: Value) -> bool:

@@ -445,10 +445,13 @@ class Inference:
         for axis, number in self.numbers.items():
             roles = self.units.roles.get(number, set())
             if Role.CONSUMES in roles and len(roles) > 1:
+                both = "both makes these units and reads them (tied weights), so it can be neither"
+                if Role.PRODUCES not in roles:
+                    both = "reads these units, and is used otherwise as well, so it can be neither"
                 yield (
                     self._along(number),
-                    f"'{axis.name}' both makes these units and reads them (tied weights), so it "
-                    "can be neither copied nor divided, and no norm before it takes the shares",
+                    f"'{axis.name}' {both} copied nor divided, and no norm before it takes the "
+                    "shares",
                 )
 
     def _along(self, number: int) -> UnitIds:
@@ -468,10 +471,22 @@ class Inference:
         """The axes along which a weight makes units."""
         return {a for a, n in self.numbers.items() if Role.PRODUCES in self.units.roles.get(n, ())}
 
+    def bent(self, axis: Axis) -> str | None:
+        """Why what reads units along this axis bears no noise of which the opposite is elsewhere
+        along it, or None."""
+        number = self.numbers[axis]
+        if len(roles := self.units.roles.get(number, set())) > 1 and Role.CONSUMES in roles:
+            return f"'{axis.name}' is no weight that reads them alone"
+        if Role.READS in roles:
+            return f"what is made of '{axis.name}' is not linear in it"
+        where = self.units.bent.get(number)
+        return where and f"{where} makes the weight, and is not linear"
+
     def role(self, axis: Axis) -> Role:
         """What a parameter does along this axis."""
         roles = self.units.roles.get(self.numbers[axis], set())
-        return next((role for role in (Role.CONSUMES, Role.PRODUCES) if role in roles), Role.ALIGNS)
+        order = (Role.CONSUMES, Role.READS, Role.PRODUCES)
+        return next((role for role in order if role in roles), Role.ALIGNS)
 
     def ids_of(self, trace: int, tensor: int) -> list[UnitIds]:
         """The units along each part of a traced tensor."""

@@ -48,6 +48,8 @@ class OpSite:
     """Arguments that are parameters or buffers themselves → names in the state dict."""
     shared: set[int] = field(default_factory=set)
     """Parameter axes that take the shares in this operation."""
+    read: set[int] = field(default_factory=set)
+    """Parameter axes of what it reads units with, and that is not divided if they are."""
     made: set[int] = field(default_factory=set)
     """Parameter axes that make its output units."""
     training: bool = False
@@ -123,6 +125,9 @@ class OpSite:
     def share(self, value: Value, axis: int) -> None:
         """The parameter reads these units: its columns are divided among their copies."""
         self.shared |= _numbers(value, axis)
+        for one in value.parameter_axes.get(value.dim(axis), ()):
+            if one.bent:
+                self.units.bent.setdefault(one.number, one.bent)
 
     def make(self, value: Value, axis: int) -> None:
         """The parameter makes these units."""
@@ -131,9 +136,11 @@ class OpSite:
     def roles(self, number: int) -> set[Role]:
         """What the parameter axis with this number does here: both, of a weight that meets its own
         transpose."""
-        found = {Role.CONSUMES} if number in self.shared else set()
-        made = {Role.PRODUCES} if number in self.made else set()
-        return found | made or {Role.ALIGNS}
+        said = {
+            Role.CONSUMES: self.shared, Role.READS: self.read - self.shared,
+            Role.PRODUCES: self.made,
+        }  # fmt: skip
+        return {role for role, numbers in said.items() if number in numbers} or {Role.ALIGNS}
 
     def gate(self, value: Value, axis: int, gates: int) -> None:
         """This many rows of the parameter make one unit."""
@@ -275,10 +282,10 @@ class OpSite:
         ]
         if len(operands) == 1 and operands[0][0].shape == shape:
             (value, _), *_ = operands
-            found = elementwise(self.name, self.args, operands, shape)
+            found = elementwise(self.name, self.where, self.args, operands, shape)
             return replace(value, parameter_axes=found) if found else value
         parts = self.align(operands, shape)
-        parameter_axes = elementwise(self.name, self.args, operands, shape)
+        parameter_axes = elementwise(self.name, self.where, self.args, operands, shape)
         return Value(
             shape, tuple(parts), parameter_axes, all(value.constant for value, _ in operands)
         )
@@ -345,14 +352,17 @@ class OpSite:
         letters: Sequence[Any],
     ) -> None:
         """A sum over all units of a part: exact if a parameter can take the shares."""
-        why = "sums the product of two activations over it"
+        why, read = "sums the product of two activations over it", set[int]()
         for value, names in reversed(list(zip(alone(operands), subscripts, strict=True))):
             along = [axis for axis, name in enumerate(names) if letters.index(name) in part.axes]
             if along and all(map(value.divides, along)):
                 self.share(value, along[0])
                 return
-            if any(value.parameter_axes.get(axis) for axis in along):
+            made = set[int]().union(*(_numbers(value, axis) for axis in along))
+            if made or (value.parts and not (value.depends_on_input or value.constant)):
                 why = "sums over it, and what is made of a weight there is not divided if that is"
+            read = read or made  # of one factor, as shares
+        self.read |= read
         self.products.append(part.ids.reshape(-1))
         if any(
             value.parts and not (value.depends_on_input or value.constant) for value in operands
@@ -392,7 +402,8 @@ class OpSite:
                 self.fix(part.ids, f"reduces it ({self.name})")
         shape = tuple(1 if axis in dims else size for axis, size in enumerate(value.shape))
         result = Value(shape, tuple(parts))
-        return result if keepdim else result.without(dims)
+        result = result if keepdim else result.without(dims)
+        return replace(result, reduced=frozenset(value.parameter_numbers))
 
 
 def _numbers(value: Value, axis: int) -> set[int]:

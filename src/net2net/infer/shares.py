@@ -32,15 +32,15 @@ def alone(factors: Sequence[Value]) -> list[Value]:
 
 
 def elementwise(
-    kind: str, args: Mapping[str, Any], operands: Sequence[tuple[Value, Sequence[int]]],
-    shape: Sequence[int],
+    kind: str, where: str, args: Mapping[str, Any],
+    operands: Sequence[tuple[Value, Sequence[int]]], shape: Sequence[int],
 ) -> dict[int, frozenset[Along]]:  # fmt: skip
     """The parameter axes along those of the output of an operation on operands that broadcast,
-    whose axis ``i`` lies on axis ``to[i]`` of ``shape``."""
+    whose axis ``i`` lies on axis ``to[i]`` of ``shape``. ``where``: how it is called."""
     if not any(value.parameter_axes for value, _ in operands):
         return {}
+    known, bent = traits(kind), "" if _linear(kind, [value for value, _ in operands]) else where
     operands = operands[1:] if kind == "where" else operands  # the condition chooses
-    known = traits(kind)
     values = [value for value, _ in operands]
     values = values if known.scaled is Zero.ALL else alone(values)
     number = any(isinstance(args.get(name), (int, float)) and args[name] for name in _OPERANDS)
@@ -63,11 +63,27 @@ def elementwise(
         there = [place for place, one in enumerate(along) if axis in one]
         able = [at for at in there if all(one.divides for one in along[at][axis])]
         if known.scaled is Zero.ANY and able:
-            able = [max(able, key=lambda at: prod(values[at].shape))]
+            size = {at: prod(values[at].shape) for at in there}
+            largest, most = max(there, key=size.__getitem__), max(able, key=size.__getitem__)
+            normalised = bool(values[largest].reduced) and largest not in able
+            able, there = ([], [largest]) if normalised else ([most], there)
         elif first and 0 in able:
             able = [0]
         elif not every or number or len(able) < len(values):
             able = []
         found = frozenset().union(*(along[at][axis] for at in able or there))
-        result[axis] = found if able else frozenset(one._replace(divides=False) for one in found)
+        result[axis] = frozenset(
+            one._replace(divides=one.divides and bool(able), bent=one.bent or bent) for one in found
+        )
     return result
+
+
+def _linear(kind: str, values: Sequence[Value]) -> bool:
+    """Whether an operation is linear in every parameter that it takes the shares of."""
+    known = traits(kind)
+    chooser = {"where": 0, "masked_fill": 1}.get(kind, len(values))
+    chooses = [value.parameter_numbers for value in values[chooser : chooser + 1]]
+    if known.joins:  # what chooses among them may be made of them
+        others = (one.parameter_numbers for at, one in enumerate(values) if at != chooser)
+        return not any(set.intersection(one, *chooses) for one in others if chooses)
+    return known.sums or known.multiplies or known.linear or known.passes or known.adds == "self"

@@ -267,16 +267,16 @@ def _space(
             units[axis] = units.get(axis, 0) + group.size
             axes[axis] = axes.get(axis, 0) + group.size * positions
     roles = {axis: inference.role(axis) for axis in axes}
-    if not {Role.PRODUCES, Role.CONSUMES} & set(roles.values()):
+    if all(role is Role.ALIGNS for role in roles.values()):
         return None  # kernel positions, table rows: nobody would call these a space
     makers = [axis for axis in axes if axis in inference.makers]
     called = inference.outputs_of
     lead = (makers or list(axes))[0]
     reason = next((group.fixed for group in groups if group.fixed), stays)
-    if reason is None and not makers and all(role == Role.CONSUMES for role in roles.values()):
+    if reason is None and not makers and all(role.reads for role in roles.values()):
         reason = "no weight makes these units"
     equal_copies = next((group.equal_copies for group in groups if group.equal_copies), None)
-    unread = not (read or equal_copies or Role.CONSUMES in roles.values())
+    unread = not (read or equal_copies or any(role.reads for role in roles.values()))
     lengths = {axis: len(inference.ids(inference.numbers[axis])) for axis in makers}
     if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"

@@ -9,7 +9,7 @@ others, is one *component*: it is copied whole or not at all. Inside it, each un
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -35,6 +35,13 @@ class Role(StrEnum):
     """It goes with them, one position each: a bias, a norm's scale. Copied."""
     CONSUMES = "consumes"
     """It reads them: the columns of the next weight. Divided among the copies."""
+    READS = "reads"
+    """The same, of which something is made first that is not divided if it is: copied."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads units, divided or not."""
+        return self in {Role.CONSUMES, Role.READS}
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,9 @@ class Units:
         """Neighbours on an axis that lies inside units, as what they were made from first."""
         self.ties: list[Tie] = []
         self.norms: dict[Norm, None] = {}
+        self.bent: dict[int, str] = {}
+        """Parameter axes with which units are read → an operation before that which is not linear
+        in the parameter."""
         self.through: list[tuple[UnitIds, UnitIds]] = []
         """For every part of every operation's output, in order of execution: its units, and how
         many positions each has. Not of operations that move axes at the most (a view): units are
@@ -325,6 +335,11 @@ class Units:
             return
         if ids.size and not self.idle:
             self.equal_copies.append((ids.reshape(-1), reason))
+
+    def align_with(self, numbers: Iterable[int]) -> None:
+        """These parameter axes do something with units besides."""
+        for number in numbers:
+            self.roles[number].add(Role.ALIGNS)
 
     def refuse_copies(self, ids: UnitIds, reason: str) -> None:
         """None of these units may be there twice (sums over them)."""

@@ -35,10 +35,14 @@ class Along(NamedTuple):
 
     ``divides``: dividing the parameter along it divides the tensor: ``W``, ``W + V``, ``relu(W)``,
     but not ``exp(W)``, ``W + 1`` or ``W · Wᵀ``.
+
+    ``bent``: the first operation on the way that is not linear in the parameter, so that of noise
+    on it and its opposite something stays: ``relu`` of ``relu(W)``.
     """
 
     number: int
     divides: bool = True
+    bent: str = ""
 
 
 ParameterAxes = Mapping[int, frozenset[Along]]
@@ -57,6 +61,8 @@ class Value:
         depends_on_input: it is an activation.
         constant_axes: axes along which all elements are equal, for the tensor was expanded over
             them, or repeated.
+        reduced: the parameter axes, by number, of what was reduced on the way to it: of the norm of
+            a weight all axes of that.
     """
 
     shape: tuple[int, ...]
@@ -65,6 +71,7 @@ class Value:
     constant: bool = False
     depends_on_input: bool = False
     constant_axes: frozenset[int] = frozenset()
+    reduced: frozenset[int] = frozenset()
 
     @property
     def ndim(self) -> int:
@@ -82,7 +89,8 @@ class Value:
     @property
     def parameter_numbers(self) -> set[int]:
         """The numbers of all parameter axes that it is made of."""
-        return {one.number for found in self.parameter_axes.values() for one in found}
+        along = {one.number for found in self.parameter_axes.values() for one in found}
+        return along | self.reduced
 
     def rigid(self) -> Value:
         """The same, made of the same parameters, but dividing them does not divide it."""

@@ -101,10 +101,12 @@ def choose(
         index = np.concatenate(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
+        bent = _bent(teacher, growing, method)
         new = NewUnits(
-            held.positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
-        )
-        instead = _instead("random units", why, method) or _padded(growing, method)
+            held.positions, paired=method.outgoing == "pair" and not bent,
+            columns=_columns(growing, method, rng),
+        )  # fmt: skip
+        instead = _instead("random units", why, method) or _padded(growing, method) or bent
         if way.closest:
             instead = f"{q - n * way.copies} of {q} units {CHANGES}: {why[-1]}"
         return Chosen(index, new, held.numbers, held.multiplied, instead)
@@ -151,6 +153,14 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     yield last
     if growing.closest == "pads":
         yield replace(last, closest=True)
+
+
+def _bent(teacher: Inference, growing: Growing, method: Method) -> str:
+    """Why new units are not read in pairs of which one takes what the other gives, or ``""``."""
+    said = (teacher.bent(axis) for axis in growing.origin.places)
+    why = next((one for one in said if one), None)
+    paired = method.outgoing == "pair"
+    return f"units that nobody reads, for pairs will not do: {why}" if why and paired else ""
 
 
 def _columns(growing: Growing, method: Method, rng: np.random.Generator) -> UnitIds | None:

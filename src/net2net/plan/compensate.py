@@ -16,6 +16,7 @@ import numpy as np
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
 from net2net.infer.multiplied import Names, after, around, before, rounds
+from net2net.infer.sums import Sum
 from net2net.infer.units import Axis
 from net2net.ops import Zero
 from net2net.plan.numbers import Change, changes
@@ -59,7 +60,7 @@ def compensated(
             last = change
         for one in student.sums:
             if one.trace == number:
-                copies = len(one.ids) / sums[number, one.place]
+                copies = _copies(student, maps, one, sums[number, one.place])
                 factors |= {name: factors.get(name, 1.0) / copies for name in one.names}
         made_up.append(factors)
     total = {name: factor for factors in made_up for name, factor in factors.items()}
@@ -75,6 +76,29 @@ def compensated(
     for name, factor in multiplied.items():
         total[name] = total.get(name, 1.0) * factor
     return _scaled(student, maps, total), None
+
+
+def _copies(student: Inference, maps: Mapping[Axis, AxisMap], summed: Sum, old: int) -> float:
+    """How many copies there are of each unit that is summed over. ``old``: how many units the
+    teacher sums over.
+
+    Raises:
+        GraphMismatchError: of some there are more than of others.
+    """
+    reads = student.roles_at[summed.trace][summed.place].reads
+    if not reads:  # what reads them has no columns of new units either
+        return len(summed.ids) / old
+    counts, units = set[int](), student.component[summed.ids]
+    for number in reads:
+        one = maps.get(student.units.axes[number])
+        if one is not None and np.isin(units, student.ids(number)).any():
+            counts |= set(np.unique(one.index[one.index >= 0], return_counts=True)[1].tolist())
+    if len(counts) > 1:
+        raise GraphMismatchError(
+            "units would have unequally many copies, of which a weight makes up for equally many. "
+            "Choose another width for the space."
+        )
+    return counts.pop() if counts else 1
 
 
 def _scaled(

@@ -22,8 +22,12 @@ from net2net.maps.shares import SHARES, shared
 from net2net.plan.choose import Chosen, Closest, Growing, choose
 from net2net.plan.new_positions import NewUnits, with_new
 from net2net.plan.numbers import changes
+from net2net.plan.rescale import followed
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap, axis_map, in_pairs
 from net2net.recipe.draw import generator
+
+ALIKE = "shares that are alike, for opposite noise will not do"
+"""What is said of copies that no noise tells apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,7 @@ def match(
     if strict:
         _check_order(teacher, student, source)
     maps: dict[Axis, AxisMap] = {}
+    alike: list[tuple[frozenset[Axis], str]] = []
     grown_on: dict[Axis, list[tuple[Group, Group, NewUnits]]] = defaultdict(list)
     for group, origin, chosen in found.grown:
         if chosen.new is not None:
@@ -80,20 +85,32 @@ def match(
                 "Choose another width for this space.",
                 {str(axis)},
             )
-        if role != Role.CONSUMES:
+        if role is Role.READS and (index == ABSENT).any():
+            raise GraphMismatchError(
+                f"some units on {axis} would be read by nobody, and what is made of zeros there is "
+                "not zero. Choose another width for this space.",
+                {str(axis)},
+            )
+        if not role.reads:
             index[index == ABSENT] = NEW
         one = axis_map(axis.dim, index, role)
         if method.pair and one.divisor is not None:
-            one = replace(one, twin=in_pairs(index))
+            if (why := student.bent(axis)) is None:
+                one = replace(one, twin=in_pairs(index))
+            else:
+                alike.append((frozenset([axis]), f"{ALIKE}: {why}"))
         if found.weights is not None and one.divisor is not None:
             one = replace(one, divisor=None, scale=shared(index, found.weights[new]))
         for group, origin, new_units in grown_on.get(axis, ()):
             one = with_new(one, axis, teacher, student, origin, group, new_units)
         maps[axis] = one
-    taken = tuple(
-        (frozenset(group.places), chosen.instead)
-        for group, _, chosen in found.grown
-        if chosen.instead
+    taken = (
+        *(
+            (frozenset(group.places), chosen.instead)
+            for group, _, chosen in found.grown
+            if chosen.instead
+        ),
+        *alike,
     )
     numbers = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in found.grown))
     multiplied: dict[str, float] = {}
@@ -132,8 +149,12 @@ def _match_units(
     weights = np.ones(len(student.component)) if method.shares != "even" else None
     grown: list[tuple[Group, Group, Chosen]] = []
     seen: dict[str, int] = {}
-    pairs = zip(teacher.traces, student.traces, strict=False)
-    numbers = any(next(changes(*pair), None) is not None for pair in pairs)
+    scaled = followed(student)
+    numbers = any(
+        (number, change.place) not in scaled
+        for number, pair in enumerate(zip(teacher.traces, student.traces, strict=False))
+        for change in changes(*pair)
+    )
     for key, group in student.groups.items():
         origin = teacher.groups.get(key) or (
             _alike(teacher, student, group) if strict else _same_axes(teacher, group)
@@ -159,7 +180,7 @@ def _match_units(
             index = np.arange(q)
         else:
             rng = generator(seed, name, str(nth))
-            claimed = frozenset[tuple[int, int]]().union(*(one.numbers for _, _, one in grown))
+            claimed = frozenset(scaled).union(*(one.numbers for _, _, one in grown))
             growing = Growing(origin, q, key in teacher.groups, balanced, closest, claimed, numbers)
             chosen = choose(teacher, student, growing, method, rng, _describe(group))
             grown.append((group, origin, chosen))
@@ -263,7 +284,7 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
             set(map(str, group.places)),
             why="" if known else group.fixed,
         )
-    kept = {axis: k for axis, k in group.places.items() if student.role(axis) != Role.CONSUMES}
+    kept = {axis: k for axis, k in group.places.items() if not student.role(axis).reads}
     read = group.places.keys() - kept.keys()
     alike = [
         one

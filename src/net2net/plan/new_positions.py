@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from net2net.infer.inference import Group, Inference
 from net2net.infer.new_units.holds import Positions, Put
-from net2net.infer.units import Axis, Role, UnitIds, occurrence
+from net2net.infer.units import Axis, UnitIds, occurrence
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Mixture
 
 
@@ -48,11 +48,11 @@ def with_new(
     mine = np.isin(units, group.components)
     fresh = mine & (one.index == NEW)
     idle = Positions(Put.DRAWN)
-    if one.role is Role.CONSUMES:
+    if one.role.reads:
         idle = Positions(Put.ZERO if wanted else Put.UNREAD, new.read_factor, reads=True)
     said = wanted.get(axis, idle)
     index, mixtures, twin = one.index.copy(), one.mixtures, one.twin
-    reads = said.reads and one.role is Role.CONSUMES
+    reads = said.reads and one.role.reads
     if new.paired and said.put is not Put.MEAN and (reads or said.put is Put.DRAWN):
         twin = np.arange(len(index)) if twin is None else twin.copy()
         twin[fresh] = _twins(axis, student, group, fresh)

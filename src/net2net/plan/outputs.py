@@ -11,7 +11,7 @@ from torch import Tensor
 
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
-from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds
+from net2net.infer.units import NO_UNIT, Axis, UnitIds
 from net2net.infer.values import Part, Value
 from net2net.plan.match import positions
 from net2net.recipe.axis_map import ABSENT, NEW, AxisMap
@@ -57,7 +57,7 @@ def _sources(teacher: Inference, student: Inference, maps: Mapping[Axis, AxisMap
         old, new = teacher.ids(teacher.numbers[axis]), student.ids(number)
         index = maps[axis].index if axis in maps else np.arange(len(new))
         source[new[index >= 0]] = old[index[index >= 0]]
-        made = axis not in maps or maps[axis].role is not Role.CONSUMES
+        made = axis not in maps or not maps[axis].role.reads
         fresh = new[(index < 0) if made else (index == NEW)]
         source[fresh] = np.maximum(source[fresh], NEW)
     return source

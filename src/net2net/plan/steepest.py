@@ -140,7 +140,7 @@ def _new_units(
 
     units = group.components
     read = []
-    for axis, name, one in maps(lambda role: role is Role.CONSUMES):
+    for axis, name, one in maps(lambda role: role.reads):
         ids = inference.ids(inference.numbers[axis])
         if (new := np.unique(ids[(one.index == NEW) & np.isin(ids, units)])).size:
             units = new
@@ -150,7 +150,7 @@ def _new_units(
         return None
     made = [
         _side(inference, axis, name, units, None)
-        for axis, name, one in maps(lambda role: role is not Role.CONSUMES)
+        for axis, name, one in maps(lambda role: not role.reads)
     ]
     return _NewUnits(read, made)
 
@@ -259,7 +259,7 @@ def _orthonormal(
 
 def _with_values(one: AxisMap, tensor: Tensor) -> AxisMap:
     new = np.flatnonzero(one.index == NEW)
-    if one.role is not Role.CONSUMES or not new.size:
+    if not (one.role.reads and new.size):
         return one
     chosen = tensor.detach().index_select(one.dim, torch.from_numpy(new).to(tensor.device))
     values: NDArray[np.float32] = chosen.cpu().float().numpy()

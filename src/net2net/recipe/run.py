@@ -144,7 +144,7 @@ class Executor:
             if recipe.noise is not None and axis.role is Role.PRODUCES:
                 later = axis.later_copies
                 self._put(result, name, axis, every, later, recipe.noise, "noise")
-            if recipe.pair is not None and axis.role is Role.CONSUMES:
+            if recipe.pair is not None and axis.role is Role.CONSUMES and axis.twin is not None:
                 paired = (axis.signs != 0) & (axis.index >= 0)
                 self._put(result, name, axis, every, paired, recipe.pair, "pair")
         return laid_out_like(result, tensor)
@@ -202,7 +202,9 @@ class Executor:
         elif recipe.new is not None and recipe.source is not None:
             value = recipe.new.value
             value = mean(self.teacher(recipe.source, None)) if value is None else value
-            _fill(result, axis.dim, new[rows] if axis.dim == 0 else new, value or 0)
+            second = axis.signs < 0
+            for there, number in ((new & ~second, value or 0), (new & second, -(value or 0))):
+                _fill(result, axis.dim, there[rows] if axis.dim == 0 else there, number)
 
     def _put(
         self, result: Tensor, name: str, axis: AxisMap, rows: Index, mask: Mask,

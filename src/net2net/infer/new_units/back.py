@@ -171,7 +171,9 @@ class Back:
         numbers = [n for node in inputs for n in self.group.axis_numbers(node) & reads]
         axes = [self.group.teacher.units.axes[number] for number in numbers]
         factors = [1 / self.assumed[axis] for axis in axes if axis in self.assumed]
-        if not (numbers or self.group.outputs(op)):  # it sums products of them
+        if not (numbers or self.group.outputs(op)):
+            if not self.group.summed(op):
+                return
             factor, times = self._against_numbers(op), self.growing.times
             if self.growing.smaller and (sums := self.group.sums(op)):
                 factor = (factor or 1.0) / times**sums

@@ -85,6 +85,14 @@ class GroupInTrace:
     def roles(self, op: Op) -> RolesAt:
         return self.teacher.roles_at[self.nth].get(self.graph.position(op), RolesAt())
 
+    def summed(self, op: Op) -> bool:
+        """Whether an operation sums products over the group's units that no weight divides."""
+        known = self.teacher
+        return any(
+            (known.group_of[known.component[ids[ids != NO_UNIT]]] == self.which).any()
+            for ids in self.roles(op).sums
+        )
+
     def sums(self, op: Op) -> int:
         """How often an operation sums products over the group's units, which no weight divides and
         nothing else makes up for (``sums.py``).
@@ -140,7 +148,7 @@ class GroupInTrace:
     def stays_zero(self, op: Op, node: Node) -> bool:
         """Whether zero units would stay so in training, for all that reads them has no slope
         there."""
-        return all(_flat(one) for one in node.users) if _flat(op) else False
+        return all(flat(one) for one in node.users) if flat(op) else False
 
     def normed(self, op: Op, node: Node) -> bool:
         """Whether it normalises over the group's units, and not each by itself.
@@ -250,12 +258,6 @@ def degree(op: Op) -> float | None:
     return 1.0 if known.keeps_scale else known.degree
 
 
-def _flat(op: Op) -> bool:
-    """As ``OpTraits.flat``, also of powers."""
-    power = op.args.get("exponent") if op.kind == "pow" else 1
-    return traits(op.kind).flat or not isinstance(power, (int, float)) or power > 1
-
-
 def multiplies(op: Op) -> bool:
     """As ``OpTraits.multiplies``; not a quotient that is rounded."""
     return traits(op.kind).multiplies and not op.args.get("rounding_mode")
@@ -264,8 +266,33 @@ def multiplies(op: Op) -> bool:
 def kept_zero(op: Op) -> Zero | None:
     """As ``OpTraits.zero``, with the arguments that it has: not of what pads with a number, or
     clamps to numbers on one side of zero."""
+    if op.kind.startswith("clamp"):
+        low, high = (op.args.get(name) for name in ("min", "max"))
+        numbers = all(one is None or isinstance(one, (int, float)) for one in (low, high))
+        return Zero.FIRST if numbers and (low or 0) <= 0 <= (high or 0) else None
+    if op.kind == "pow":
+        return Zero.FIRST if degree(op) else None
+    if op.kind == "masked_fill":
+        return Zero.FIRST if op.args["value"] == 0 else None
     low, high = op.args.get("min_val", 0.0), op.args.get("max_val", 0.0)
     return None if op.args.get("value") or low > 0 or high < 0 else traits(op.kind).zero
+
+
+def flat(op: Op) -> bool:
+    """As ``OpTraits.flat``, with the arguments that it has: also of powers, of quotients that are
+    rounded, and of what clamps to zero on one side."""
+    limits = [op.args.get(name) for name in ("min", "max", "min_val", "max_val")]
+    exponent = op.args.get("exponent")
+    bent = (op.kind == "pow" and exponent != 1) or bool(op.args.get("rounding_mode"))
+    clamps = 0 in [one for one in limits if isinstance(one, (int, float))]
+    return traits(op.kind).flat or bent or clamps or op.args.get("negative_slope") == 0
+
+
+def partial(op: Op) -> bool:
+    """As ``OpTraits.partial``, also of roots that are written as powers."""
+    exponent = op.args.get("exponent", 1)
+    whole = isinstance(exponent, (int, float)) and exponent == int(exponent)
+    return traits(op.kind).partial or (op.kind == "pow" and not whole)
 
 
 def subtracts(op: Op) -> bool:

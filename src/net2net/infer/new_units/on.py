@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from net2net.infer.multiplied import read_by
 from net2net.infer.new_units.back import Back
@@ -74,6 +75,8 @@ class On:
         elif known.factory:
             zero = "zeros" in op.kind
             self._made(op, outputs, State(ZERO if zero else ANYTHING), free=zero)
+        elif not (outputs or data or known.passes or known.contracts):
+            self._weight_reduced(op, inputs[0])
         elif known.normalises and data and group.normed(op, data[0]):
             self._norm(op, data[0], outputs)
         elif known.reduces and not outputs:
@@ -175,7 +178,8 @@ class On:
         self._plain(op, group.graph.inputs(op))
         weights = [node for node in inputs if group.is_parameter(node)]
         reads, makes = group.roles(op).reads, group.roles(op).makes
-        reading = group.reads(op, inputs)
+        undivided = group.growing.copied and group.sums(op) > 0
+        reading = group.reads(op, inputs) and not undivided
         through = bool(data) and bool(outputs) and not reading
         if through:
             self._through(op, data, weights, outputs)
@@ -202,8 +206,13 @@ class On:
         sources = [self._state(node) for node in data] if known_source else [target]
         factor = math.prod(source.factor for source in sources)
         put = Put.UNREAD if any(source.holds is ZERO for source in sources) else Put.ZERO
-        for node in weights:
-            numbers = group.axis_numbers(node) & reads
+        columns = [group.axis_numbers(node) & reads for node in weights]
+        if put is Put.ZERO and any(a & b for a, b in pairwise(filter(None, columns))):
+            raise NotPossible(
+                f"{group.where(op)} multiplies what is made of one weight by more of that, so that "
+                "zeros would stay zero"
+            )
+        for node, numbers in zip(weights, columns, strict=True):
             self._hold(node, numbers, Positions(put, 1 / factor, reads=True), op)
 
     def _sum_of_products(self, op: Op, data: Sequence[Node], weights: Sequence[Node]) -> None:
@@ -212,7 +221,9 @@ class On:
         states = [self._state(node) for node in data]
         zero = any(state.holds is ZERO for state in states)
         self._alive(op, states)
-        if not (group.growing.copied or (zero and not weights and group.growing.copies == 1)):
+        alone = not weights and all(group.values[node.tensor].depends_on_input for node in data)
+        exact = group.growing.copied or (zero and alone and group.growing.copies == 1)
+        if not (exact and group.summed(op)):
             raise NotPossible(f"{group.where(op)} sums over them, and is no weight that reads them")
         for node in weights:
             self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
@@ -325,10 +336,26 @@ class On:
         if self.group.has(node):
             self._hold(node, self.group.axis_numbers(node), wanted, op)
 
+    def _weight_reduced(self, op: Op, node: Node) -> None:
+        """Zeros beside it leave a norm, a sum, and the largest of what is not negative."""
+        group, kind = self.group, traits(op.kind).reduces
+        made, *others = group.graph.outputs(op)
+        if not any(one.users or one.returned for one in (made, *others)):
+            return
+        source = node
+        while source.traits.passes and source.inputs:
+            source = source.inputs[0]
+        largest = op.kind in {"amax", "max"} and source.traits.positive
+        summed = kind is Reduction.SUM or (kind is Reduction.NORM and order(op) > 0)
+        told = any(one.users or one.returned for one in others)  # at which place it is
+        if told or not (largest or (summed and group.growing.copies == 1)):
+            raise NotPossible(f"{group.where(op)} reduces a weight over them")
+        if not group.reduced(op, node):
+            raise NotPossible(f"{group.where(op)} reduces a weight over other units as well")
+        self.parameters.leave(group, node, op)
+
     def _reduction(self, op: Op, node: Node) -> None:
         group, kind = self.group, traits(op.kind).reduces
-        if group.is_parameter(node):
-            raise NotPossible(f"{group.where(op)} reduces a weight over them")
         state = self._state(node)
         if not group.reduced(op, node):
             raise NotPossible(f"{group.where(op)} runs over other units as well")

@@ -8,7 +8,14 @@ from dataclasses import replace
 from itertools import pairwise
 
 from net2net.infer.inference import Inference
-from net2net.infer.new_units.group import GroupInTrace, added, kept_zero, multiplies
+from net2net.infer.new_units.group import (
+    GroupInTrace,
+    added,
+    flat,
+    kept_zero,
+    multiplies,
+    partial,
+)
 from net2net.infer.new_units.holds import NotPossible, Positions, Put, same
 from net2net.infer.units import Axis
 from net2net.ops import Zero
@@ -24,9 +31,17 @@ class Parameters:
         self.positions: dict[Axis, Positions] = {}
         self.apart: dict[Axis, float] = {}
         """Weights that make units times this, and would have to read them times something else."""
+        self.reduced: dict[Axis, str] = {}
+        """Axes of which zeros alone are left out of what an operation reduces, and what to say."""
+        self.unread: set[Axis] = set()
+        """Axes of what reads zeros."""
 
     def put(self, axis: Axis, wanted: Positions, where: str) -> None:
         known = self.positions.get(axis)
+        if wanted.reads and wanted.put is Put.UNREAD:
+            self.unread.add(axis)
+        if axis in self.reduced and axis in self.unread:  # of two zeros neither learns
+            raise NotPossible(self.reduced[axis])
         if known is not None and known != wanted:
             if known.put is Put.UNREAD and known.factor == wanted.factor:
                 pass
@@ -40,14 +55,29 @@ class Parameters:
                 known.factor, wanted.factor
             ):
                 wanted = known
+            elif axis in self.reduced:
+                raise NotPossible(self.reduced[axis])
             else:
                 raise NotPossible(f"{where} needs '{axis.name}' otherwise than others do")
         self.positions[axis] = wanted
 
+    def leave(self, group: GroupInTrace, node: Node, op: Op) -> None:
+        """Have a weight hold zeros, for an operation reduces it, and leaves them out."""
+        numbers = group.axis_numbers(node)
+        for number in numbers:
+            axis = group.teacher.units.axes[number]
+            self.reduced[axis] = (
+                f"{group.where(op)} reduces '{axis.name}' over them, so there it would have to be "
+                "zero"
+            )
+        self.hold(group, node, numbers, Positions(Put.ZERO), op, learns=False)
+
     def hold(
-        self, group: GroupInTrace, node: Node, numbers: frozenset[int], wanted: Positions, op: Op
-    ) -> None:
-        """Have a parameter, or those that something was made of, hold what is wanted."""
+        self, group: GroupInTrace, node: Node, numbers: frozenset[int], wanted: Positions, op: Op,
+        *, learns: bool = True,
+    ) -> None:  # fmt: skip
+        """Have a parameter, or those that something was made of, hold what is wanted. ``learns``:
+        zeros that others read, or that read what others make, have a slope."""
         if not numbers:
             return
         if node.name:
@@ -60,7 +90,8 @@ class Parameters:
         own = [one for one in node.inputs if group.axis_numbers(one) & numbers]
         if made is None or not own:
             raise NotPossible(f"{group.where(op)} gets a weight that is made in parts")
-        plain = wanted.put in {Put.DRAWN, Put.UNREAD} and wanted.factor == 1
+        drawn = wanted.put in {Put.DRAWN, Put.UNREAD}
+        plain = drawn and wanted.factor == 1
         with_itself = any(_sources(one) & _sources(other) for one, other in pairwise(own))
         if with_itself and not (plain and known.elementwise):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of one and itself")
@@ -79,17 +110,28 @@ class Parameters:
             kept_zero(made) is Zero.FIRST and wanted.factor == 1 and wanted.put is Put.ZERO
         ):
             linear = True
+        if drawn and partial(made) and not node.inputs[0].traits.positive:
+            raise NotPossible(f"{node.kind} in '{made.path}' is no number of all that is drawn")
+        zeros = wanted.put is Put.ZERO and (wanted.reads or group.growing.readers_get_zero)
+        if learns and zeros and flat(made):
+            raise NotPossible(
+                f"{node.kind} in '{made.path}' makes the weight, and is flat at zero, so that it "
+                "would stay zero"
+            )
+        term = node.args.get(known.adds) if known.adds else None
+        linear = linear and (not isinstance(term, Node) or term in own)
         if not (linear or plain):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight, and is not linear")
+        own.sort(key=lambda one: one is term)  # the product first
         first, *rest = own
-        self.hold(group, first, group.axis_numbers(first) & numbers, wanted, op)
+        self.hold(group, first, group.axis_numbers(first) & numbers, wanted, op, learns=learns)
         for one in rest:
             beside = wanted
-            if not known.sums:
+            if not (known.sums or one is term):
                 if wanted.put is Put.MEAN:
                     raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of two")
                 beside = Positions(Put.UNREAD if wanted.put is Put.ZERO else wanted.put)
-            self.hold(group, one, group.axis_numbers(one) & numbers, beside, op)
+            self.hold(group, one, group.axis_numbers(one) & numbers, beside, op, learns=learns)
 
     def _less(self, op: Op, node: Node, own: Sequence[Node], wanted: Positions) -> Positions:
         """What a parameter holds, so that with a number added to it is what is wanted."""

@@ -42,6 +42,13 @@ def prelu(site: OpSite) -> Value:
     return Value(value.shape, value.parts)
 
 
+@rule("fake_quantize_per_channel_affine")
+def rounded(site: OpSite) -> Value:
+    """Each channel in steps of its own."""
+    steps = [(site[name], [site["axis"]]) for name in ("scale", "zero_point")]
+    return site.pointwise([site["self"], *steps])
+
+
 @rule(*kinds(lambda traits: traits.factory))
 def factory(site: OpSite) -> Value:
     """``zeros_like`` has the units of what it is like; other sizes come from elsewhere."""

@@ -93,6 +93,8 @@ def pad(site: OpSite) -> Value:
     where the code makes their number of sizes (a half of the channels): then they grow with those,
     and any is like any other."""
     value: Value = site["self"]
+    if site.args.get("value"):  # what is padded with is not divided
+        value = value.rigid()
     argument = "pad" if "pad" in site.args else "padding"
     amounts: list[int] = site[argument]
     for number, (axis, before, after) in enumerate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from net2net.infer.relations import OpSite
 from net2net.infer.rules import rule
 from net2net.infer.values import Value
@@ -20,7 +22,7 @@ def reduction(site: OpSite) -> list[Value]:
     if site.args.get("correction") == 0 or site.args.get("unbiased") is False:
         kind = Reduction.MEAN  # of squares
     result = site.reduce(value, dims, bool(site.args.get("keepdim")), kind)
-    return [Value(shape, result.parts) for shape in site.outputs]
+    return [replace(result, shape=shape) for shape in site.outputs]
 
 
 @rule(*(f"fft_{name}" for name in
