@@ -79,9 +79,16 @@ PASSES_ZEROS: dict[str, Made] = {
     "by squares": lambda m: m.w.weight / (m.w.weight.pow(2).sum() + 1e-3).sqrt(),
     "by the largest": lambda m: m.w.weight / m.w.weight.abs().max(),
     "by the largest of a row": lambda m: m.w.weight / m.w.weight.abs().amax(1, keepdim=True),
-    "fake quantised": lambda m: torch.fake_quantize_per_tensor_affine(m.w.weight, 0.05, 3, -20, 20),
+    "fake quantised": lambda m: torch.fake_quantize_per_tensor_affine(
+        m.w.weight, 1e-3, 3, -999, 999
+    ),
     "fake quantised rows": lambda m: torch.fake_quantize_per_channel_affine(
-        m.w.weight, m.row.weight.detach().abs()[:, 0].float() + 0.1, torch.zeros(6), 0, -20, 20
+        m.w.weight,
+        m.row.weight.detach().abs()[:, 0].float() / 1e6 + 1e-6,
+        torch.zeros(6),
+        0,
+        -9999,
+        9999,
     ),
     "tanh of a product": lambda m: (m.a.weight @ m.b.weight).tanh(),
 }
