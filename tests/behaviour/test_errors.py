@@ -280,8 +280,8 @@ def test_a_student_that_stops_while_it_is_traced_names_the_neighbours(width: flo
     with refused(WidthError, *said, teacher=teacher):
         net2net.widen(teacher, {"stem": width}, X)
     assert widen(teacher, {"stem": 12}, X).model.stem.out_features == 12
-    # one factor for all leaves it, without an error
-    assert widen(nn.Sequential(teacher), 1.25, X).model[0].stem.out_features == 8
+    # one factor for all goes to the nearest
+    assert widen(nn.Sequential(teacher), 1.25, X).model[0].stem.out_features == 12
 
 
 class Stage(nn.Module):

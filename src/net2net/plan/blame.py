@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from net2net.plan.feasible import kind_of, near
+from net2net.plan.feasible import doubled, kind_of, near
 from net2net.plan.widths import SpaceGrowth
 
 _LIKE = 2
@@ -78,13 +78,17 @@ def moved(
     for place, one in enumerate(grown):
         if one.space.name not in whys or one.new == one.space.size:
             continue
-        known = widths.setdefault(kind_of(one), {other.new for other in near(one)})
-        for other in near(one):
-            trial = [*result[:place], other, *result[place + 1 :]]
-            if other.new in known and why_not([x for x in trial if x.new != x.space.size]) is None:
-                result = trial
-                widths[kind_of(one)] = {other.new}
-                break
-        else:
-            widths[kind_of(one)] = set()
+
+        def good(other: SpaceGrowth | None, place: int = place) -> bool:
+            trial = [*result[:place], *([other] if other else []), *result[place + 1 :]]
+            moving = [one for one in trial if one.new != one.space.size]
+            return other is not None and why_not(moving) is None
+
+        kind = kind_of(one)
+        if kind not in widths:
+            widths[kind] = {other.new for other in near(one)} if good(doubled(one)) else set()
+        others = (other for other in near(one) if other.new in widths[kind])
+        found = next(filter(good, others), None)
+        widths[kind] = {found.new} if found else set()
+        result[place] = found or result[place]
     return result

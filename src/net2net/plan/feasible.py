@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from net2net.errors import GraphMismatchError, WidthError
@@ -19,8 +19,9 @@ _TRIES = 48
 _MOVES = 16
 """How often one space is moved."""
 _NEAR = 4
-"""How many other widths are tried of a space that stops the student: up to two steps from what was
-asked for, since code mostly halves or quarters what it pads or cuts by."""
+"""How many widths are tried beside one at which a space stops the student: up to two steps away,
+since code mostly halves or quarters what it pads or cuts by. None are if it stops it at twice its
+size as well."""
 _REACH = 2
 """How many times the width that was asked for a search may end at."""
 
@@ -56,6 +57,16 @@ def nearest_feasible(
             grown = search.after(grown, error)
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What was tried before some spaces stayed: the growths, the kinds that had stopped the
+    student, and the names of those spaces."""
+
+    grown: list[SpaceGrowth]
+    stopped: set[tuple[str, int]]
+    names: set[str]
+
+
 class _Search(Generic[T]):
     """What to try next."""
 
@@ -70,12 +81,18 @@ class _Search(Generic[T]):
         self.tries = _TRIES
         self.blamed: set[str] = set()
         self.stopped: set[tuple[str, int]] = set()
+        self.place: tuple[frozenset[str], str] | None = None
+        """Where the student failed last, of those places that a size in the code may be at."""
+        self.cleared: set[str] = set()
+        """Spaces that stayed alone, and it failed there as before."""
+        self.held: _Held | None = None
 
     def after(self, grown: list[SpaceGrowth], last: GraphMismatchError) -> list[SpaceGrowth]:
         """Other widths, after these failed."""
         self.tries -= 1
         if not self.tries:
             raise last
+        held, self.held = self.held, None
         moving = [one for one in grown if one.new != one.space.size]
         if any(_idle(one) for one in moving):
             why = "nothing reads these units"
@@ -87,7 +104,9 @@ class _Search(Generic[T]):
         if not here:
             cut = self._to_blame(grown, cut, last)
         elif not cut and last.module and all(one.asked == ALL for one in here):
-            here = self._to_blame(grown, here, last)
+            grown, here = self._suspects(grown, here, last, held)
+            if here and all(one.space.name in self.cleared for one in here):
+                return self._stopped(grown, here, last)  # none of them alone
         failed = min(
             cut or here,
             key=lambda one: (self.moves[one.space.name], len(one.space.axes)),
@@ -100,8 +119,22 @@ class _Search(Generic[T]):
                 raise self._not_feasible(grown, failed, last) from last
             return self._moved(grown, failed, last)
         if failed.asked == ALL and last.module:
-            return self._nearer(grown, failed) or self._stopped(grown, failed, last)
+            return self._nearer(grown, failed, last) or self._stopped(grown, [failed], last)
         raise last
+
+    def _suspects(
+        self, grown: list[SpaceGrowth], here: list[SpaceGrowth], last: GraphMismatchError,
+        held: _Held | None,
+    ) -> tuple[list[SpaceGrowth], list[SpaceGrowth]]:  # fmt: skip
+        """The spaces at a place, but for those that were cleared, if any are left. What stayed
+        without that the student got further is cleared, and grows again."""
+        if self.place != (place := (last.axes, last.module)):
+            self.place, self.cleared = place, set()
+        elif held is not None:
+            grown, self.stopped = held.grown, held.stopped
+            self.cleared |= held.names
+            here = [one for one in grown if one.new != _old(one) and last.concerns(one.space.axes)]
+        return grown, [one for one in here if one.space.name not in self.cleared] or here
 
     def _to_blame(
         self, grown: list[SpaceGrowth], suspects: list[SpaceGrowth], last: GraphMismatchError
@@ -119,8 +152,13 @@ class _Search(Generic[T]):
         self, grown: list[SpaceGrowth], names: set[str], last: GraphMismatchError
     ) -> bool:
         """Whether it fails elsewhere, or nowhere, if these spaces stay."""
+        fewer = [replace(g, new=_old(g)) if g.space.name in names else g for g in grown]
+        return self._differs(fewer, last)
+
+    def _differs(self, grown: list[SpaceGrowth], last: GraphMismatchError) -> bool:
+        """Whether it fails elsewhere, or nowhere, at these widths."""
         try:
-            self.attempt([replace(g, new=_old(g)) if g.space.name in names else g for g in grown])
+            self.attempt(grown)
         except GraphMismatchError as error:
             return (error.axes, error.module) != (last.axes, last.module)
         return True
@@ -151,31 +189,42 @@ class _Search(Generic[T]):
         self.tries = _TRIES
         return result
 
-    def _nearer(self, grown: list[SpaceGrowth], failed: SpaceGrowth) -> list[SpaceGrowth] | None:
+    def _nearer(
+        self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
+    ) -> list[SpaceGrowth] | None:
         """With the next width of the space that meets a size in the code, of the few that are
         tried."""
         name = failed.space.name
         if kind_of(failed) in self.stopped:
             return None
         left = list(near(self.asked[name]))[self.moves[name] :]
+        if not left:
+            return None
+        if not self.moves[name]:
+            twice = doubled(failed)
+            other = [twice if twice and g is failed else g for g in grown]
+            if twice is None or not self._differs(other, last):
+                return None
         self.moves[name] += 1
-        return [left[0] if g is failed else g for g in grown] if left else None
+        return [left[0] if g is failed else g for g in grown]
 
     def _stopped(
-        self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
+        self, grown: list[SpaceGrowth], failed: list[SpaceGrowth], last: GraphMismatchError
     ) -> list[SpaceGrowth]:
-        """Without the space that meets a size in the code."""
+        """Without the spaces that meet a size in the code."""
+        names = {one.space.name for one in failed}
+        self.held = _Held(grown, set(self.stopped), names)
         why = (
             f"a size is written into the code of '{last.module}' "
             "(named in widths, it makes the student a graph module)"
         )
-        kind = kind_of(failed)
-        known = kind in self.stopped
-        self.stopped.add(kind)
-        self.tries += self.moves[failed.space.name]
+        kinds = {kind_of(one) for one in failed}
+        known = kinds & self.stopped
+        self.stopped |= kinds
+        self.tries += sum(self.moves[name] for name in names)
         return [
             replace(g, new=_old(g), note=why)
-            if g is failed or (known and kind_of(g) == kind and g.new != _old(g))
+            if g.new != _old(g) and (g.space.name in names or kind_of(g) in known)
             else g
             for g in grown
         ]
@@ -256,6 +305,13 @@ def near(one: SpaceGrowth) -> Iterator[SpaceGrowth]:
         if new <= _REACH * one.wanted:
             note = f"nearest to {one.wanted:g} that a student can have"
             yield replace(one, new=new, note=note)
+
+
+def doubled(one: SpaceGrowth) -> SpaceGrowth | None:
+    """The space at twice its size, to see whether it stops the student there as well; None if it is
+    known to, as it is asked to grow by whole multiples."""
+    size = one.space.size
+    return replace(one, new=2 * size) if one.new % size else None
 
 
 def kind_of(one: SpaceGrowth) -> tuple[str, int]:
