@@ -388,10 +388,27 @@ def test_the_table_of_methods_prints() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [Method("random", "share"), Method("copy", "zero"), Method(shares="fair"), Method(pair=-1.0),
-     Method(noise=float("nan")), Method(norms="no"), Method(rescale="no"), "repeat", 3],
+    [
+        {"incoming": "random", "outgoing": "share"}, {"outgoing": "zero"}, {"shares": "fair"},
+        {"pair": -1.0}, {"noise": float("nan")}, {"norms": "no"}, {"rescale": "no"},
+        {"incoming": "initial", "outgoing": "gradient"}, {"incoming": "zero", "outgoing": "zero"},
+        {"rescale": "rms"}, {"incoming": "zero", "outgoing": "random", "rescale": "rms"},
+        {"incoming": "random", "outgoing": "zero", "rescale": "rms"},
+        {"incoming": "random", "outgoing": "pair", "rescale": "rms"},
+        {"incoming": "random", "outgoing": "zero", "pair": 0.5},
+        {"incoming": "zero", "outgoing": "random", "shares": "uneven"},
+        {"incoming": "random", "outgoing": "random", "norms": "pad"},
+    ],
+    ids=str,
 )  # fmt: skip
-def test_a_method_that_makes_no_sense_is_refused(method: Any) -> None:
+def test_a_method_that_makes_no_sense_is_refused_when_it_is_made(method: dict[str, Any]) -> None:
+    """No field is left undone."""
+    with refused(net2net.UnknownMethodError, "of the method is|cannot go", teacher=nn.Identity()):
+        Method(**method)
+
+
+@pytest.mark.parametrize("method", ["repeat", 3])
+def test_what_is_no_method_is_refused(method: Any) -> None:
     teacher = randomise(perceptron())
     with refused(net2net.UnknownMethodError, teacher=teacher):
         net2net.widen(teacher, 2.0, noise(5, 4), method=method)
