@@ -212,6 +212,34 @@ def test_a_stream_under_norms_has_any_width(family: str, method: str, factor: fl
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
 
 
+@pytest.mark.parametrize("factor", [1.5, 2.0, 2.6])
+@pytest.mark.parametrize("family", ["layer norm", "RMS norm by hand", "adaptive norms"])
+def test_copies_that_pad_under_norms_do_so_at_any_width(family: str, factor: float) -> None:
+    """Elsewhere units are copied."""
+    teacher, growth = grown(family, Method(norms="pad"), factor)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    stream, inside = ("a", "b") if family == "adaptive norms" else ("embedding", "mlp.up")
+    rows = {row.name: row for row in growth.report.rows}
+    assert "copy nothing" in rows[stream].note and "averages over it" in rows[stream].note
+    assert not any("copy nothing" in row.note for name, row in rows.items() if name == inside)
+    axis = growth.plan.recipes[f"{stream}.weight"].axes[-1]
+    own = teacher.get_parameter(f"{stream}.weight").shape[axis.dim]
+    assert (axis.index[own:] < 0).all() and axis.size == rows[stream].new
+
+
+def test_copies_that_cannot_pad_under_a_norm_are_copies() -> None:
+    def code(m: Any, x: Tensor) -> Tensor:
+        return m.b(m.norm(F.gelu(m.a(x))))
+
+    layers = {"a": nn.Linear(3, 4), "norm": nn.LayerNorm(4), "b": nn.Linear(4, 2)}
+    teacher, x = randomise(Written(code, **layers)), noise(5, 3)
+    growth = net2net.widen(teacher, 2.0, x, method=Method(norms="pad"))
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    [row] = growth.report.rows
+    assert (row.old, row.new) == (4, 8)
+    assert "copies, for units that copy nothing will not do: " in row.note and "gelu" in row.note
+
+
 @pytest.mark.parametrize("method", [name for name, one in net2net.METHODS.items() if not one.exact])
 def test_a_method_that_is_not_exact_says_so(method: str) -> None:
     _, growth = grown("perceptron", method)

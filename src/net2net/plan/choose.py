@@ -95,7 +95,7 @@ def choose(
         new = NewUnits(
             held.positions, paired=method.outgoing == "pair", columns=_columns(growing, method, rng)
         )
-        instead = _instead("random units", why, method) or _padded(growing, method)
+        instead = _padded(growing, method, way) or _instead("random units", why, method)
         if way.closest:
             instead = f"{q - n * way.copies} of {q} units {CHANGES}: {why[-1]}"
         return Chosen(index, new, held.numbers, instead)
@@ -130,6 +130,8 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
         yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
     if method.incoming != "copy" and padded:
         yield Enlarged(origin.key, n, 1, q)
+    elif method.norms == "pad" and origin.equal_copies:
+        yield Enlarged(origin.key, n, 1, q)
     if copied:
         yield None
         return
@@ -154,20 +156,20 @@ def _inexact(growing: Growing, method: Method, rng: np.random.Generator) -> NewU
     return NewUnits({}, columns=_columns(growing, method, rng), read_factor=factor)
 
 
-def _padded(growing: Growing, method: Method) -> str:
+def _padded(growing: Growing, method: Method, way: Enlarged) -> str:
     """Why some units are no copies where all should be."""
     origin = growing.origin
     if method.incoming != "copy":
         return ""
     if origin.no_copies:
         return f"new units copy nothing, for {origin.no_copies}"
-    more = growing.new % origin.size
-    return (
-        f"{more} of {growing.new} units copy nothing, for {origin.equal_copies}, so copies have to "
-        "be equally many"
-    )
+    more = growing.new - origin.size * way.copies
+    pads = method.norms == "pad" and way.copies == 1
+    asked = "and the method pads there" if pads else "so copies have to be equally many"
+    return f"{more} of {growing.new} units copy nothing, for {origin.equal_copies}, {asked}"
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:
-    kind = "zero" if method.incoming == "zero" else "random"
-    return f"{taken}, for {kind} ones will not do: {why[0]}" if why else ""
+    kinds = {"zero": "zero ones", "copy": "units that copy nothing"}
+    kind = kinds.get(method.incoming, "random ones")
+    return f"{taken}, for {kind} will not do: {why[0]}" if why else ""
