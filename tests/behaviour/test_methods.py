@@ -458,18 +458,22 @@ def new_positions(growth: Growth) -> dict[tuple[str, int], list[int]]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_new_parameter_has_a_gradient_within_two_steps(family: str, method: str) -> None:
     _, growth = grown(family, method)
-    _, inputs = FAMILIES[family]
+    assert_gradients(growth, FAMILIES[family][1])
+
+
+def assert_gradients(growth: Growth, inputs: tuple[Tensor, ...], steps: int = 2) -> None:
+    """Every parameter of new units has one within so many steps, and it is finite."""
     model = growth.model
     optimiser = torch.optim.SGD(model.parameters(), 1e-2)
     seen = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    for step in range(3):
+    for step in range(steps + 1):
         optimiser.zero_grad()
         out = model(*inputs)
         (out * torch.sin(torch.arange(out.numel()).reshape(out.shape))).sum().backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all()
             seen[name] += parameter.grad.abs()
-        if step < 2:
+        if step < steps:
             optimiser.step()
     for (name, dim), positions in new_positions(growth).items():
         for position in positions if name in seen else ():
@@ -528,3 +532,32 @@ def test_a_norm_that_scales_by_no_parameter(given: str, method: str) -> None:
     for widths in (1.5, 2.0):
         growth = net2net.widen(teacher, widths, noise(5, 3), method=method, verify=False)
         assert net2net.verify(teacher, growth.model, noise(5, 3)).max_rel <= EXACT
+
+
+@pytest.mark.parametrize("widths", [{"0": 9, "2": 6}, {"0": 7}])
+def test_a_zero_unit_without_a_twin_is_read_by_columns_of_its_own(widths: dict[str, int]) -> None:
+    """An odd number of them: nobody has to make up for a unit that is zero."""
+    teacher, x = randomise(perceptron()), noise(9, 4)
+    growth = net2net.widen(teacher, widths, x, method=Method("zero", "pair"))
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert growth.model[2].weight[:5, -1].all()  # type: ignore[index, union-attr, operator]
+    growth.model(x).square().sum().backward()
+    for name, new in {"0.weight": 6, "2.weight": 5}.items():
+        gradient = growth.model.get_parameter(name).grad
+        assert gradient is not None and gradient[new:].any(1).all()
+
+
+def test_a_padded_unit_without_a_twin_learns_as_soon_as_the_others() -> None:
+    """Behind an RMS norm it is zero, so that it needs none."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.stem(x)
+        normal = m.norm(h)
+        return m.head(h + m.down(F.silu(m.gate(normal)) * m.up(normal)))
+
+    layers = {"stem": nn.Linear(4, 6), "norm": nn.RMSNorm(6), "gate": nn.Linear(6, 8)}
+    layers |= {"up": nn.Linear(6, 8), "down": nn.Linear(8, 6), "head": nn.Linear(6, 3)}
+    teacher, x = randomise(Written(code, **layers)), noise(9, 4)
+    growth = net2net.widen(teacher, 1.5, x, method="fresh_pair")
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert_gradients(growth, (x,), steps=1)

@@ -128,9 +128,8 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     padded = method.norms == "pad" or not origin.equal_copies or not copied
     if method.incoming == "zero" and padded:
         yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
-    if method.incoming != "copy" and padded:
-        yield Enlarged(origin.key, n, 1, q)
-    elif method.norms == "pad" and origin.equal_copies:
+    pads = method.norms == "pad" and origin.equal_copies
+    if pads or (method.incoming != "copy" and padded):
         yield Enlarged(origin.key, n, 1, q)
     if copied:
         yield None
