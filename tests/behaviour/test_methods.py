@@ -15,7 +15,7 @@ import net2net
 from net2net import Growth, Method
 from net2net.maps.methods import method_of
 from net2net.recipe.axis_map import ABSENT, NEW
-from tests.helpers import EXACT, Written, between, noise, randomise, refused
+from tests.helpers import EXACT, Written, between, noise, randomise, refused, same_bits
 
 # -- families --------------------------------------------------------------------------------------
 
@@ -515,6 +515,23 @@ def test_what_is_told_of_noise_and_of_pairs() -> None:
     teacher = randomise(perceptron())
     noisy = net2net.widen(teacher, 2.0, noise(5, 4), method=Method(noise=0.1)).report
     assert "noise of 0.1 breaks symmetry" in str(noisy) and "random" not in str(noisy.notes)
+    for method in ("fresh", "silent", "fresh_pair"):
+        calm = net2net.widen(teacher, 2.0, noise(5, 4), method=method, noise=0.1)
+        plain = net2net.widen(teacher, 2.0, noise(5, 4), method=method)
+        assert same_bits(calm.model, plain.model)
+        assert "noise of 0.1 is on nothing" in str(calm.report)
+        assert "roughly" not in str(calm.report)
+        student = net2net.transfer(teacher, calm.model, noise(5, 4), method=method, noise=0.1)
+        assert "noise of 0.1 is on nothing" in str(student.report)
+        assert "roughly" not in str(student.report)
+    unread = net2net.widen(teacher, 2.0, noise(5, 4), method="one_sided", noise=0.1).report
+    assert unread.parity is not None and unread.parity.exact
+    assert "noise of 0.1 is on copies, and what was measured is the function" in str(unread)
+    assert "roughly" not in str(unread)
+    unmeasured = net2net.widen(
+        teacher, 2.0, noise(5, 4), method="one_sided", noise=0.1, verify=False
+    )
+    assert "roughly" in str(unmeasured.report)
     assert not any("stay equal" in one for one in grown("perceptron", "pair")[1].report.warnings)
     assert any("stay equal" in one for one in grown("perceptron", "replicate")[1].report.warnings)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, TransferError, VerificationError
-from net2net.finish import check
+from net2net.finish import check, has_noise
 from net2net.infer.units import Axis
 from net2net.maps.methods import name_of
 from net2net.plan.compensate import compensated
@@ -122,10 +122,6 @@ class Maker:
         )  # fmt: skip
         if way.perturbs:
             recipes = perturbed(recipes, meta_copy(self.student), way.shrink, way.perturb)
-        if noise:
-            notes.append(
-                f"noise of {noise:g} breaks symmetry, so the function is kept only roughly"
-            )
         return recipes, notes
 
     def _made(self, pair: Pair, recipes: dict[str, Recipe]) -> tuple[Plan, nn.Module]:
@@ -166,7 +162,8 @@ class Maker:
     def _measured(self, made: Made) -> Made:
         """With the worst parity of all inputs."""
         first, *also = self.inputs
-        must_match, pair = self.request.must_match, made.pair
+        must_match = self.request.keeps_before_noise and not has_noise(made.plan)
+        pair = made.pair
         try:
             parity = check(
                 self.teacher, made.student, first, must_match=False, outputs=made.ends, also=also

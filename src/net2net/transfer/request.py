@@ -44,7 +44,12 @@ class Request:
     @property
     def must_match(self) -> bool:
         """Whether the student has to compute what the teacher does."""
-        return self.exact and self.way.exact and not self.all_noise
+        return self.keeps_before_noise and not self.all_noise
+
+    @property
+    def keeps_before_noise(self) -> bool:
+        """Whether it would have to, were there no noise."""
+        return self.exact and self.way.exact_before_noise and not self.way.perturbs
 
     @property
     def grow_outputs(self) -> bool:

@@ -39,7 +39,12 @@ class Request:
     @property
     def keeps(self) -> bool:
         """Whether what was chosen keeps what is computed, where that can be."""
-        return self.way.exact and self.noise == 0
+        return self.keeps_before_noise and not self.all_noise
+
+    @property
+    def keeps_before_noise(self) -> bool:
+        """Whether it would, were there no noise."""
+        return self.way.exact_before_noise and not self.way.perturbs
 
     @property
     def all_noise(self) -> float:

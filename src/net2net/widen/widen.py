@@ -127,7 +127,7 @@ def widen(
         flops=(flops(wider.teacher.traces[0]), flops(wider.student.traces[0])),
         parity=made.parity,
         warnings=told.warnings(wider, request),
-        notes=notes + told.notes(wider, request),
+        notes=notes + told.notes(wider, request, made.plan, made.parity),
     )
     return Growth(made.student, made.plan, report, wider.outputs, references(model))
 
