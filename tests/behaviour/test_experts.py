@@ -351,6 +351,28 @@ def test_a_router_that_is_transposed() -> None:
     assert_exact(teacher, grown.model, X)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-3])
+def test_an_expert_beside_the_others_is_not_taken_for_nothing(size: float) -> None:
+    """Unless it is nothing."""
+
+    class Shared(Merged):
+        def __init__(self) -> None:
+            super().__init__()
+            self.beside = nn.Linear(3, 1)
+            for parameter in self.beside.parameters():
+                nn.init.normal_(parameter, 0, size)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.beside(x[:, :3])
+
+    teacher, student = randomise(Around(Gated())), Around(Shared()).double()
+    if size:
+        with refused(TransferError, "'mlp'", "without shared ones", teacher=teacher):
+            net2net.transfer(teacher, student, X)
+    else:
+        assert_exact(teacher, net2net.transfer(teacher, student, X).model, X)
+
+
 class Twice(nn.Module):
     def __init__(self, kind: Callable[[], nn.Module]) -> None:
         super().__init__()

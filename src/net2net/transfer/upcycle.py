@@ -5,7 +5,8 @@ all, projections joined, transposed) is tried: a layout is right if the student'
 what the teacher's gets, returns a number times what that does. Where the best experts' weights sum
 to one, the number is 1, whatever the router holds. Else there is one only if all experts are chosen
 with equal weights: so the router is zero, and a projection makes up for the number. A router that
-begins near zero makes weights that are nearly equal, so others are tried in its place.
+begins near zero makes weights that are nearly equal, and an expert beside the others next to
+nothing, so others are tried in their place.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from net2net.verify import run_copy
 Layout = Mapping[str, Stacked]
 """Tensors of a mixture → how they hold those of an MLP, under the names inside both."""
 
-ROUTERS = (0.01, 1.0, 100.0)
-"""Deviations of routers that are tried: experts are chosen all alike, by their inputs, and always
-the same."""
+OTHERS = (0.01, 1.0, 100.0)
+"""Deviations of what is tried in place of the student's own: of routers that choose all experts
+alike, by their inputs, and always the same."""
 
 SMALL = 0.03
 """A difference that rounding of any type stays below, and no wrong layout."""
@@ -219,16 +220,21 @@ class _Trial:
 
     def _number(self, layout: Layout, zeroed: frozenset[str]) -> float | None:
         """What the mixture returns, divided by what the layers do; None: that is no one number, or
-        another for another router."""
-        found = self._factor(layout, dict.fromkeys(zeroed, 0.0))
-        if found is None or zeroed:
+        another for other values of what the student has there of its own."""
+        zeros = dict.fromkeys(zeroed, 0.0)
+        found = self._factor(layout, zeros)
+        own = [
+            name
+            for name, tensor in self.tensors.items()
+            if not (name in layout or name in zeroed or _is_one_number(tensor))
+        ]
+        if found is None or not own:
             return found
-        router = self._router(layout)
-        others = (self._factor(layout, dict.fromkeys(router, deviation)) for deviation in ROUTERS)
+        others = (self._factor(layout, zeros | dict.fromkeys(own, size)) for size in OTHERS)
         return found if all(other == found for other in others) else None
 
     def _factor(self, layout: Layout, drawn: Mapping[str, float]) -> float | None:
-        """The same for one router alone, of tensors that are drawn with these deviations."""
+        """The same, of tensors that are drawn with these deviations."""
         rng = torch.Generator().manual_seed(0)
         tensors = {
             name: (torch.randn(self.tensors[name].shape, generator=rng) * deviation).to(
@@ -303,6 +309,11 @@ def _joins(parts: tuple[str, ...], copies: int | None, axes: list[int]) -> Itera
 def _kind(name: str) -> str:
     """The same for tensors of one expert after the other."""
     return re.sub(r"(^|\.)\d+(?=\.)", r"\1*", name)
+
+
+def _is_one_number(tensor: Tensor) -> bool:
+    """As shifts and scales begin, which do no harm; integers count."""
+    return not tensor.is_floating_point() or bool((tensor == tensor.reshape(-1)[:1]).all())
 
 
 def _experts(name: str, layout: Layout) -> int:
