@@ -395,7 +395,7 @@ def test_weights_that_are_nearly_constant_are_not_taken_for_constant(
     """Those of a router that chooses all experts alike, or always one: whatever it begins with, it
     is zero if what the mixture returns depends on it."""
     teacher = randomise(Twice(lambda: Gated(bias=kind is Listed)))
-    for seed in range(4):
+    for seed in range(2):
         torch.manual_seed(seed)
         student = Twice(lambda: kind(renormalise=renormalise)).double()
         routers = [f"blocks.{block}.gate.weight" for block in range(2)]
