@@ -12,6 +12,7 @@ from net2net.errors import GraphMismatchError, TransferError, VerificationError
 from net2net.finish import check, has_noise
 from net2net.infer.units import Axis
 from net2net.maps.methods import name_of
+from net2net.plan.calibrated import calibrated
 from net2net.plan.compensate import compensated
 from net2net.plan.initial import initial, perturbed
 from net2net.plan.match import Matched, match
@@ -136,12 +137,16 @@ class Maker:
         )
         with stage("made the student"):
             result = plan.apply(self.teacher, student=self.student)
-        if self.request.loss is None:
-            return plan, result
-        with stage("looked for the largest gradient"):
-            ours = {key: name for name, (key, _) in pair.sources.items()}
-            plan = steepest(plan, result, pair.student, self.request.loss, ours)
-            return plan, plan.apply(self.teacher, student=self.student)
+        if self.request.loss is not None:
+            with stage("looked for the largest gradient"):
+                ours = {key: name for name, (key, _) in pair.sources.items()}
+                plan = steepest(plan, result, pair.student, self.request.loss, ours)
+                result = plan.apply(self.teacher, student=self.student)
+        if self.request.calibrate is not None:
+            with stage("calibrated"):
+                plan = calibrated(plan, result, self.request.calibrate)
+                result = plan.apply(self.teacher, student=self.student)
+        return plan, result
 
     def _verified(self, made: Made) -> Made:
         """With the difference that was measured, and experts weighed such that there is none.

@@ -30,6 +30,7 @@ class Request:
     outputs: str
     new_outputs: NewOutputs | None
     also: Sequence[Inputs]
+    calibrate: Sequence[Inputs] | None = None
 
     @property
     def way(self) -> Method:
