@@ -312,14 +312,14 @@ def _alive(rows: Tensor, now: Tensor, size: float, drawn: Tensor) -> Tensor:
     least = max(NULL, ROUNDINGS * torch.finfo(rows.dtype).eps)
     some = squares > least * squares[-1]
     rank = int(some.sum())
-    if rank == many:
+    if rank in {0, many}:
         return now
     basis = mixed.T[some].flip(0) @ basis
     rest = drawn[rank:].double()
     inside = rest @ basis.T @ basis
     outside = rest - inside
     short, long = (one.norm(dim=1, keepdim=True) for one in (inside, outside))
-    mixture = F.normalize(outside + inside * (1 + long / short))
+    mixture = F.normalize(outside + inside * (1 + long / short.clamp_min(1e-12)))
     return (torch.cat([basis, mixture]) * size).to(now)
 
 
