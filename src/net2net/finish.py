@@ -70,6 +70,25 @@ def returned_numbers(teacher: Inference, student: Inference) -> tuple[str, ...]:
     )
 
 
+def has_noise(plan: Plan) -> bool:
+    """Whether noise is on anything, or all is perturbed."""
+    return any(
+        one.noise is not None
+        or one.perturbed is not None
+        or (one.stacked is not None and one.stacked.noise > 0)
+        for one in plan.recipes.values()
+    )
+
+
+def noise_note(amount: float, plan: Plan, parity: Parity | None) -> str:
+    """What a report says of noise that was asked for."""
+    if not has_noise(plan):
+        return f"noise of {amount:g} is on nothing: it is for weights of copies, and there are none"
+    if parity is not None and parity.exact:
+        return f"noise of {amount:g} is on copies, and what was measured is the function as it was"
+    return f"noise of {amount:g} breaks symmetry, so the function is kept only roughly"
+
+
 def has_even_copies(maps: Iterable[AxisMap]) -> bool:
     """Whether some weight is divided evenly among copies, and nothing sets them apart."""
     return any(one.divisor is not None and one.twin is None for one in maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -330,6 +331,82 @@ def test_experts_are_copies_of_an_mlp(kind: type[Routed], renormalise: bool) -> 
     read = grown.plan.reader(teacher.state_dict(), student=student)
     for name, tensor in grown.model.named_parameters():
         assert torch.equal(read(name, torch.tensor([1, 0]).numpy()), tensor[[1, 0]])
+
+
+class Columns(nn.Module):
+    """A router with a column for every expert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 4) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :3] @ self.weight
+
+
+def test_a_router_that_is_transposed() -> None:
+    teacher, mixture = randomise(Around(Gated())), Merged(renormalise=False)
+    mixture.gate = Columns()  # type: ignore[assignment]
+    grown = net2net.transfer(teacher, Around(mixture).double(), X)
+    assert_exact(teacher, grown.model, X)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-3])
+def test_an_expert_beside_the_others_is_not_taken_for_nothing(size: float) -> None:
+    """Unless it is nothing."""
+
+    class Shared(Merged):
+        def __init__(self) -> None:
+            super().__init__()
+            self.beside = nn.Linear(3, 1)
+            for parameter in self.beside.parameters():
+                nn.init.normal_(parameter, 0, size)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.beside(x[:, :3])
+
+    teacher, student = randomise(Around(Gated())), Around(Shared()).double()
+    if size:
+        with refused(TransferError, "'mlp'", "without shared ones", teacher=teacher):
+            net2net.transfer(teacher, student, X)
+    else:
+        assert_exact(teacher, net2net.transfer(teacher, student, X).model, X)
+
+
+class Twice(nn.Module):
+    def __init__(self, kind: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(kind() for _ in range(2))
+        self.stem, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.head(h)
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
+@pytest.mark.parametrize("kind", [Merged, Listed])
+@pytest.mark.parametrize("deviation", [1e-3, 0.02, 1.0, 30.0])
+def test_weights_that_are_nearly_constant_are_not_taken_for_constant(
+    deviation: float, kind: type[Routed], renormalise: bool
+) -> None:
+    """Those of a router that chooses all experts alike, or always one: whatever it begins with, it
+    is zero if what the mixture returns depends on it."""
+    teacher = randomise(Twice(lambda: Gated(bias=kind is Listed)))
+    for seed in range(2):
+        torch.manual_seed(seed)
+        student = Twice(lambda: kind(renormalise=renormalise)).double()
+        routers = [f"blocks.{block}.gate.weight" for block in range(2)]
+        for name in routers:
+            nn.init.normal_(student.get_parameter(name), 0, deviation)
+        for exact in (True, False):
+            grown = net2net.transfer(teacher, student, X, exact=exact)
+            assert_exact(teacher, grown.model, X)
+            for name in routers:
+                kept = torch.equal(grown.model.get_parameter(name), student.get_parameter(name))
+                assert kept == renormalise
 
 
 def test_noise_tells_experts_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from statistics import fmean
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 import net2net
 from net2net import Growth, InputError, Plan
 from tests.behaviour.test_methods import LanguageModel, RMSNorm
-from tests.helpers import assert_exact, noise, randomise, refused, same_bits, tokens
+from tests.helpers import Written, assert_exact, noise, randomise, refused, same_bits, tokens
 
 Loss = Callable[[nn.Module], Tensor]
 
@@ -63,6 +64,95 @@ def test_the_gradient_is_what_singular_values_allow() -> None:
             assert found == pytest.approx(bound, rel=1e-3)
         else:
             assert found >= bound
+
+
+def dead(model: nn.Module, loss: Loss, rows: dict[str, int], steps: int) -> list[Any]:
+    """Entries of rows and columns of new units that have no gradient within so many steps."""
+    optimiser = torch.optim.SGD(model.parameters(), 0.05)
+    seen = {name: torch.zeros_like(model.get_parameter(name)) for name in rows}
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss(model).backward()
+        for name, total in seen.items():
+            gradient = model.get_parameter(name).grad
+            assert gradient is not None and gradient.isfinite().all()
+            total += gradient.abs()
+        optimiser.step()
+    return [
+        (name, *place.tolist()) for name, one in seen.items() for place in (one < 1e-12).nonzero()
+    ]
+
+
+def test_units_beyond_the_rank_of_the_gradients_have_gradients_too() -> None:
+    """Of two classes, whose gradients add up to zero: there is one direction that has a gradient,
+    and four new units. No two of them are alike, and none is slow."""
+    x, labels = noise(50, 3), tokens(50, below=2)
+    teacher = randomise(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)))
+
+    def loss(model: nn.Module) -> Tensor:
+        return F.cross_entropy(model(x), labels)
+
+    grown = net2net.widen(teacher, 2.0, x, method="gradmax", loss=loss)
+    assert_exact(teacher, grown.model, x)
+    loss(grown.model).backward()
+    first = grown.model.get_parameter("0.weight")
+    assert first.grad is not None
+    norms = first.grad[4:].norm(dim=1)
+    assert norms.min() > 0.1 * norms.max()
+    assert not dead(grown.model, loss, {"0.weight": 4, "0.bias": 4, "2.weight": 0}, 2)
+    with torch.no_grad():
+        columns = F.normalize(grown.model.get_parameter("2.weight")[:, 4:], dim=0)
+        assert ((columns.T @ columns).triu(1).abs() < 0.9999).all()
+        silent = net2net.widen(teacher, 2.0, x, method="silent").model.get_parameter("2.weight")
+        assert grown.model.get_parameter("2.weight").norm() <= silent.norm() * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("factor", [1.5, 2.0])
+def test_every_new_parameter_learns_under_a_softmax(
+    factor: float, few: bool, dtype: torch.dtype
+) -> None:
+    """Also where there are fewer examples than a layer has outputs."""
+    x, labels = noise(5 if few else 40, 5).to(dtype), tokens(5 if few else 40, below=3)
+    layers = (nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 6), nn.GELU(), nn.Linear(6, 3))
+    teacher = randomise(nn.Sequential(*layers)).to(dtype)
+
+    def loss(model: nn.Module) -> Tensor:
+        return F.cross_entropy(model(x), labels)
+
+    grown = net2net.widen(teacher, factor, x, method="gradmax", loss=loss)
+    assert grown.report.parity is not None and grown.report.parity.exact
+    assert not dead(grown.model, loss, {"0.weight": 8, "2.weight": 0, "4.weight": 0}, 2)
+
+
+def test_units_that_are_read_in_two_places_learn_in_both() -> None:
+    """Though the gradient is a hundred times larger in one of them."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        left, right = torch.tanh(m.a(x) * m.a.gain), torch.tanh(m.c(x) * m.a.gain)
+        return m.b(left) + 1e-2 * m.d(right)
+
+    layers = {"a": nn.Linear(6, 4), "b": nn.Linear(4, 5), "c": nn.Linear(6, 4)}
+    teacher = Written(code, **layers, d=nn.Linear(4, 5))
+    teacher.a.gain = nn.Parameter(torch.ones(4))
+    x = noise(20, 6)
+    loss = squares(x)
+    grown = net2net.widen(randomise(teacher), {"a": 6}, x, method="gradmax", loss=loss)
+    assert_exact(teacher, grown.model, x)
+    assert grown.report.rows[0].new == 6
+    new = {"a.weight": 4, "c.weight": 4}
+    read = {name: grown.model.get_parameter(f"{name}.weight")[:, 4:] for name in "bd"}
+    assert read["d"].norm(dim=0).min() > 0.02 * read["b"].norm(dim=0).max()
+    assert not dead(grown.model, loss, {**new, "b.weight": 0, "d.weight": 0}, 2)
+
+
+def test_a_gradient_that_is_not_finite_is_refused() -> None:
+    teacher, x = mlp(), noise(9, 6)
+    with refused(InputError, "not finite", "another method", teacher=teacher):
+        net2net.widen(
+            teacher, {"0": 7}, x, method="gradmax", loss=lambda one: one(x).sum() * math.inf
+        )
 
 
 def image_model() -> nn.Module:

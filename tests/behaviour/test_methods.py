@@ -15,7 +15,7 @@ import net2net
 from net2net import Growth, Method
 from net2net.maps.methods import method_of
 from net2net.recipe.axis_map import ABSENT, NEW
-from tests.helpers import EXACT, Written, between, noise, randomise, refused
+from tests.helpers import EXACT, Written, between, noise, randomise, refused, same_bits
 
 # -- families --------------------------------------------------------------------------------------
 
@@ -212,6 +212,34 @@ def test_a_stream_under_norms_has_any_width(family: str, method: str, factor: fl
     assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
 
 
+@pytest.mark.parametrize("factor", [1.5, 2.0, 2.6])
+@pytest.mark.parametrize("family", ["layer norm", "RMS norm by hand", "adaptive norms"])
+def test_copies_that_pad_under_norms_do_so_at_any_width(family: str, factor: float) -> None:
+    """Elsewhere units are copied."""
+    teacher, growth = grown(family, Method(norms="pad"), factor)
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    stream, inside = ("a", "b") if family == "adaptive norms" else ("embedding", "mlp.up")
+    rows = {row.name: row for row in growth.report.rows}
+    assert "copy nothing" in rows[stream].note and "averages over it" in rows[stream].note
+    assert not any("copy nothing" in row.note for name, row in rows.items() if name == inside)
+    axis = growth.plan.recipes[f"{stream}.weight"].axes[-1]
+    own = teacher.get_parameter(f"{stream}.weight").shape[axis.dim]
+    assert (axis.index[own:] < 0).all() and axis.size == rows[stream].new
+
+
+def test_copies_that_cannot_pad_under_a_norm_are_copies() -> None:
+    def code(m: Any, x: Tensor) -> Tensor:
+        return m.b(m.norm(F.gelu(m.a(x))))
+
+    layers = {"a": nn.Linear(3, 4), "norm": nn.LayerNorm(4), "b": nn.Linear(4, 2)}
+    teacher, x = randomise(Written(code, **layers)), noise(5, 3)
+    growth = net2net.widen(teacher, 2.0, x, method=Method(norms="pad"))
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    [row] = growth.report.rows
+    assert (row.old, row.new) == (4, 8)
+    assert "copies, for units that copy nothing will not do: " in row.note and "gelu" in row.note
+
+
 @pytest.mark.parametrize("method", [name for name, one in net2net.METHODS.items() if not one.exact])
 def test_a_method_that_is_not_exact_says_so(method: str) -> None:
     _, growth = grown("perceptron", method)
@@ -388,10 +416,27 @@ def test_the_table_of_methods_prints() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [Method("random", "share"), Method("copy", "zero"), Method(shares="fair"), Method(pair=-1.0),
-     Method(noise=float("nan")), Method(norms="no"), Method(rescale="no"), "repeat", 3],
+    [
+        {"incoming": "random", "outgoing": "share"}, {"outgoing": "zero"}, {"shares": "fair"},
+        {"pair": -1.0}, {"noise": float("nan")}, {"norms": "no"}, {"rescale": "no"},
+        {"incoming": "initial", "outgoing": "gradient"}, {"incoming": "zero", "outgoing": "zero"},
+        {"rescale": "rms"}, {"incoming": "zero", "outgoing": "random", "rescale": "rms"},
+        {"incoming": "random", "outgoing": "zero", "rescale": "rms"},
+        {"incoming": "random", "outgoing": "pair", "rescale": "rms"},
+        {"incoming": "random", "outgoing": "zero", "pair": 0.5},
+        {"incoming": "zero", "outgoing": "random", "shares": "uneven"},
+        {"incoming": "random", "outgoing": "random", "norms": "pad"},
+    ],
+    ids=str,
 )  # fmt: skip
-def test_a_method_that_makes_no_sense_is_refused(method: Any) -> None:
+def test_a_method_that_makes_no_sense_is_refused_when_it_is_made(method: dict[str, Any]) -> None:
+    """No field is left undone."""
+    with refused(net2net.UnknownMethodError, "of the method is|cannot go", teacher=nn.Identity()):
+        Method(**method)
+
+
+@pytest.mark.parametrize("method", ["repeat", 3])
+def test_what_is_no_method_is_refused(method: Any) -> None:
     teacher = randomise(perceptron())
     with refused(net2net.UnknownMethodError, teacher=teacher):
         net2net.widen(teacher, 2.0, noise(5, 4), method=method)
@@ -413,18 +458,22 @@ def new_positions(growth: Growth) -> dict[tuple[str, int], list[int]]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_new_parameter_has_a_gradient_within_two_steps(family: str, method: str) -> None:
     _, growth = grown(family, method)
-    _, inputs = FAMILIES[family]
+    assert_gradients(growth, FAMILIES[family][1])
+
+
+def assert_gradients(growth: Growth, inputs: tuple[Tensor, ...], steps: int = 2) -> None:
+    """Every parameter of new units has one within so many steps, and it is finite."""
     model = growth.model
     optimiser = torch.optim.SGD(model.parameters(), 1e-2)
     seen = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    for step in range(3):
+    for step in range(steps + 1):
         optimiser.zero_grad()
         out = model(*inputs)
         (out * torch.sin(torch.arange(out.numel()).reshape(out.shape))).sum().backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all()
             seen[name] += parameter.grad.abs()
-        if step < 2:
+        if step < steps:
             optimiser.step()
     for (name, dim), positions in new_positions(growth).items():
         for position in positions if name in seen else ():
@@ -466,6 +515,23 @@ def test_what_is_told_of_noise_and_of_pairs() -> None:
     teacher = randomise(perceptron())
     noisy = net2net.widen(teacher, 2.0, noise(5, 4), method=Method(noise=0.1)).report
     assert "noise of 0.1 breaks symmetry" in str(noisy) and "random" not in str(noisy.notes)
+    for method in ("fresh", "silent", "fresh_pair"):
+        calm = net2net.widen(teacher, 2.0, noise(5, 4), method=method, noise=0.1)
+        plain = net2net.widen(teacher, 2.0, noise(5, 4), method=method)
+        assert same_bits(calm.model, plain.model)
+        assert "noise of 0.1 is on nothing" in str(calm.report)
+        assert "roughly" not in str(calm.report)
+        student = net2net.transfer(teacher, calm.model, noise(5, 4), method=method, noise=0.1)
+        assert "noise of 0.1 is on nothing" in str(student.report)
+        assert "roughly" not in str(student.report)
+    unread = net2net.widen(teacher, 2.0, noise(5, 4), method="one_sided", noise=0.1).report
+    assert unread.parity is not None and unread.parity.exact
+    assert "noise of 0.1 is on copies, and what was measured is the function" in str(unread)
+    assert "roughly" not in str(unread)
+    unmeasured = net2net.widen(
+        teacher, 2.0, noise(5, 4), method="one_sided", noise=0.1, verify=False
+    )
+    assert "roughly" in str(unmeasured.report)
     assert not any("stay equal" in one for one in grown("perceptron", "pair")[1].report.warnings)
     assert any("stay equal" in one for one in grown("perceptron", "replicate")[1].report.warnings)
 
@@ -483,3 +549,32 @@ def test_a_norm_that_scales_by_no_parameter(given: str, method: str) -> None:
     for widths in (1.5, 2.0):
         growth = net2net.widen(teacher, widths, noise(5, 3), method=method, verify=False)
         assert net2net.verify(teacher, growth.model, noise(5, 3)).max_rel <= EXACT
+
+
+@pytest.mark.parametrize("widths", [{"0": 9, "2": 6}, {"0": 7}])
+def test_a_zero_unit_without_a_twin_is_read_by_columns_of_its_own(widths: dict[str, int]) -> None:
+    """An odd number of them: nobody has to make up for a unit that is zero."""
+    teacher, x = randomise(perceptron()), noise(9, 4)
+    growth = net2net.widen(teacher, widths, x, method=Method("zero", "pair"))
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert growth.model[2].weight[:5, -1].all()  # type: ignore[index, union-attr, operator]
+    growth.model(x).square().sum().backward()
+    for name, new in {"0.weight": 6, "2.weight": 5}.items():
+        gradient = growth.model.get_parameter(name).grad
+        assert gradient is not None and gradient[new:].any(1).all()
+
+
+def test_a_padded_unit_without_a_twin_learns_as_soon_as_the_others() -> None:
+    """Behind an RMS norm it is zero, so that it needs none."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.stem(x)
+        normal = m.norm(h)
+        return m.head(h + m.down(F.silu(m.gate(normal)) * m.up(normal)))
+
+    layers = {"stem": nn.Linear(4, 6), "norm": nn.RMSNorm(6), "gate": nn.Linear(6, 8)}
+    layers |= {"up": nn.Linear(6, 8), "down": nn.Linear(8, 6), "head": nn.Linear(6, 3)}
+    teacher, x = randomise(Written(code, **layers)), noise(9, 4)
+    growth = net2net.widen(teacher, 1.5, x, method="fresh_pair")
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    assert_gradients(growth, (x,), steps=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import NotGrowableError, TransferError, WidthError
 from tests.any_width import LLAMA, drawn, hf, text
-from tests.helpers import Written, noise, randomise, widen
+from tests.helpers import Written, noise, randomise, refused, widen
 
 TOKENS = noise(2, 5, 12)
 SIZE = 4
@@ -177,6 +177,17 @@ def test_transfer(old, new):
 def test_transfer_changes_one_number_at_a_time():
     with pytest.raises(TransferError, match="second"):
         net2net.transfer(layer(Grouped), layer(Grouped, 16, 8), TOKENS)
+
+
+@pytest.mark.parametrize("kind", [Grouped, Expanded, Repeated])
+def test_transfer_refuses_copies_of_some_heads_alone(kind):
+    """Of two heads for three queries each, a third of three would serve one of either."""
+    teacher, student = layer(kind, 12, 2), layer(kind, 12, 3)
+    told = "2 heads of keys for 12 queries .* 3 in the student"
+    with refused(TransferError, told, "4 or 6 or 12 heads", "exact=False", teacher=teacher):
+        net2net.transfer(teacher, student, TOKENS)
+    growth = net2net.transfer(teacher, student, TOKENS, exact=False)
+    assert growth.report.parity is not None and not growth.report.parity.exact
 
 
 def test_a_language_model_and_its_config():

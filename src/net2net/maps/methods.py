@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -41,6 +42,9 @@ class Method:
             2020).
         perturb: what is added then: this times what its layer would be initialised with, where
             that is known; to other weights this times normal numbers of their deviation.
+
+    Raises:
+        UnknownMethodError: a field cannot have its value, or not beside the others.
     """
 
     incoming: Literal["copy", "random", "initial", "zero"] = "copy"
@@ -52,6 +56,9 @@ class Method:
     norms: Literal["pad", "copy"] = "copy"
     shrink: float = 1.0
     perturb: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     @property
     def exact(self) -> bool:
@@ -73,6 +80,71 @@ class Method:
         """Whether it would, were there no noise, and nothing shrunk or perturbed."""
         quiet = self.incoming in {"copy", "zero"} or self.outgoing in {"zero", "pair"}
         return quiet and self.rescale is None
+
+
+def _check(method: Method) -> None:
+    allowed = {
+        "incoming": ("copy", "random", "initial", "zero"),
+        "outgoing": ("share", "zero", "random", "copy", "pair", "gradient"),
+        "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
+        "rescale": (None, "rms"),
+    }  # fmt: skip
+    for name, values in allowed.items():
+        if (value := getattr(method, name)) not in values:
+            raise UnknownMethodError(
+                f"{name} of the method is {value!r:.80}. "
+                f"Choose one of: {', '.join(map(str, values))}."
+            )
+    for name in ("pair", "noise", "shrink", "perturb"):
+        number = getattr(method, name)
+        if type(number) not in (int, float) or not 0 <= number < math.inf:
+            raise UnknownMethodError(
+                f"{name} of the method is {number!r:.80}. Give 0 or a positive fraction."
+            )
+    for impossible, wrong, instead in _refusals(method):
+        if impossible:
+            raise UnknownMethodError(f"{wrong}. {instead}.")
+
+
+def _refusals(method: Method) -> Iterator[tuple[bool, str, str]]:
+    """What fields cannot be beside each other, why not, and what to do."""
+    units = f"units that are {method.incoming}"
+    out = f"cannot go out as {method.outgoing}"
+    yield (
+        (method.outgoing == "share") != (method.incoming == "copy"),
+        f"{units} {out}: copies share, and nothing else does",
+        "Choose another outgoing",
+    )
+    yield (
+        method.needs_loss and method.incoming != "zero",
+        f"{units} cannot go out by the gradient, which is linear in that only where they are zero",
+        'Choose incoming="zero", or another outgoing',
+    )
+    yield (
+        method.incoming == method.outgoing == "zero",
+        f"{units} {out}: where two zeros meet, neither ever gets a gradient",
+        'Choose outgoing="random", or incoming="random"',
+    )
+    for name, idle in (("shares", "even"), ("pair", 0)):
+        given = getattr(method, name)
+        yield (
+            method.incoming != "copy" and given != idle,
+            f"{name} of the method is {given!r}, which copies alone have, and {units} are none",
+            'Leave it out, or choose incoming="copy"',
+        )
+    read = method.incoming in {"random", "initial"} and method.outgoing in {"random", "copy"}
+    yield (
+        method.rescale is not None and not read,
+        f"rescale of the method is {method.rescale!r}, which is for random units that somebody "
+        f"reads, and these are {method.incoming} and go out as {method.outgoing}",
+        'Leave it out, or choose incoming="random" and outgoing="random"',
+    )
+    yield (
+        method.norms == "pad" and not method.exact_before_noise,
+        f"norms of the method is {method.norms!r}, which is to keep what is computed, and {units} "
+        f"and go out as {method.outgoing} do not",
+        'Leave it out, or choose outgoing="zero"',
+    )
 
 
 class Methods(dict[str, Method]):
@@ -118,10 +190,9 @@ def method_of(given: str | Method) -> Method:
     """The growth method of this name, or the method itself.
 
     Raises:
-        UnknownMethodError: there is none, or one of its fields has a value that it cannot have.
+        UnknownMethodError: there is none.
     """
     if isinstance(given, Method):
-        _check(given)
         return given
     if not isinstance(given, str) or given not in {AUTO, *METHODS}:
         raise UnknownMethodError(
@@ -129,37 +200,6 @@ def method_of(given: str | Method) -> Method:
             f"{', '.join([AUTO, *METHODS])}; or give a net2net.Method."
         )
     return METHODS[name_of(given)]
-
-
-def _check(method: Method) -> None:
-    allowed = {
-        "incoming": ("copy", "random", "initial", "zero"),
-        "outgoing": ("share", "zero", "random", "copy", "pair", "gradient"),
-        "shares": ("even", "uneven", "one_sided"), "norms": ("pad", "copy"),
-        "rescale": (None, "rms"),
-    }  # fmt: skip
-    for name, values in allowed.items():
-        if (value := getattr(method, name)) not in values:
-            raise UnknownMethodError(
-                f"{name} of the method is {value!r:.80}. "
-                f"Choose one of: {', '.join(map(str, values))}."
-            )
-    for name in ("pair", "noise", "shrink", "perturb"):
-        number = getattr(method, name)
-        if type(number) not in (int, float) or not 0 <= number < math.inf:
-            raise UnknownMethodError(
-                f"{name} of the method is {number!r:.80}. Give 0 or a positive fraction."
-            )
-    if (method.outgoing == "share") != (method.incoming == "copy"):
-        raise UnknownMethodError(
-            f"units that are {method.incoming} cannot go out as {method.outgoing}: copies share, "
-            "and nothing else does. Choose another outgoing."
-        )
-    if method.needs_loss and method.incoming != "zero":
-        raise UnknownMethodError(
-            f"units that are {method.incoming} cannot go out by the gradient, which is linear in "
-            'that only where they are zero. Choose incoming="zero", or another outgoing.'
-        )
 
 
 def resolve_auto(given: str | Method, *, copies: object) -> str | Method:

@@ -7,7 +7,8 @@ one map for every parameter axis, from the traces of teacher and student (``valu
 student with values, where code branches on them; ``choices.py``: how often there may be units that
 a router takes the best of); ``choose.py`` says which new units a group gets, ``new_positions.py``
 what those that copy nothing are on an axis, ``initial.py`` how layers initialise themselves,
-``steepest.py`` what reads zero units, by the gradient of a loss.
+``steepest.py`` what reads zero units, by the gradient of a loss, ``calibrated.py`` which statistics
+new units have behind batch norms.
 ``rescale.py``: heads of more features; ``numbers.py``: numbers that code makes of sizes, and
 ``compensate.py``: what makes up for them; ``outputs.py``: outputs that grow. ``widening.py``,
 ``deepening.py``, ``factoring.py`` and ``lengthening.py`` (of stacks, where new blocks stand as

@@ -83,6 +83,7 @@ def choose(
             return Chosen(index)
         return Chosen(np.where(np.arange(q) < n, index, NEW), _inexact(growing, method, rng))
     why: list[str] = []
+    last = ""
     for way in _ways(growing, method):
         if way is None:
             even = growing.balanced or origin.equal_copies is not None
@@ -91,8 +92,8 @@ def choose(
         try:
             held = follow(teacher, way, student.traces, growing.claimed)
         except NotPossible as error:
-            if not way.copied or not why:
-                why.append(str(error))
+            last = str(error)
+            why += [] if way.copied else [last]
             continue
         if way.copied:
             index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
@@ -106,16 +107,16 @@ def choose(
             held.positions, paired=method.outgoing == "pair" and not bent,
             columns=_columns(growing, method, rng),
         )  # fmt: skip
-        instead = _instead("random units", why, method) or _padded(growing, method) or bent
+        instead = _padded(growing, method, way) or _instead("random units", why, method) or bent
         if way.closest:
-            instead = f"{q - n * way.copies} of {q} units {CHANGES}: {why[-1]}"
+            instead = f"{q - n * way.copies} of {q} units {CHANGES}: {last}"
         return Chosen(index, new, held.numbers, held.multiplied, instead)
     reason = origin.no_copies or origin.equal_copies
     if growing.closest:
         return Chosen(replicate(n, q, rng, growing.balanced), instead=f"copies {CHANGES}: {reason}")
     raise GraphMismatchError(
         f"{named}: {n} units cannot become {q}. {reason}, so copies would have to be equally many; "
-        f"and of other new units, {why[-1]}. Choose another width for this space"
+        f"and of other new units, {last}. Choose another width for this space"
         f"{_multiples(n, q) if origin.equal_copies and not origin.no_copies else ''}.",
         set(map(str, origin.places)),
     )
@@ -139,7 +140,8 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     padded = method.norms == "pad" or not origin.equal_copies or not copied
     if method.incoming == "zero" and padded:
         yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
-    if method.incoming != "copy" and padded:
+    pads = method.norms == "pad" and origin.equal_copies
+    if pads or (method.incoming != "copy" and padded):
         yield Enlarged(origin.key, n, 1, q)
     if copied and origin.made_up:
         yield from whole_copies(origin.key, n, q // n)
@@ -178,22 +180,20 @@ def _inexact(growing: Growing, method: Method, rng: np.random.Generator) -> NewU
     return NewUnits({}, columns=_columns(growing, method, rng), read_factor=factor)
 
 
-def _padded(growing: Growing, method: Method) -> str:
+def _padded(growing: Growing, method: Method, way: Enlarged) -> str:
     """Why some units are no copies where all should be."""
     origin = growing.origin
     if method.incoming != "copy":
         return ""
     if origin.no_copies:
         return f"new units copy nothing, for {origin.no_copies}"
-    more = growing.new % origin.size
-    return (
-        f"{more} of {growing.new} units copy nothing, for {origin.equal_copies}, so copies have to "
-        "be equally many"
-    )
+    more = growing.new - origin.size * way.copies
+    pads = method.norms == "pad" and way.copies == 1
+    asked = "and the method pads there" if pads else "so copies have to be equally many"
+    return f"{more} of {growing.new} units copy nothing, for {origin.equal_copies}, {asked}"
 
 
 def _instead(taken: str, why: list[str], method: Method) -> str:
-    if not why or method.incoming == "copy":
-        return ""
-    kind = "zero" if method.incoming == "zero" else "random"
-    return f"{taken}, for {kind} ones will not do: {why[0]}"
+    kinds = {"zero": "zero ones", "copy": "units that copy nothing"}
+    kind = kinds.get(method.incoming, "random ones")
+    return f"{taken}, for {kind} will not do: {why[0]}" if why else ""

@@ -59,7 +59,8 @@ def with_new(
         alone = (
             fresh & (np.bincount(twin, minlength=len(twin)) == 1) & (twin == np.arange(len(twin)))
         )
-        index[alone & reads] = ABSENT
+        if said.put is Put.ZERO:  # else the unit is zero itself, whatever its columns are
+            index[alone & reads] = ABSENT
     elif said.put in {Put.ZERO, Put.ONE}:
         index[fresh] = ABSENT
     elif said.put is Put.MEAN:

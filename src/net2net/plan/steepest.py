@@ -6,15 +6,21 @@ orthonormal u, the left singular vectors of M for its largest singular values ma
 largest. They are found by orthogonal iteration: u ← M(Mᵀu), made orthonormal. Both products are
 gradients of the loss, so M, which is as large as both sides of a unit together, is never made, and
 whatever lies between (convolutions, norms, gates, attention) is taken as it is.
+
+M has no more singular vectors with a gradient than its rank, which is small where few examples are
+seen, or outputs sum to one (softmax). More units than that have gradients in what others have
+already: theirs are mixtures of it, no two alike, since units that begin alike stay alike.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -35,6 +41,14 @@ ROUNDS = 30
 """At most so many times is the loss computed."""
 GAIN = 1e-4
 """Less than this fraction more of the squared gradient is not worth another round."""
+
+NULL = 1e-6
+"""Less than this fraction of the largest squared gradient counts as none: such a unit would learn a
+thousand times slower than the first."""
+LEAST = 0.1
+"""So much of what was drawn is left in every reader."""
+ROUNDINGS = 10
+"""And so many roundings of the numbers' type, which squares are not known better than."""
 
 EXAMPLE = "Give a function of a model: loss=lambda model: cross_entropy(model(x), labels)."
 
@@ -73,10 +87,28 @@ class _NewUnits:
     def outgoing(self, tensors: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([side.of(tensors[side.name]) for side in self.read], 1)
 
+    def everywhere(
+        self, tensors: Mapping[str, Tensor], rows: Tensor, size: float, drawn: Tensor
+    ) -> Tensor:
+        """The rows, with at least ``LEAST`` of what was drawn in all that reads them: what makes
+        them for one reader alone would get no gradient elsewhere."""
+        parts = []
+        for mine, first in zip(*(self._split(tensors, one) for one in (rows, drawn)), strict=True):
+            least = LEAST * first
+            short = mine.norm(dim=1, keepdim=True) < least.norm(dim=1, keepdim=True)
+            parts.append(torch.where(short, least, mine))
+        whole = torch.cat(parts, 1)
+        same = (whole == rows).all(1, keepdim=True)
+        return torch.where(same, rows, F.normalize(whole) * size)
+
     def put(self, tensors: Mapping[str, Tensor], rows: Tensor) -> None:
-        sizes = [side.of(tensors[side.name]).shape[1] for side in self.read]
-        for side, part in zip(self.read, torch.split(rows, sizes, 1), strict=True):
+        for side, part in zip(self.read, self._split(tensors, rows), strict=True):
             side.put(tensors[side.name], part)
+
+    def _split(self, tensors: Mapping[str, Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+        """What each reader has of them."""
+        sizes = [side.of(tensors[side.name]).shape[1] for side in self.read]
+        return torch.split(rows, sizes, 1)
 
 
 def check_loss(loss: Loss | None, method: Method) -> None:
@@ -180,23 +212,32 @@ def _iterate(
     model: nn.Module, found: list[_NewUnits], tensors: Mapping[str, Tensor], loss: Loss
 ) -> None:
     """In place: the tensors that read new units."""
-    sizes = []
+    drawn = []
     with torch.no_grad():
         for units in found:
             rows = units.outgoing(tensors)
-            sizes.append(float(rows.norm()) / len(rows) ** 0.5)
+            drawn.append(rows)
             units.put(tensors, rows)  # without what other new units read of these
     made = sorted({side.name for units in found for side in units.made})
     read = sorted({side.name for units in found for side in units.read})
     before = [0.0] * len(found)
-    for _ in range(ROUNDS):
+    for left in reversed(range(ROUNDS)):
         outgoing, squares = _gradients(model, found, tensors, loss, made, read)
-        if all(new <= old * (1 + GAIN) for old, new in zip(before, squares, strict=True)):
-            return
+        done = all(new <= old * (1 + GAIN) for old, new in zip(before, squares, strict=True))
         before = squares
         with torch.no_grad():
-            for units, size in zip(found, sizes, strict=True):
-                units.put(tensors, _orthonormal(units.outgoing(outgoing), size, units, tensors))
+            for units, first in zip(found, drawn, strict=True):
+                rows = units.outgoing(outgoing)
+                if not rows.any():  # no gradient comes to them
+                    continue
+                size = float(first.norm()) / len(first) ** 0.5
+                if left and not done:
+                    units.put(tensors, _orthonormal(rows, size, first))
+                else:
+                    rows = _alive(rows, units.outgoing(tensors), size, first)
+                    units.put(tensors, units.everywhere(tensors, rows, size, first))
+        if done:
+            return
 
 
 def _gradients(
@@ -234,6 +275,10 @@ def _gradients(
         sum(float(side.of(wanted[side.name]).double().square().sum()) for side in units.made)
         for units in found
     ]
+    if not all(map(math.isfinite, squares)) or not all(one.isfinite().all() for one in second):
+        raise InputError(
+            f"the gradient of the loss is not finite. {EXAMPLE} Or choose another method."
+        )
     return dict(zip(read, second, strict=True)), squares
 
 
@@ -244,17 +289,38 @@ def _grad(
     return [torch.zeros_like(b) if g is None else g for g, b in zip(found, by, strict=True)]
 
 
-def _orthonormal(
-    rows: Tensor, size: float, units: _NewUnits, tensors: Mapping[str, Tensor]
-) -> Tensor:
-    """Rows of this size, at right angles; those beyond their number of elements, and all of units
-    that no gradient comes to, as they were."""
-    result = units.outgoing(tensors).clone()
-    some = rows[: rows.shape[1]].double()
-    if some.any():
-        basis, _ = torch.linalg.qr(some.T)
-        result[: len(some)] = (basis.T * size).to(result)
+def _orthonormal(rows: Tensor, size: float, drawn: Tensor) -> Tensor:
+    """Rows of this size, at right angles; those beyond their number of elements as they were
+    drawn."""
+    result, some = drawn.clone(), rows[: rows.shape[1]].double()
+    basis, _ = torch.linalg.qr(some.T)
+    result[: len(some)] = (basis.T * size).to(result)
     return result
+
+
+def _alive(rows: Tensor, now: Tensor, size: float, drawn: Tensor) -> Tensor:
+    """The rows that there are, ``now``, if all have a gradient; else those which have, and for the
+    rest what was drawn, with its part in the span of those made longer than that at right angles.
+
+    Args:
+        rows: M(Mᵀu), of ``now``'s u times ``size``.
+    """
+    many = min(rows.shape)
+    basis = now[:many].double() / size
+    product = rows[:many].double() @ basis.T / size
+    squares, mixed = torch.linalg.eigh(product + product.T)
+    least = max(NULL, ROUNDINGS * torch.finfo(rows.dtype).eps)
+    some = squares > least * squares[-1]
+    rank = int(some.sum())
+    if rank in {0, many}:
+        return now
+    basis = mixed.T[some].flip(0) @ basis
+    rest = drawn[rank:].double()
+    inside = rest @ basis.T @ basis
+    outside = rest - inside
+    short, long = (one.norm(dim=1, keepdim=True) for one in (inside, outside))
+    mixture = F.normalize(outside + inside * (1 + long / short.clamp_min(1e-12)))
+    return (torch.cat([basis, mixture]) * size).to(now)
 
 
 def _with_values(one: AxisMap, tensor: Tensor) -> AxisMap:

@@ -63,7 +63,7 @@ def grown_inside(
     for old, new in _shared(teacher, student):
         if new.heads == old.heads and new.times > old.times:
             queries |= old.axes
-        elif new.heads > old.heads and new.heads * new.times == old.heads * old.times:
+        elif new.heads > old.heads and _dealt_evenly(old, new):
             dealt |= dict.fromkeys(old.axes, old.heads)
     features = {
         axis
@@ -84,6 +84,11 @@ def grown_inside(
         if all(_can_be(turned, key) for key in _on(turned[0], inside.features)):
             return turned[0], turned[1]
     return teacher, student
+
+
+def _dealt_evenly(old: SharedHeads, new: SharedHeads) -> bool:
+    """Whether as many queries are dealt out among as many copies of each head."""
+    return new.heads * new.times == old.heads * old.times and new.heads % old.heads == 0
 
 
 def _can_be(both: Sequence[Inference], key: int) -> bool:
@@ -123,6 +128,19 @@ def check_bundles(teacher: Inference, student: Inference) -> None:
                 f"'{old_heads.path}' has {old_heads.heads} heads of keys for {before} queries in "
                 f"the teacher and {new_heads.heads} for {after} in the student. Change one of the "
                 "two numbers in a first transfer and the other in a second, or pass exact=False."
+            )
+        rest = new_heads.heads % old_heads.heads
+        if before == after and new_heads.heads > old_heads.heads and rest:
+            fit = [
+                str(heads)
+                for heads in range(2 * old_heads.heads, before + 1, old_heads.heads)
+                if before % heads == 0
+            ]
+            raise TransferError(
+                f"'{old_heads.path}' has {old_heads.heads} heads of keys for {before} queries in "
+                f"the teacher and {new_heads.heads} in the student: copies of some alone would "
+                f"have to serve queries of others too. Give it {' or '.join(fit)} heads of keys, "
+                "or pass exact=False."
             )
     for axis, old, new in _other_sizes(teacher, student):
         raise TransferError(

@@ -9,9 +9,10 @@ from torch import nn
 
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import GraphMismatchError, TransferError, VerificationError
-from net2net.finish import check
+from net2net.finish import check, has_noise
 from net2net.infer.units import Axis
 from net2net.maps.methods import name_of
+from net2net.plan.calibrated import calibrated
 from net2net.plan.compensate import compensated
 from net2net.plan.initial import initial, perturbed
 from net2net.plan.match import Matched, match
@@ -122,10 +123,6 @@ class Maker:
         )  # fmt: skip
         if way.perturbs:
             recipes = perturbed(recipes, meta_copy(self.student), way.shrink, way.perturb)
-        if noise:
-            notes.append(
-                f"noise of {noise:g} breaks symmetry, so the function is kept only roughly"
-            )
         return recipes, notes
 
     def _made(self, pair: Pair, recipes: dict[str, Recipe]) -> tuple[Plan, nn.Module]:
@@ -140,12 +137,16 @@ class Maker:
         )
         with stage("made the student"):
             result = plan.apply(self.teacher, student=self.student)
-        if self.request.loss is None:
-            return plan, result
-        with stage("looked for the largest gradient"):
-            ours = {key: name for name, (key, _) in pair.sources.items()}
-            plan = steepest(plan, result, pair.student, self.request.loss, ours)
-            return plan, plan.apply(self.teacher, student=self.student)
+        if self.request.loss is not None:
+            with stage("looked for the largest gradient"):
+                ours = {key: name for name, (key, _) in pair.sources.items()}
+                plan = steepest(plan, result, pair.student, self.request.loss, ours)
+                result = plan.apply(self.teacher, student=self.student)
+        if self.request.calibrate is not None:
+            with stage("calibrated"):
+                plan = calibrated(plan, result, self.request.calibrate)
+                result = plan.apply(self.teacher, student=self.student)
+        return plan, result
 
     def _verified(self, made: Made) -> Made:
         """With the difference that was measured, and experts weighed such that there is none.
@@ -166,7 +167,8 @@ class Maker:
     def _measured(self, made: Made) -> Made:
         """With the worst parity of all inputs."""
         first, *also = self.inputs
-        must_match, pair = self.request.must_match, made.pair
+        must_match = self.request.keeps_before_noise and not has_noise(made.plan)
+        pair = made.pair
         try:
             parity = check(
                 self.teacher, made.student, first, must_match=False, outputs=made.ends, also=also

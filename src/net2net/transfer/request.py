@@ -30,6 +30,7 @@ class Request:
     outputs: str
     new_outputs: NewOutputs | None
     also: Sequence[Inputs]
+    calibrate: Sequence[Inputs] | None = None
 
     @property
     def way(self) -> Method:
@@ -44,7 +45,12 @@ class Request:
     @property
     def must_match(self) -> bool:
         """Whether the student has to compute what the teacher does."""
-        return self.exact and self.way.exact and not self.all_noise
+        return self.keeps_before_noise and not self.all_noise
+
+    @property
+    def keeps_before_noise(self) -> bool:
+        """Whether it would have to, were there no noise."""
+        return self.exact and self.way.exact_before_noise and not self.way.perturbs
 
     @property
     def grow_outputs(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from net2net.finish import has_even_copies, never_separate, returned_numbers
+from net2net.finish import has_even_copies, never_separate, noise_note, returned_numbers
 from net2net.infer.branches import branch_notes
 from net2net.infer.inference import Inference
 from net2net.infer.units import Role
@@ -47,8 +47,10 @@ def notes(made: Made, request: Request) -> tuple[str, ...]:
     """What to know of it."""
     pair = made.pair
     _, of_new_rows = said(pair.longer, pair.ends, request.new_rows)
+    noise = request.all_noise
+    of_noise = [noise_note(noise, made.plan, made.parity)] if noise else []
     return (
-        *made.notes, *of_new_rows, *branch_notes(pair.teacher),
+        *of_noise, *made.notes, *of_new_rows, *branch_notes(pair.teacher),
         *returned_numbers(pair.teacher, pair.student),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ neighbours, and are made to return what they are given (``recipes.py``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -17,6 +17,7 @@ from net2net.errors import TransferError
 from net2net.finish import check, count_parameters
 from net2net.growth import Growth, references
 from net2net.maps.methods import Method, name_of, resolve_auto
+from net2net.plan.calibrated import listed
 from net2net.plan.plan import Plan
 from net2net.plan.steepest import Loss
 from net2net.report import Report
@@ -43,6 +44,7 @@ def transfer(
     depth: Depth = "spread",
     exact: bool = True,
     noise: float = 0.0,
+    calibrate: Iterable[Inputs] | None = None,
     loss: Loss | None = None,
     seed: int = 0,
     balanced: bool = True,
@@ -58,8 +60,8 @@ def transfer(
         teacher: the trained model; never changed.
         student: a model of more or wider blocks, or of more experts (copies of all, if its routers
             take as many times more of them), in any state; or one of the same sizes with
-            mixtures of experts in place of MLPs, each of which becomes a copy (``method`` has no
-            part in that). Its structure is used, not its
+            mixtures of experts in place of MLPs, each of which becomes a copy (``method`` and
+            ``calibrate`` have no part in that). Its structure is used, not its
             weights (except in added blocks that are like no other, which the report names); it is
             not changed either, and may be on the ``meta`` device.
         inputs: what both run on: a tensor, a tuple (positional) or a dict (keywords).
@@ -73,6 +75,8 @@ def transfer(
         exact: refuse what cannot be exact. ``False`` does the closest thing, and reports how far
             off that is (streams behind post-norms are padded as by ``widen(exact=False)``).
         noise: as for ``widen``: on all but the first copy of each unit, relative to the weights.
+        calibrate: as for ``widen``: batches on which running means and variances of new units
+            behind batch norms are measured.
         loss: as for ``widen``, for ``method="gradmax"``.
         seed: of the random map, and of what is drawn.
         balanced: deal copies out evenly.
@@ -96,8 +100,9 @@ def transfer(
     check_model(student)
     method = resolve_auto(method, copies=noise or not balanced)
     request = Request(
-        method, depth, exact, noise, loss, seed, balanced, verify, outputs, new_outputs, also
-    )
+        method, depth, exact, noise, loss, seed, balanced, verify, outputs, new_outputs, also,
+        None if calibrate is None else listed(calibrate),
+    )  # fmt: skip
     check_request(request)
     return _grown(teacher, student, inputs, request)
 

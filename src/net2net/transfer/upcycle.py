@@ -4,7 +4,9 @@ Every expert is a copy of the MLP (Komatsuzaki et al., 2023). How experts hold i
 all, projections joined, transposed) is tried: a layout is right if the student's part, run alone on
 what the teacher's gets, returns a number times what that does. Where the best experts' weights sum
 to one, the number is 1, whatever the router holds. Else there is one only if all experts are chosen
-with equal weights: so the router is zero, and a projection makes up for the number.
+with equal weights: so the router is zero, and a projection makes up for the number. A router that
+begins near zero makes weights that are nearly equal, and an expert beside the others next to
+nothing, so others are tried in their place.
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ from net2net.verify import run_copy
 
 Layout = Mapping[str, Stacked]
 """Tensors of a mixture → how they hold those of an MLP, under the names inside both."""
+
+OTHERS = (0.01, 1.0, 100.0)
+"""Deviations of what is tried in place of the student's own: of routers that choose all experts
+alike, by their inputs, and always the same."""
 
 SMALL = 0.03
 """A difference that rounding of any type stays below, and no wrong layout."""
@@ -178,11 +184,8 @@ class _Trial:
     def search(self) -> tuple[Layout, frozenset[str]]:
         """The first layout that fits, and what has to be zero for that."""
         for layout in self._layouts():
-            rest = self.tensors.keys() - layout.keys()
-            experts = {(one.copies or _experts(name, layout),) for name, one in layout.items()}
-            router = frozenset(name for name in rest if self.tensors[name].shape[:1] in experts)
-            for zeroed in (frozenset[str](), router):
-                factor = self._factor(layout, zeroed)
+            for zeroed in (frozenset[str](), self._router(layout)):
+                factor = self._number(layout, zeroed)
                 if factor is None:
                     continue
                 if factor == 1:
@@ -193,20 +196,52 @@ class _Trial:
                         name: replace(one, scale=1 / factor) if _kind(name) in some else one
                         for name, one in layout.items()
                     }
-                    if self._factor(scaled, zeroed) == 1:
+                    if self._number(scaled, zeroed) == 1:
                         return scaled, zeroed
         raise TransferError(
             f"no experts in the student's '{self.path}' hold what the teacher's layers there do. "
             "Build experts of the teacher's kind and width, without shared ones beside them."
         )
 
+    def _router(self, layout: Layout) -> frozenset[str]:
+        """What else has a number for every expert."""
+        experts = {one.copies or _experts(name, layout) for name, one in layout.items()}
+        return frozenset(
+            name
+            for name, tensor in self.tensors.items()
+            if name not in layout
+            and tensor.is_floating_point()
+            and not experts.isdisjoint(tensor.shape)
+        )
+
     def fits(self, layout: Layout, zeroed: frozenset[str]) -> bool:
         same = layout.keys() <= self.tensors.keys() and zeroed <= self.tensors.keys()
-        return same and self._factor(layout, zeroed) == 1
+        return same and self._number(layout, zeroed) == 1
 
-    def _factor(self, layout: Layout, zeroed: frozenset[str]) -> float | None:
-        """What the mixture returns, divided by what the layers do; None: that is no one number."""
-        tensors = {name: torch.zeros_like(self.tensors[name]) for name in zeroed}
+    def _number(self, layout: Layout, zeroed: frozenset[str]) -> float | None:
+        """What the mixture returns, divided by what the layers do; None: that is no one number, or
+        another for other values of what the student has there of its own."""
+        zeros = dict.fromkeys(zeroed, 0.0)
+        found = self._factor(layout, zeros)
+        own = [
+            name
+            for name, tensor in self.tensors.items()
+            if not (name in layout or name in zeroed or _is_one_number(tensor))
+        ]
+        if found is None or not own:
+            return found
+        others = (self._factor(layout, zeros | dict.fromkeys(own, size)) for size in OTHERS)
+        return found if all(other == found for other in others) else None
+
+    def _factor(self, layout: Layout, drawn: Mapping[str, float]) -> float | None:
+        """The same, of tensors that are drawn with these deviations."""
+        rng = torch.Generator().manual_seed(0)
+        tensors = {
+            name: (torch.randn(self.tensors[name].shape, generator=rng) * deviation).to(
+                self.tensors[name]
+            )
+            for name, deviation in drawn.items()
+        }
         for name, one in layout.items():
             made = one.joined([self.theirs[part] for part in one.parts])
             tensors[name] = made.expand(self.tensors[name].shape).clone()
@@ -274,6 +309,11 @@ def _joins(parts: tuple[str, ...], copies: int | None, axes: list[int]) -> Itera
 def _kind(name: str) -> str:
     """The same for tensors of one expert after the other."""
     return re.sub(r"(^|\.)\d+(?=\.)", r"\1*", name)
+
+
+def _is_one_number(tensor: Tensor) -> bool:
+    """As shifts and scales begin, which do no harm; integers count."""
+    return not tensor.is_floating_point() or bool((tensor == tensor.reshape(-1)[:1]).all())
 
 
 def _experts(name: str, layout: Layout) -> int:

@@ -3,7 +3,6 @@
 ``widen.py`` is the whole way: from what is asked for (``request.py``) over the student at its new
 widths (``student.py``, which tries some by ``attempt.py``; at those that a configuration can say by
 ``loadable.py``; a graph of the code where its class cannot follow: ``graph_instead.py``) to the
-plan and the student (``made.py``; ``blamed.py``: where that computes something else;
-``calibrated.py``: statistics of new units) and the report (``told.py``). ``estimate.py``: the same
-without the student.
+plan and the student (``made.py``; ``blamed.py``: where that computes something else) and the report
+(``told.py``). ``estimate.py``: the same without the student.
 """

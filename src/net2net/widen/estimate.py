@@ -68,5 +68,5 @@ def estimate(
         flops=(flops(wider.teacher.traces[0]), flops(wider.student.traces[0])),
         parity=None,
         warnings=told.warnings(wider, request),
-        notes=notes + told.notes(wider, request),
+        notes=notes + told.notes(wider, request, plan),
     )

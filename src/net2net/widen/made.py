@@ -11,8 +11,9 @@ from net2net.apply.edits import Edit
 from net2net.apply.exported_graph import Export
 from net2net.apply.fingerprint import fingerprint
 from net2net.errors import Net2NetError, StudentRunError, VerificationError, WidthError
-from net2net.finish import check, check_memory
+from net2net.finish import check, check_memory, has_noise
 from net2net.maps.methods import name_of
+from net2net.plan.calibrated import calibrated
 from net2net.plan.initial import initial, perturbed
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.plan import Plan
@@ -27,7 +28,6 @@ from net2net.trace.trace import Inputs
 from net2net.verify import Parity
 from net2net.widen.attempt import Wider
 from net2net.widen.blamed import without_blamed
-from net2net.widen.calibrated import calibrated
 from net2net.widen.request import Request
 
 
@@ -83,7 +83,8 @@ class Maker:
 
     def _measured(self, wider: Wider) -> Made:
         made = self._made(wider)
-        must_match = self.request.exact and self.request.keeps
+        keeps = self.request.keeps_before_noise and not has_noise(made.plan)
+        must_match = self.request.exact and keeps
         with stage("verified"):
             parity = self._check(made.student, wider.outputs, must_match=must_match)
         return replace(made, parity=parity)

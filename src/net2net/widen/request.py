@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from net2net.analysis import check_also, check_choice
-from net2net.errors import InputError, WidthError
+from net2net.errors import WidthError
 from net2net.maps.methods import Method, method_of
 from net2net.plan.steepest import Loss
 from net2net.plan.widths import MultipleOf, Widths
@@ -39,7 +38,12 @@ class Request:
     @property
     def keeps(self) -> bool:
         """Whether what was chosen keeps what is computed, where that can be."""
-        return self.way.exact and self.noise == 0
+        return self.keeps_before_noise and not self.all_noise
+
+    @property
+    def keeps_before_noise(self) -> bool:
+        """Whether it would, were there no noise."""
+        return self.way.exact_before_noise and not self.way.perturbs
 
     @property
     def all_noise(self) -> float:
@@ -76,16 +80,3 @@ def check_request(request: Request, outputs: str) -> None:
         raise WidthError(f"seed is {seed!r}. Give an integer.")
     if outputs not in {"keep", "grow"}:
         raise WidthError(f'outputs is {outputs!r}. Give "keep" or "grow".')
-
-
-def listed(batches: Iterable[Inputs]) -> list[Inputs]:
-    """Batches to calibrate on, which may be run through more than once.
-
-    Raises:
-        InputError: they are not many.
-    """
-    if isinstance(batches, Tensor | Mapping) or not isinstance(batches, Iterable):
-        raise InputError(
-            f"calibrate is a {type(batches).__name__}. Give a list of batches, like the inputs."
-        )
-    return list(batches)

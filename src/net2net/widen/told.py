@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from net2net.finish import has_even_copies, never_separate, returned_numbers
+from net2net.finish import has_even_copies, never_separate, noise_note, returned_numbers
 from net2net.infer.branches import branch_notes, unread_note
 from net2net.infer.spaces import Space
 from net2net.maps.methods import name_of
 from net2net.ops import traits
+from net2net.plan.plan import Plan
 from net2net.plan.widths import ALL, SpaceGrowth
 from net2net.report import Row
+from net2net.verify import Parity
 from net2net.widen.attempt import Wider
 from net2net.widen.request import Request
 
@@ -33,8 +35,11 @@ def stayed(wider: Wider, request: Request) -> tuple[Row, ...]:
     return tuple(Row(space.name, space.size, space.size, why) for space, why in still)
 
 
-def notes(wider: Wider, request: Request) -> tuple[str, ...]:
-    """Whether the function is kept, and where; and parameters that nothing reads."""
+def notes(
+    wider: Wider, request: Request, plan: Plan, parity: Parity | None = None
+) -> tuple[str, ...]:
+    """Whether the function is kept, and where; and parameters that nothing reads. ``parity``: what
+    was measured."""
     found = []
     if not request.way.exact_before_noise:
         found.append(
@@ -44,10 +49,8 @@ def notes(wider: Wider, request: Request) -> tuple[str, ...]:
         found.append(
             f"{name_of(request.method)} does not preserve the function; every parameter changes"
         )
-    elif not request.keeps:
-        found.append(
-            f"noise of {request.all_noise:g} breaks symmetry, so the function is kept only roughly"
-        )
+    elif request.all_noise:
+        found.append(noise_note(request.all_noise, plan, parity))
     teacher = wider.teacher
     if request.on_unknown == "raise":
         found += _without_rules(stayed(wider, request), teacher.units.unknown)

@@ -12,6 +12,7 @@ from net2net.finish import count_parameters
 from net2net.growth import Growth, references
 from net2net.infer.inference import Inference
 from net2net.maps.methods import Method, name_of, resolve_auto
+from net2net.plan.calibrated import listed
 from net2net.plan.globs import name_attributes
 from net2net.plan.steepest import Loss, check_loss
 from net2net.plan.widths import MultipleOf, Widths
@@ -23,7 +24,7 @@ from net2net.widen import told
 from net2net.widen.attempt import Wider
 from net2net.widen.graph_instead import graph_instead
 from net2net.widen.made import Maker
-from net2net.widen.request import Request, check_request, listed
+from net2net.widen.request import Request, check_request
 from net2net.widen.student import attempted, find_student
 
 
@@ -127,7 +128,7 @@ def widen(
         flops=(flops(wider.teacher.traces[0]), flops(wider.student.traces[0])),
         parity=made.parity,
         warnings=told.warnings(wider, request),
-        notes=notes + told.notes(wider, request),
+        notes=notes + told.notes(wider, request, made.plan, made.parity),
     )
     return Growth(made.student, made.plan, report, wider.outputs, references(model))
 

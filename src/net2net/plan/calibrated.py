@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from net2net.errors import InputError
 from net2net.identity.calibrate import run_batches
 from net2net.plan.plan import Plan
 from net2net.recipe.axis_map import ABSENT, NEW, Index
@@ -44,6 +45,19 @@ class _Seen:
         assert self.sums is not None and self.squares is not None
         mean = self.sums / self.count
         return mean, (self.squares / self.count - mean.square()).clamp_min(0)
+
+
+def listed(batches: Iterable[Inputs]) -> list[Inputs]:
+    """Batches to calibrate on, which may be run through more than once.
+
+    Raises:
+        InputError: they are not many.
+    """
+    if isinstance(batches, Tensor | Mapping) or not isinstance(batches, Iterable):
+        raise InputError(
+            f"calibrate is a {type(batches).__name__}. Give a list of batches, like the inputs."
+        )
+    return list(batches)
 
 
 @torch.no_grad()
