@@ -57,6 +57,8 @@ def infer(
                 units.head_size_axes.add(axis_number)
             if axis in inside.queries:
                 units.more_queries.add(axis_number)
+            if axis in inside.groups:
+                units.more_groups.add(axis_number)
             if axis in inside.dealt:
                 units.dealt[axis_number] = inside.dealt[axis]
         walk = Walk(trace, values, units, counts, reads, on_unknown)

@@ -155,6 +155,9 @@ class Units:
         """Parameter axes on which heads grow inside: more features in each, and no more heads."""
         self.more_queries: set[int] = set()
         """Parameter axes that make heads of keys or values which are to serve more queries each."""
+        self.more_groups: set[int] = set()
+        """Parameter axes that make the only head of keys or values, of which there are to be more,
+        each with as many queries."""
         self.dealt: dict[int, int] = {}
         """Parameter axes that make heads of keys or values, of which there are to be copies that
         share their queries → how many heads there are without them."""

@@ -2,7 +2,8 @@
 
 An attribute that is named may count the features of heads, or the queries that each head of keys
 serves. And where one width is for queries, and another for the keys and values that they share,
-one of the two that stays tells: queries alone grow in each group, keys alone are dealt queries.
+one of the two that stays tells: queries alone grow in each group, keys alone are dealt queries. A
+head of keys that all queries share grows with them where it is named.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Insid
     queries: set[Axis] = set()
     dealt: dict[Axis, int] = {}
     shared = _shared(inference)
-    spaces = spaces_of(inference) if shared and len(widths) > 1 else None
+    groups: set[Axis] = set()
+    several = len(widths) > 1 or (widths and any(one.heads == 1 for one in shared))
+    spaces = spaces_of(inference) if shared and several else None
     for one in shared:
         keys, others = _ratios(spaces, inference, model, widths, one) if spaces else ([], [])
         grow_keys, grow_others = (any(ratio > 1 for ratio in some) for some in (keys, others))
@@ -47,7 +50,9 @@ def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Insid
             queries |= one.axes
         elif others and grow_keys and not grow_others:
             dealt |= dict.fromkeys(one.axes, one.heads)
-    return Inside(axes_counted(inference, origins, inside=True), queries, dealt)
+        elif grow_keys and one.heads == 1:
+            groups |= one.axes
+    return Inside(axes_counted(inference, origins, inside=True), queries, dealt, groups)
 
 
 def _shared(inference: Inference) -> list[_Shared]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from fractions import Fraction
 
 from net2net.errors import TransferError
@@ -60,18 +61,23 @@ def grown_inside(
     can."""
     queries: set[Axis] = set()
     dealt: dict[Axis, int] = {}
+    groups: set[Axis] = set()
     for old, new in _shared(teacher, student):
-        if new.heads == old.heads and new.times > old.times:
-            queries |= old.axes
-        elif new.heads > old.heads and new.heads * new.times == old.heads * old.times:
-            dealt |= dict.fromkeys(old.axes, old.heads)
+        match _way(old, new):
+            case Way.QUERIES:
+                queries |= old.axes
+            case Way.DEALT:
+                dealt |= dict.fromkeys(old.axes, old.heads)
+            case Way.GROUPS if old.heads == 1:
+                groups |= old.axes
     features = {
         axis
-        for axis, old, new in _other_sizes(teacher, student, apart={*queries, *dealt})
+        for axis, old, new in _other_sizes(teacher, student, apart={*queries, *dealt, *groups})
         if new * len(teacher.ids(teacher.numbers[axis]))
         == old * len(student.ids(student.numbers[axis]))
     }
-    for inside in (Inside(features, queries, dealt), Inside((), queries, dealt)):
+    for growing in (features, set[Axis]()):
+        inside = Inside(growing, queries, dealt, groups)
         if not inside:
             break
         turned = [
@@ -93,19 +99,62 @@ def _can_be(both: Sequence[Inference], key: int) -> bool:
     return not old.fixed or (new is not None and new.size == old.size)
 
 
+class Way(StrEnum):
+    """A way from heads of keys and values to more heads, or more queries."""
+
+    GROUPS = "groups"
+    """More of them, each with as many queries."""
+    QUERIES = "queries"
+    """More queries for each."""
+    DEALT = "dealt"
+    """Copies of each, among which its queries are dealt out."""
+
+
+def _way(old: SharedHeads, new: SharedHeads) -> Way | None:
+    """The one that leads there; None: none does, or they are the same."""
+    if new.times == old.times and new.heads > old.heads:
+        return Way.GROUPS
+    if new.heads == old.heads and new.times > old.times:
+        return Way.QUERIES
+    copies, rest = divmod(new.heads, old.heads)
+    return Way.DEALT if not rest and copies > 1 and copies * new.times == old.times else None
+
+
+def _half_way(old: SharedHeads, new: SharedHeads) -> SharedHeads | None:
+    """Where one way leads to from which another leads on."""
+    copies = [n for n in range(2, old.times + 1) if old.times % n == 0]
+    tried = [
+        replace(old, heads=new.heads),
+        *(replace(old, heads=old.heads * n, times=old.times // n) for n in copies),
+    ]
+    return next((one for one in tried if _way(old, one) and _way(one, new)), None)
+
+
 def _shared(teacher: Inference, student: Inference) -> Iterator[tuple[SharedHeads, SharedHeads]]:
     """Heads of keys and values that queries share, in both. Where each has a query of its own, code
     says nothing of it, and only their number tells."""
-    theirs = {(one.path, one.axes): one for one in student.units.shared_heads}
-    for old in teacher.units.shared_heads:
-        ratios = {
-            Fraction(
-                len(student.ids(student.numbers[axis])), len(teacher.ids(teacher.numbers[axis]))
-            )
-            for axis in old.axes
-        }
-        alone = replace(old, heads=old.heads * old.times, times=1)
-        yield old, theirs.get((old.path, old.axes), alone if ratios == {old.times} else old)
+    ours, theirs = (
+        {(one.path, one.axes): one for one in both.units.shared_heads}
+        for both in (teacher, student)
+    )
+    for key in ours | theirs:
+        old, new = ours.get(key), theirs.get(key)
+        if old is None and new is not None:
+            old = _one_query_each(new, student, teacher)
+        elif new is None and old is not None:
+            new = _one_query_each(old, teacher, student)
+        if old is not None and new is not None:
+            yield old, new
+
+
+def _one_query_each(known: SharedHeads, own: Inference, other: Inference) -> SharedHeads | None:
+    """What another model has in place of these, by the length of the axes that make them."""
+    ratios = {
+        Fraction(len(other.ids(other.numbers[axis])), len(own.ids(own.numbers[axis])))
+        for axis in known.axes
+    }
+    heads = known.heads * min(ratios)
+    return replace(known, heads=int(heads), times=1) if len(ratios) == 1 else None
 
 
 def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
@@ -116,13 +165,20 @@ def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
 def check_bundles(teacher: Inference, student: Inference) -> None:
     """Heads and groups are copied whole, or grow inside, but not both."""
     for old_heads, new_heads in _shared(teacher, student):
-        before, after = (one.heads * one.times for one in (old_heads, new_heads))
-        other = new_heads.times != old_heads.times or old_heads.heads == 1
-        if new_heads.heads != old_heads.heads and before != after and other:
+        if (old_heads.heads, old_heads.times) == (new_heads.heads, new_heads.times):
+            continue
+        if _way(old_heads, new_heads) is None:
+            half = _half_way(old_heads, new_heads)
             raise TransferError(
-                f"'{old_heads.path}' has {old_heads.heads} heads of keys for {before} queries in "
-                f"the teacher and {new_heads.heads} for {after} in the student. Change one of the "
-                "two numbers in a first transfer and the other in a second, or pass exact=False."
+                f"'{old_heads.path}' has {_said(old_heads)} in the teacher and {_said(new_heads)} "
+                "in the student. "
+                + (
+                    f"Transfer into {_said(half)} first, and from there in a second transfer"
+                    if half
+                    else "Let each serve as many queries as it does, or more; or let there be a "
+                    "multiple of them for as many queries"
+                )
+                + ", or pass exact=False."
             )
     for axis, old, new in _other_sizes(teacher, student):
         raise TransferError(
@@ -131,6 +187,13 @@ def check_bundles(teacher: Inference, student: Inference) -> None:
             "not in size after a rotation by position (RoPE) or a norm over the features of each. "
             "Keep their size, or pass exact=False."
         )
+
+
+def _said(shared: SharedHeads) -> str:
+    return (
+        f"{shared.heads} head{'s' * (shared.heads > 1)} of keys for {shared.heads * shared.times} "
+        "queries"
+    )
 
 
 def other_numbers(teacher: Trace, student: Trace) -> str:

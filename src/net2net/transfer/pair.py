@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -14,6 +14,7 @@ from net2net.apply.config_numbers import numbers_in_buffers
 from net2net.errors import InputError, TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
+from net2net.infer.shown_once import shown_alike
 from net2net.plan.choices import check_choices, choices
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.value_proxy import built_proxy, with_values
@@ -153,8 +154,14 @@ def _both_inferred(
     Raises:
         TransferError: (``exact``) they do not do the same, or heads grow in two ways at once.
     """
+    theirs, student = shown_alike(teacher.traces, student)
     if exact:
-        check_operations(teacher.traces, student)
+        check_operations(theirs, student)
+    if theirs != teacher.traces:
+        teacher = replace(
+            infer(theirs, on_unknown="fix", grow_outputs=grow_outputs),
+            traced_with_values=teacher.traced_with_values,
+        )
     found = infer(student, on_unknown="fix", grow_outputs=grow_outputs)
     teacher, found = grown_inside(teacher, found, grow_outputs=grow_outputs)
     if exact:
