@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
-from tests.helpers import randomise, widen
+from tests.helpers import assert_exact, randomise, widen
 
 TOKENS = torch.randn(2, 5, 12)
 
@@ -67,6 +67,14 @@ class Added(Attention):
         bias = torch.linspace(0, 1, 5, dtype=query.dtype).expand(len(query), 5, 5)
         scores = torch.baddbmm(bias, query, key.mT, alpha=query.shape[-1] ** -0.5)
         return (scores.softmax(-1) @ value).unflatten(0, (-1, self.heads))
+
+
+class Shown(Scaled):
+    """The code shows heads of keys and values to their queries by itself."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        key, value = (x.repeat_interleave(self.groups, 1) for x in (key, value))
+        return super().attend(query, key, value)
 
 
 class Unscaled(Attention):
@@ -200,6 +208,9 @@ class Twice(Attention):
         Fused,
         Biased,
         lambda: Attention(groups=2),
+        lambda: Attention(groups=4),
+        lambda: Shown(groups=4),
+        lambda: Shown(groups=2),
     ],
 )
 @pytest.mark.parametrize("size", [12, 2.0])
@@ -216,7 +227,15 @@ def test_heads_grow_inside(make, size, balanced):
 
 
 @pytest.mark.parametrize(
-    "make", [Partial, lambda: Partial(groups=2), PartialByCount, PartialByDefault, ByHand]
+    "make",
+    [
+        Partial,
+        lambda: Partial(groups=2),
+        lambda: Partial(groups=4),
+        PartialByCount,
+        PartialByDefault,
+        ByHand,
+    ],
 )
 @pytest.mark.parametrize(("size", "method"), [(12, "replicate"), (1.5, "fresh"), (20, "silent")])
 def test_heads_grow_inside_beside_what_turns(make, size, method):
@@ -228,6 +247,22 @@ def test_heads_grow_inside_beside_what_turns(make, size, method):
     if isinstance(student, Partial):
         old = teacher[0].key.weight.view(-1, 8, 12)
         assert torch.equal(student.key.weight.view(-1, new, 12)[:, :8], old)
+
+
+@pytest.mark.parametrize("make", [Attention, Shown, Partial])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_transfer_into_larger_heads(make, groups):
+    teacher, student = randomise(make(groups)), larger(make(groups))
+    growth = net2net.transfer(teacher, student, TOKENS.double())
+    assert_exact(teacher, growth.model, TOKENS.double())
+
+
+def larger(layer: Attention) -> Attention:
+    """Heads of half as many features more."""
+    layer.size = 12
+    layer.query, layer.out = nn.Linear(12, 48), nn.Linear(48, 12)
+    layer.key, layer.value = (nn.Linear(12, 48 // layer.groups) for _ in range(2))
+    return layer.double()
 
 
 def test_heads_grow_in_number_by_their_attribute():

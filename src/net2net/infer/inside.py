@@ -17,8 +17,8 @@ class Inside:
         queries: heads of keys and values of which each is to serve more queries.
         dealt: heads of keys and values → how many there are in the teacher: there are to be copies
             of each, among which its queries are dealt out.
-        groups: the only head of keys or values, of which there are to be more, each with as many
-            queries as it has.
+        groups: heads of keys and values that all queries share, and that grow with these: more of
+            them, each with as many queries, or more features of all.
     """
 
     features: Collection[Axis] = ()

@@ -35,7 +35,9 @@ def served(site: OpSite, heads: UnitIds, times: int, *, by_query: bool) -> UnitI
         return None
     if times > 1:
         named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
-        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), times, known))
+        units.shared_heads.append(
+            SharedHeads(site.op.path, named, len(heads), heads.size, times, known)
+        )
     if not by_query:
         # of a single head, queries would else be as one
         return units.derived(shown, _each(shown)) if _grouped(units, heads) else shown
@@ -106,7 +108,7 @@ def _by_query(units: Units, heads: UnitIds, times: int) -> bool:
 
 
 def _grouped(units: Units, heads: UnitIds) -> bool:
-    """Whether there are to be more of the only head."""
+    """Whether a head that all queries share grows with them."""
     return not units.axes_of(heads).isdisjoint(units.more_groups)
 
 

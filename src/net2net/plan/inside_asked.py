@@ -40,6 +40,7 @@ def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Insid
     queries: set[Axis] = set()
     dealt: dict[Axis, int] = {}
     shared = _shared(inference)
+    features = axes_counted(inference, origins, inside=True)
     groups: set[Axis] = set()
     several = len(widths) > 1 or (widths and any(one.heads == 1 for one in shared))
     spaces = spaces_of(inference) if shared and several else None
@@ -50,9 +51,9 @@ def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Insid
             queries |= one.axes
         elif others and grow_keys and not grow_others:
             dealt |= dict.fromkeys(one.axes, one.heads)
-        elif grow_keys and one.heads == 1:
+        elif one.heads == 1 and (grow_keys or features & one.axes):
             groups |= one.axes
-    return Inside(axes_counted(inference, origins, inside=True), queries, dealt, groups)
+    return Inside(features, queries, dealt, groups)
 
 
 def _shared(inference: Inference) -> list[_Shared]:

@@ -76,8 +76,9 @@ def grown_inside(
         if new * len(teacher.ids(teacher.numbers[axis]))
         == old * len(student.ids(student.numbers[axis]))
     }
-    for growing in (features, set[Axis]()):
-        inside = Inside(growing, queries, dealt, groups)
+    only = _larger_only_heads(teacher, student) if features else set[Axis]()
+    for more, one in ((features | only, only), (set[Axis](), set[Axis]())):
+        inside = Inside(more, queries, dealt, groups | one)
         if not inside:
             break
         turned = [
@@ -97,6 +98,17 @@ def _can_be(both: Sequence[Inference], key: int) -> bool:
     old, new = (one.groups.get(key) for one in both)
     assert old is not None
     return not old.fixed or (new is not None and new.size == old.size)
+
+
+def _larger_only_heads(teacher: Inference, student: Inference) -> set[Axis]:
+    """The axes that make heads of keys or values that all queries share, of more features each."""
+    return {
+        axis
+        for old, new in _shared(teacher, student)
+        if old.heads == new.heads == 1 and old.times == new.times
+        for axis in old.axes
+        if len(student.ids(student.numbers[axis])) > len(teacher.ids(teacher.numbers[axis]))
+    }
 
 
 class Way(StrEnum):
@@ -139,7 +151,7 @@ def _shared(teacher: Inference, student: Inference) -> Iterator[tuple[SharedHead
     )
     for key in ours | theirs:
         old, new = ours.get(key), theirs.get(key)
-        if old is None and new is not None:
+        if old is None and new is not None:  # of which the teacher has those of one query each
             old = _one_query_each(new, student, teacher)
         elif new is None and old is not None:
             new = _one_query_each(old, teacher, student)
@@ -148,13 +160,16 @@ def _shared(teacher: Inference, student: Inference) -> Iterator[tuple[SharedHead
 
 
 def _one_query_each(known: SharedHeads, own: Inference, other: Inference) -> SharedHeads | None:
-    """What another model has in place of these, by the length of the axes that make them."""
+    """What another model has in place of these, by the length of the axes that make them; None:
+    other rows lie there too."""
+    lengths = {len(own.ids(own.numbers[axis])) for axis in known.axes}
     ratios = {
         Fraction(len(other.ids(other.numbers[axis])), len(own.ids(own.numbers[axis])))
         for axis in known.axes
     }
-    heads = known.heads * min(ratios)
-    return replace(known, heads=int(heads), times=1) if len(ratios) == 1 else None
+    if lengths != {known.positions} or len(ratios) > 1:
+        return None
+    return replace(known, heads=int(known.heads * min(ratios)), times=1)
 
 
 def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
@@ -182,10 +197,11 @@ def check_bundles(teacher: Inference, student: Inference) -> None:
             )
     for axis, old, new in _other_sizes(teacher, student):
         raise TransferError(
-            f"every unit on {axis} has {old} positions in the teacher and {new} in the student: "
-            "groups grow in number, and heads in number or in size, but not in both at once, and "
-            "not in size after a rotation by position (RoPE) or a norm over the features of each. "
-            "Keep their size, or pass exact=False."
+            f"every unit on {axis} has {old} positions in the teacher and {new} in the student: a "
+            "unit (a group, a head, a head of keys with its queries) is copied whole, and heads "
+            "alone grow in size, where no operation holds their features together (as do a "
+            "rotation by position, RoPE, or a norm over those of each), and not in number at once. "
+            "Keep what a unit has, or pass exact=False."
         )
 
 
