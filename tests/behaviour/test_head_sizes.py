@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
-from tests.helpers import assert_exact, randomise, widen
+from tests.helpers import assert_exact, randomise, refused, widen
 
 TOKENS = torch.randn(2, 5, 12)
 
@@ -96,6 +96,24 @@ class Fused(Attention):
         return self.out(self.attend(*parts.unbind(0)).transpose(1, 2).flatten(2))
 
 
+class Interleaved(Fused):
+    """Query, key and value of each head lie beside each other."""
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        return made.view(*made.shape[:2], self.heads, 3 * self.size).chunk(3, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [part.transpose(1, 2) for part in self.parts(self.fused(x) + self.bias)]
+        return self.out(self.attend(*parts).transpose(1, 2).flatten(2))
+
+
+class InterleavedLast(Interleaved):
+    """Those of each feature do."""
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        return made.view(*made.shape[:2], self.heads, self.size, 3).unbind(-1)
+
+
 class Biased(Attention):
     """A bias of each head is added before the scores are divided."""
 
@@ -144,6 +162,13 @@ class Partial(Attention):
         return nn.functional.scaled_dot_product_attention(
             query, key, value, scale=0.3, enable_gqa=self.groups > 1
         )
+
+
+class InterleavedPartial(Partial, Interleaved):
+    """Some features of query and key are turned, and none of the value that lies beside them."""
+
+    def __init__(self) -> None:
+        Interleaved.__init__(self)
 
 
 class PartialByCount(Partial):
@@ -206,6 +231,8 @@ class Twice(Attention):
         Added,
         Unscaled,
         Fused,
+        Interleaved,
+        InterleavedLast,
         Biased,
         lambda: Attention(groups=2),
         lambda: Attention(groups=4),
@@ -296,12 +323,25 @@ def test_noise_tells_copies_apart():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (Capped, "number"), (Rotary, "position"), (Merged, "position"), (Twice, "shares"),
+        (InterleavedPartial, "pieces"), (Capped, "number"), (Rotary, "position"),
+        (Merged, "position"), (Twice, "shares"),
     ],
 )  # fmt: skip
 def test_what_cannot_grow_inside_says_why(make, why):
     with pytest.raises(net2net.Net2NetError, match=why):
         net2net.widen(nn.Sequential(make()), {"0.size": 12}, TOKENS)
+
+
+def test_a_feature_that_is_read_by_number_stays():
+    class Read(InterleavedLast):
+        def forward(self, x: Tensor) -> Tensor:
+            first = self.fused(x).view(*x.shape[:2], self.heads, self.size, 3)[..., 0, :]
+            return super().forward(x) + self.last(first.flatten(2))
+
+    teacher = Read()
+    teacher.last = nn.Linear(12, 12)
+    with refused(NotGrowableError, "stays", teacher=teacher):
+        net2net.widen(teacher, {"size": 12}, TOKENS)
 
 
 def test_sizes_that_cannot_be_had():

@@ -25,7 +25,7 @@ def name_attributes(model: nn.Module, globs: Iterable[str]) -> bool:
 @dataclass(frozen=True)
 class Width:
     """A width that a user names: how many units it counts, how many of these belong to no space
-    that can grow."""
+    that can grow (all, if nothing says how many)."""
 
     size: int
     staying: int
@@ -48,7 +48,7 @@ def named(
 
 def counted(spaces: Spaces, inference: Inference) -> dict[Origin, list[tuple[Width, Space]]]:
     """Attributes that code reads as sizes: the spaces that they count, and their value in each."""
-    uses = by_attribute(use for use in spaces.size_uses if use.size.attribute_alone)
+    uses = by_attribute(use for use in spaces.size_uses if use.size.attribute_times)
     return {origin: _counted(spaces, inference, origin, own) for origin, own in uses.items()}
 
 
@@ -57,10 +57,13 @@ def _counted(
 ) -> list[tuple[Width, Space]]:
     found: dict[str, tuple[Width, Space]] = {}
     for use in uses:
+        size = use.size.values[origin]
         staying = int(inference.stays(use.units).sum())
+        if staying and size < use.size:
+            staying = size  # nothing says which part of each of the pieces on the axis
         for space in _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT]]):
             known = found[space.name][0].staying if space.name in found else staying
-            width = Width(use.size.values[origin], min(staying, known))
+            width = Width(size, min(staying, known))
             found[space.name] = (width, space)
     return list(found.values())
 

@@ -59,6 +59,8 @@ class SpaceGrowth:
         return Fraction(self.new, self.space.size)
 
 
+_MIXED = "of the pieces that the code counts by it together, some have features that stay"
+
 LARGEST = 2**24
 """Channels or features beyond which no layer is known: what asks for more is a slip."""
 
@@ -128,11 +130,12 @@ def _chosen(
         refused: dict[str, str] = {}
         for path, found in named(spaces, inference, model, glob):
             for now, space in found:
-                if space.reason is not None:
+                mixed = _MIXED if now.staying == now.size else None
+                if (reason := space.reason or mixed) is not None:
                     if _as_it_is(width, now):
                         hits += 1
                         continue
-                    refused.setdefault(path, space.reason)
+                    refused.setdefault(path, reason)
                     continue
                 hits += 1
                 asked = width
