@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
+from net2net.errors import NotGrowableError, TransferError, UnknownModuleError, WidthError
 from tests.helpers import assert_exact, randomise, refused, widen
 
 TOKENS = torch.randn(2, 5, 12)
@@ -112,6 +112,35 @@ class InterleavedLast(Interleaved):
 
     def parts(self, made: Tensor) -> tuple[Tensor, ...]:
         return made.view(*made.shape[:2], self.heads, self.size, 3).unbind(-1)
+
+
+class Sloped(Attention):
+    """Each head has a constant of its own, by which scores fall with distance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused = nn.Linear(12, 96)
+        del self.query, self.key, self.value
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        made = made.view(*made.shape[:2], self.heads, 3, self.size)
+        return made[..., 0, :], made[..., 1, :], made[..., 2, :]
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (part.transpose(1, 2) for part in self.parts(self.fused(x)))
+        slopes = 2.0 ** -torch.arange(1, self.heads + 1, dtype=x.dtype)[:, None, None]
+        scores = query @ key.mT / math.sqrt(self.size) + slopes * torch.arange(5.0, dtype=x.dtype)
+        made = (scores.softmax(-1) @ value).transpose(1, 2)
+        return self.out(made.reshape(*x.shape[:2], self.heads * self.size))
+
+
+class SlopedInThirds(Sloped):
+    """Query, key and value lie one after the other."""
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            part.reshape(*made.shape[:2], self.heads, self.size) for part in made.chunk(3, -1)
+        )
 
 
 class Biased(Attention):
@@ -233,6 +262,8 @@ class Twice(Attention):
         Fused,
         Interleaved,
         InterleavedLast,
+        Sloped,
+        SlopedInThirds,
         Biased,
         lambda: Attention(groups=2),
         lambda: Attention(groups=4),
@@ -282,6 +313,31 @@ def test_transfer_into_larger_heads(make, groups):
     teacher, student = randomise(make(groups)), larger(make(groups))
     growth = net2net.transfer(teacher, student, TOKENS.double())
     assert_exact(teacher, growth.model, TOKENS.double())
+
+
+@pytest.mark.parametrize("make", [Sloped, SlopedInThirds, Interleaved, InterleavedLast])
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_transfer_into_larger_heads_that_one_layer_makes(make, method):
+    """Also where the number of heads stays by itself, for a constant of each."""
+    teacher, student = randomise(make()), make().double()
+    student.size, student.out = 12, nn.Linear(48, 12).double()
+    student.fused = nn.Linear(12, 144, bias=student.fused.bias is not None).double()
+    if "bias" in student._parameters:
+        student.bias = nn.Parameter(torch.zeros(144).double())
+    growth = net2net.transfer(teacher, student, TOKENS.double(), method=method)
+    assert_exact(teacher, growth.model, TOKENS.double())
+
+
+@pytest.mark.parametrize("make", [Sloped, SlopedInThirds])
+def test_heads_with_a_constant_of_their_own_stay_as_many(make):
+    teacher = randomise(make())
+    with refused(NotGrowableError, "constant", teacher=teacher):
+        net2net.widen(teacher, {"heads": 8}, TOKENS.double())
+    student = make().double()
+    student.heads, student.fused = 8, nn.Linear(12, 192).double()
+    student.out = nn.Linear(64, 12).double()
+    with refused(TransferError, "constant", teacher=teacher):
+        net2net.transfer(teacher, student, TOKENS.double())
 
 
 def larger(layer: Attention) -> Attention:

@@ -78,6 +78,16 @@ def attributes(inference: Inference) -> dict[str, Origin]:
     return {".".join(filter(None, o)): o for o in origins if o is not None and not axis_of(o)}
 
 
+def sized_by(inference: Inference, origin: Origin) -> Iterator[UnitIds]:
+    """All units of the tensors that have an axis which this attribute counts, where they lie on
+    it."""
+    for trace, values in zip(inference.traces, inference.values, strict=True):
+        for tensor, axis, named, _ in _sizes(trace, values):
+            part = values[tensor].part(axis)
+            if part is not None and named.attribute_times == origin:
+                yield part.ids[part.ids != NO_UNIT]
+
+
 def _read(
     inference: Inference, value: Value, axis: int, size: TracedInt, path: str
 ) -> Iterator[SizeUse]:

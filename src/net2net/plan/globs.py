@@ -11,7 +11,7 @@ from torch import nn
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Inference
-from net2net.infer.size_uses import SizeUse, attributes, by_attribute
+from net2net.infer.size_uses import SizeUse, attributes, by_attribute, sized_by
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.trace.traced_ints import Origin
@@ -84,6 +84,18 @@ def named_attributes(inference: Inference, model: nn.Module, glob: str) -> dict[
     if not isinstance(glob, str) or _found(model, glob):
         return {}
     return {n: o for n, o in attributes(inference).items() if fnmatchcase(n, glob)}
+
+
+def why_attributes_stay(inference: Inference, model: nn.Module, glob: str) -> dict[str, str]:
+    """Attributes that a glob names, with why units stay that lie on an axis which they count."""
+    groups = list(inference.groups.values())
+    found: dict[str, str] = {}
+    for name, origin in named_attributes(inference, model, glob).items():
+        numbers = (n for ids in sized_by(inference, origin) for n in inference.groups_on(ids))
+        why = next((fixed for n in numbers if (fixed := groups[n].fixed)), None)
+        if why is not None:
+            found[name] = why
+    return found
 
 
 def _found(model: nn.Module, glob: str) -> list[str]:

@@ -19,7 +19,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.size_uses import new_values
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
-from net2net.plan.globs import Width, named, named_attributes
+from net2net.plan.globs import Width, named, named_attributes, why_attributes_stay
 
 ALL = "all"
 """What was asked for where one factor is for every space."""
@@ -150,6 +150,7 @@ def _chosen(
                     )
                 result[space.name] = one
         if not hits and not _attributes_stay(inference, model, glob, width):
+            refused = refused or why_attributes_stay(inference, model, glob)
             why = "; ".join(f"'{path}': {reason}" for path, reason in list(refused.items())[:3])
             raise NotGrowableError(
                 f"'{glob}' makes no space that can grow"

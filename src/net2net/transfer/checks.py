@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from net2net.errors import TransferError
 from net2net.infer.infer import infer
-from net2net.infer.inference import Inference
+from net2net.infer.inference import HELD, Inference
 from net2net.infer.inside import Inside
 from net2net.infer.units import Axis, Role, SharedHeads
 from net2net.trace.trace import Trace
@@ -39,14 +39,20 @@ def check_operations(teacher: list[Trace], student: list[Trace]) -> None:
 
 
 def _other_sizes(
-    teacher: Inference, student: Inference, apart: Collection[Axis] = ()
+    teacher: Inference, student: Inference, apart: Collection[Axis] = (), *, fixed: bool = False
 ) -> Iterator[tuple[Axis, int, int]]:
     """Axes on which units (heads, groups) have other sizes in the student: both sizes. ``apart``:
-    not those that have these axes too."""
-    by_axes = {frozenset(one.places): one for one in teacher.groups.values() if not one.fixed}
+    not those that have these axes too. ``fixed``: of those whose number stays by themselves."""
+    by_axes = {
+        frozenset(one.places): one
+        for one in teacher.groups.values()
+        if (one.fixed and not one.fixed.startswith(HELD) if fixed else not one.fixed)
+    }
     for key, group in student.groups.items():
         origin = by_axes.get(frozenset(group.places))
         if key in teacher.groups or origin is None or not group.places.keys().isdisjoint(apart):
+            continue
+        if fixed and group.size != origin.size:
             continue
         for axis, positions in group.places.items():
             if student.role(axis) != Role.CONSUMES and positions != origin.places[axis]:
@@ -70,15 +76,21 @@ def grown_inside(
                 dealt |= dict.fromkeys(old.axes, old.heads)
             case Way.GROUPS if old.heads == 1:
                 groups |= old.axes
-    features = {
-        axis
-        for axis, old, new in _other_sizes(teacher, student, apart={*queries, *dealt, *groups})
-        if new * len(teacher.ids(teacher.numbers[axis]))
-        == old * len(student.ids(student.numbers[axis]))
-    }
+    features, held = (
+        {
+            axis
+            for axis, old, new in _other_sizes(
+                teacher, student, {*queries, *dealt, *groups}, fixed=fixed
+            )
+            if new * len(teacher.ids(teacher.numbers[axis]))
+            == old * len(student.ids(student.numbers[axis]))
+        }
+        for fixed in (False, True)
+    )
     only = _larger_only_heads(teacher, student) if features else set[Axis]()
-    for more, one in ((features | only, only), (set[Axis](), set[Axis]())):
-        inside = Inside(more, queries, dealt, groups | one)
+    tried = [features | only | held, features | only, set[Axis]()]
+    for more in (some for place, some in enumerate(tried) if some not in tried[:place]):
+        inside = Inside(more, queries, dealt, groups | (only & more))
         if not inside:
             break
         turned = [
