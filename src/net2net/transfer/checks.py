@@ -209,8 +209,8 @@ def check_bundles(teacher: Inference, student: Inference) -> None:
             )
     for axis, old, new in _other_sizes(teacher, student):
         raise TransferError(
-            f"every unit on {axis} has {old} positions in the teacher and {new} in the student: a "
-            "unit (a group, a head, a head of keys with its queries) is copied whole, and heads "
+            f"every unit on {axis} has {old} positions in the teacher and {new} in the student: "
+            "units (groups, heads, a head of keys with its queries) are copied whole, and heads "
             "alone grow in size, where no operation holds their features together (as do a "
             "rotation by position, RoPE, or a norm over those of each), and not in number at once. "
             "Keep what a unit has, or pass exact=False."
