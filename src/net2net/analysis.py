@@ -13,7 +13,7 @@ from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.plan.feasible import pattern
-from net2net.plan.inside_asked import asked_inside
+from net2net.plan.inside_asked import asked_inside, counting_none
 from net2net.plan.value_proxy import with_values
 from net2net.trace.meta_copy import meta_copy, named_tensors
 from net2net.trace.refused import check_model
@@ -39,6 +39,10 @@ def analyse(
     if not (inside := asked_inside(found, model, widths or {})):
         return found
     again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inside=inside)
+    if lost := counting_none(found, again, model, widths or {}):
+        if not (inside := asked_inside(found, model, widths or {}, lost)):
+            return found
+        again = infer(found.traces, on_unknown=on_unknown, grow_outputs=grow_outputs, inside=inside)
     again.traced_with_values = traced_with_values
     return again
 

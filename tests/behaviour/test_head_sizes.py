@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError, UnknownModuleError, WidthError
-from tests.helpers import randomise, widen
+from net2net.errors import NotGrowableError, TransferError, UnknownModuleError, WidthError
+from tests.helpers import assert_exact, randomise, refused, widen
 
 TOKENS = torch.randn(2, 5, 12)
 
@@ -69,6 +69,14 @@ class Added(Attention):
         return (scores.softmax(-1) @ value).unflatten(0, (-1, self.heads))
 
 
+class Shown(Scaled):
+    """The code shows heads of keys and values to their queries by itself."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        key, value = (x.repeat_interleave(self.groups, 1) for x in (key, value))
+        return super().attend(query, key, value)
+
+
 class Unscaled(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return torch.einsum("bhqd,bhkd->bhqk", query, key).softmax(-1) @ value
@@ -86,6 +94,53 @@ class Fused(Attention):
         made = self.fused(x) + self.bias
         parts = made.reshape(*x.shape[:2], 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
         return self.out(self.attend(*parts.unbind(0)).transpose(1, 2).flatten(2))
+
+
+class Interleaved(Fused):
+    """Query, key and value of each head lie beside each other."""
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        return made.view(*made.shape[:2], self.heads, 3 * self.size).chunk(3, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [part.transpose(1, 2) for part in self.parts(self.fused(x) + self.bias)]
+        return self.out(self.attend(*parts).transpose(1, 2).flatten(2))
+
+
+class InterleavedLast(Interleaved):
+    """Those of each feature do."""
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        return made.view(*made.shape[:2], self.heads, self.size, 3).unbind(-1)
+
+
+class Sloped(Attention):
+    """Each head has a constant of its own, by which scores fall with distance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused = nn.Linear(12, 96)
+        del self.query, self.key, self.value
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        made = made.view(*made.shape[:2], self.heads, 3, self.size)
+        return made[..., 0, :], made[..., 1, :], made[..., 2, :]
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (part.transpose(1, 2) for part in self.parts(self.fused(x)))
+        slopes = 2.0 ** -torch.arange(1, self.heads + 1, dtype=x.dtype)[:, None, None]
+        scores = query @ key.mT / math.sqrt(self.size) + slopes * torch.arange(5.0, dtype=x.dtype)
+        made = (scores.softmax(-1) @ value).transpose(1, 2)
+        return self.out(made.reshape(*x.shape[:2], self.heads * self.size))
+
+
+class SlopedInThirds(Sloped):
+    """Query, key and value lie one after the other."""
+
+    def parts(self, made: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            part.reshape(*made.shape[:2], self.heads, self.size) for part in made.chunk(3, -1)
+        )
 
 
 class Biased(Attention):
@@ -136,6 +191,13 @@ class Partial(Attention):
         return nn.functional.scaled_dot_product_attention(
             query, key, value, scale=0.3, enable_gqa=self.groups > 1
         )
+
+
+class InterleavedPartial(Partial, Interleaved):
+    """Some features of query and key are turned, and none of the value that lies beside them."""
+
+    def __init__(self) -> None:
+        Interleaved.__init__(self)
 
 
 class PartialByCount(Partial):
@@ -198,8 +260,15 @@ class Twice(Attention):
         Added,
         Unscaled,
         Fused,
+        Interleaved,
+        InterleavedLast,
+        Sloped,
+        SlopedInThirds,
         Biased,
         lambda: Attention(groups=2),
+        lambda: Attention(groups=4),
+        lambda: Shown(groups=4),
+        lambda: Shown(groups=2),
     ],
 )
 @pytest.mark.parametrize("size", [12, 2.0])
@@ -216,7 +285,15 @@ def test_heads_grow_inside(make, size, balanced):
 
 
 @pytest.mark.parametrize(
-    "make", [Partial, lambda: Partial(groups=2), PartialByCount, PartialByDefault, ByHand]
+    "make",
+    [
+        Partial,
+        lambda: Partial(groups=2),
+        lambda: Partial(groups=4),
+        PartialByCount,
+        PartialByDefault,
+        ByHand,
+    ],
 )
 @pytest.mark.parametrize(("size", "method"), [(12, "replicate"), (1.5, "fresh"), (20, "silent")])
 def test_heads_grow_inside_beside_what_turns(make, size, method):
@@ -228,6 +305,47 @@ def test_heads_grow_inside_beside_what_turns(make, size, method):
     if isinstance(student, Partial):
         old = teacher[0].key.weight.view(-1, 8, 12)
         assert torch.equal(student.key.weight.view(-1, new, 12)[:, :8], old)
+
+
+@pytest.mark.parametrize("make", [Attention, Shown, Partial])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_transfer_into_larger_heads(make, groups):
+    teacher, student = randomise(make(groups)), larger(make(groups))
+    growth = net2net.transfer(teacher, student, TOKENS.double())
+    assert_exact(teacher, growth.model, TOKENS.double())
+
+
+@pytest.mark.parametrize("make", [Sloped, SlopedInThirds, Interleaved, InterleavedLast])
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_transfer_into_larger_heads_that_one_layer_makes(make, method):
+    """Also where the number of heads stays by itself, for a constant of each."""
+    teacher, student = randomise(make()), make().double()
+    student.size, student.out = 12, nn.Linear(48, 12).double()
+    student.fused = nn.Linear(12, 144, bias=student.fused.bias is not None).double()
+    if "bias" in student._parameters:
+        student.bias = nn.Parameter(torch.zeros(144).double())
+    growth = net2net.transfer(teacher, student, TOKENS.double(), method=method)
+    assert_exact(teacher, growth.model, TOKENS.double())
+
+
+@pytest.mark.parametrize("make", [Sloped, SlopedInThirds])
+def test_heads_with_a_constant_of_their_own_stay_as_many(make):
+    teacher = randomise(make())
+    with refused(NotGrowableError, "constant", teacher=teacher):
+        net2net.widen(teacher, {"heads": 8}, TOKENS.double())
+    student = make().double()
+    student.heads, student.fused = 8, nn.Linear(12, 192).double()
+    student.out = nn.Linear(64, 12).double()
+    with refused(TransferError, "constant", teacher=teacher):
+        net2net.transfer(teacher, student, TOKENS.double())
+
+
+def larger(layer: Attention) -> Attention:
+    """Heads of half as many features more."""
+    layer.size = 12
+    layer.query, layer.out = nn.Linear(12, 48), nn.Linear(48, 12)
+    layer.key, layer.value = (nn.Linear(12, 48 // layer.groups) for _ in range(2))
+    return layer.double()
 
 
 def test_heads_grow_in_number_by_their_attribute():
@@ -261,12 +379,25 @@ def test_noise_tells_copies_apart():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (Capped, "number"), (Rotary, "position"), (Merged, "position"), (Twice, "shares"),
+        (InterleavedPartial, "pieces"), (Capped, "number"), (Rotary, "position"),
+        (Merged, "position"), (Twice, "shares"),
     ],
 )  # fmt: skip
 def test_what_cannot_grow_inside_says_why(make, why):
     with pytest.raises(net2net.Net2NetError, match=why):
         net2net.widen(nn.Sequential(make()), {"0.size": 12}, TOKENS)
+
+
+def test_a_feature_that_is_read_by_number_stays():
+    class Read(InterleavedLast):
+        def forward(self, x: Tensor) -> Tensor:
+            first = self.fused(x).view(*x.shape[:2], self.heads, self.size, 3)[..., 0, :]
+            return super().forward(x) + self.last(first.flatten(2))
+
+    teacher = Read()
+    teacher.last = nn.Linear(12, 12)
+    with refused(NotGrowableError, "stays", teacher=teacher):
+        net2net.widen(teacher, {"size": 12}, TOKENS)
 
 
 def test_sizes_that_cannot_be_had():

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError, VerificationError, WidthError
-from tests.helpers import EXACT, Written, noise, randomise, refused, tokens, untouched
+from net2net.errors import NotGrowableError, TransferError, VerificationError, WidthError
+from tests.helpers import EXACT, Written, between, noise, randomise, refused, tokens, untouched
 
 
 def grow(teacher: nn.Module, widths: Any, inputs: Any, **options: Any) -> net2net.Growth:
@@ -128,3 +128,25 @@ def test_what_nothing_reads_stays_where_the_code_tells_its_size() -> None:
     grown = net2net.widen(randomise(Written(code, **layers)), 2.0, noise(4, 6))
     assert [(row.name, row.new) for row in grown.report.rows] == [("stem", 16)]
     assert "'side' stays at 10: nothing reads these units" in str(grown.report)
+
+
+def test_a_refused_transfer_names_what_lets_outputs_grow() -> None:
+    """The option that helps, where what is returned is larger; and none where it is not."""
+
+    def code(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = model.stem(x)
+        return hidden, model.head(hidden.tanh())
+
+    def net(width: int) -> nn.Module:
+        return randomise(Written(code, stem=nn.Linear(4, width), head=nn.Linear(width, 2)))
+
+    teacher, student, x = net(6), net(9), noise(5, 4)
+    with refused(TransferError, 'pass outputs="grow", if', "new_outputs", teacher=teacher):
+        net2net.transfer(teacher, student, x)
+    growth = net2net.transfer(teacher, student, x, outputs="grow")
+    assert growth.report.parity is not None and growth.report.parity.max_rel <= EXACT
+    constant = between(lambda h: h + torch.arange(8.0, dtype=h.dtype))
+    wider = between(lambda h: h + torch.arange(float(h.shape[-1]), dtype=h.dtype))
+    wider.stem, wider.head = nn.Linear(3, 12).double(), nn.Linear(12, 2).double()
+    with refused(TransferError, r"space\. Or pass exact=False\.$", teacher=constant):
+        net2net.transfer(constant, wider, noise(5, 3))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError, TransferError, WidthError
+from net2net.errors import TransferError, WidthError
 from tests.any_width import LLAMA, drawn, hf, text
-from tests.helpers import Written, noise, randomise, refused, widen
+from tests.helpers import Written, assert_exact, noise, randomise, refused, widen
 
 TOKENS = noise(2, 5, 12)
 SIZE = 4
@@ -62,6 +62,18 @@ class Repeated(Expanded):
         return x.repeat_interleave(self.groups, dim=1)
 
 
+class Once(Expanded):
+    """The code does nothing where each serves one query."""
+
+    def shown(self, x: Tensor) -> Tensor:
+        return x if self.groups == 1 else super().shown(x)
+
+
+class OnceRepeated(Expanded):
+    def shown(self, x: Tensor) -> Tensor:
+        return x if self.groups == 1 else x.repeat_interleave(self.groups, dim=1)
+
+
 class Counted(Expanded):
     """The code says how many heads there are of each."""
 
@@ -76,7 +88,8 @@ class Counted(Expanded):
         return self.out(made.transpose(1, 2).reshape(*x.shape[:2], -1))
 
 
-ALL = pytest.mark.parametrize("kind", [Grouped, Expanded, Repeated, Counted])
+KINDS = [Grouped, Expanded, Repeated, Counted, Once, OnceRepeated]
+ALL = pytest.mark.parametrize("kind", KINDS)
 
 
 def layer(kind: type[Grouped], heads: int = 8, shared: int = 2) -> nn.Module:
@@ -113,6 +126,16 @@ def test_queries_are_dealt_out_among_copies_where_they_stay(kind):
     teacher = layer(kind)
     student = grown(teacher, {"*.key": 16, "*.query": 32}, 8, 4)
     assert torch.equal(heads_of(student.key), heads_of(teacher[0].key).repeat_interleave(2, 0))
+
+
+@pytest.mark.parametrize("kind", [Grouped, Expanded, Repeated, Once, OnceRepeated])
+@pytest.mark.parametrize("shared", [1, 2])
+def test_each_query_gets_a_head_of_its_own(kind, shared):
+    """Where code shows heads to several queries alone, it then does fewer operations."""
+    teacher = layer(kind, shared=shared)
+    student = grown(teacher, {"*.key": 8 / shared, "*.query": 1.0}, 8, 8)
+    old, new = (heads_of(one.key) for one in (teacher[0], student))
+    assert torch.equal(new, old.repeat_interleave(8 // shared, 0))
 
 
 def test_named_alone_all_grow_together():
@@ -155,49 +178,92 @@ def test_copies_that_queries_cannot_be_dealt_out_among():
         net2net.widen(layer(Grouped), {"*.key": 2.0, "*.query": 4.0}, TOKENS)
 
 
-def test_a_single_head_of_keys_does_not_grow_unasked():
-    with pytest.raises(NotGrowableError, match="queries"):
-        net2net.widen(layer(Grouped, shared=1), {"*.key": 2.0}, TOKENS)
+@ALL
+def test_a_single_head_of_keys_grows_with_its_queries_where_it_is_named(kind):
+    """Else they grow beside it."""
+    teacher = layer(kind, 4, 1)
+    student = grown(teacher, {"*.key": 3.0}, 12, 3)
+    assert torch.equal(heads_of(student.key), heads_of(teacher[0].key).repeat(3, 1, 1))
+    old, new = (heads_of(one.query).unflatten(0, (-1, 4)) for one in (teacher[0], student))
+    assert torch.equal(new, old.expand(3, -1, -1, -1))
+    grown(teacher, {"*.key": 2.0, "*.query": 2.0}, 8, 2)
+    grown(teacher, 2.0, 8, 1)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ((8, 2), (12, 2)), ((8, 2), (8, 4)), ((8, 2), (8, 8)), ((8, 2), (12, 3)),
-        ((8, 1), (8, 4)), ((8, 1), (9, 1)),
-    ],
-)  # fmt: skip
-def test_transfer(old, new):
-    teacher, student = layer(Grouped, *old), layer(Grouped, *new)
-    growth = net2net.transfer(teacher, student, TOKENS)
-    assert growth.report.parity.max_rel < 1e-12
+def test_new_groups_may_be_of_any_kind():
+    grown(layer(Grouped, 4, 1), {"*.key": 3.0}, 12, 3, method="fresh")
+
+
+WAYS = [
+    ((8, 2), (12, 2)), ((8, 2), (8, 4)), ((8, 2), (8, 8)), ((8, 2), (12, 3)), ((8, 1), (8, 8)),
+    ((8, 1), (8, 4)), ((8, 1), (9, 1)), ((4, 1), (8, 2)), ((3, 1), (9, 3)), ((4, 4), (8, 4)),
+    ((2, 2), (6, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Grouped, Expanded, Repeated, Once, OnceRepeated])
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+@pytest.mark.parametrize(("old", "new"), WAYS)
+def test_transfer(old, new, kind, method):
+    teacher, student = layer(kind, *old), layer(kind, *new)
+    growth = net2net.transfer(teacher, student, TOKENS, method=method)
+    assert_exact(teacher, growth.model, TOKENS)
     assert growth.model[0].key.out_features == new[1] * SIZE
 
 
-def test_transfer_changes_one_number_at_a_time():
-    with pytest.raises(TransferError, match="second"):
-        net2net.transfer(layer(Grouped), layer(Grouped, 16, 8), TOKENS)
+@pytest.mark.parametrize("kind", [Grouped, Once])
+@pytest.mark.parametrize(
+    ("old", "new", "half"),
+    [
+        ((8, 2), (16, 8), (8, 4)), ((4, 2), (8, 8), (4, 4)), ((6, 2), (12, 3), (9, 3)),
+        ((4, 1), (8, 4), (4, 2)),
+    ],
+)  # fmt: skip
+def test_transfer_names_the_first_of_two_steps(old, new, half, kind):
+    teacher, last = layer(kind, *old), layer(kind, *new)
+    words = f"{half[1]} heads of keys for {half[0]} queries first"
+    with refused(TransferError, words, teacher=teacher):
+        net2net.transfer(teacher, last, TOKENS)
+    first = net2net.transfer(teacher, layer(kind, *half), TOKENS).model
+    assert_exact(teacher, net2net.transfer(first, last, TOKENS).model, TOKENS)
 
 
-@pytest.mark.parametrize("kind", [Grouped, Expanded, Repeated])
-def test_transfer_refuses_copies_of_some_heads_alone(kind):
-    """Of two heads for three queries each, a third of three would serve one of either."""
-    teacher, student = layer(kind, 12, 2), layer(kind, 12, 3)
-    told = "2 heads of keys for 12 queries .* 3 in the student"
-    with refused(TransferError, told, "4 or 6 or 12 heads", "exact=False", teacher=teacher):
-        net2net.transfer(teacher, student, TOKENS)
-    growth = net2net.transfer(teacher, student, TOKENS, exact=False)
+@pytest.mark.parametrize("kind", KINDS)
+def test_queries_cannot_be_dealt_out_among_heads_that_are_no_multiple(kind):
+    teacher = layer(kind, 6, 2)
+    with refused(TransferError, "2 heads of keys for 6 .* 3 heads of keys for 6", teacher=teacher):
+        net2net.transfer(teacher, layer(kind, 6, 3), TOKENS)
+    growth = net2net.transfer(teacher, layer(kind, 6, 3), TOKENS, exact=False)
     assert growth.report.parity is not None and not growth.report.parity.exact
 
 
-def test_a_language_model_and_its_config():
+LANGUAGE = {**LLAMA, "hidden_size": 48, "num_attention_heads": 8, "num_hidden_layers": 1}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("heads", [4, 8])
+def test_a_language_model_and_its_config(attention, heads):
     pytest.importorskip("transformers")
-    sizes = {**LLAMA, "hidden_size": 64, "num_attention_heads": 8, "num_hidden_layers": 1}
+    sizes = {**LANGUAGE, "attn_implementation": attention}
     teacher = drawn(hf("LlamaForCausalLM", "LlamaConfig", vocab_size=40, **sizes)())
-    growth = net2net.widen(teacher, {"*.k_proj": 2.0, "*.q_proj": 1.0}, text())
+    growth = net2net.widen(teacher, {"*.k_proj": heads / 2, "*.q_proj": 1.0}, text())
     assert growth.report.parity.max_rel < 1e-12
-    assert growth.model.config.num_key_value_heads == 4
+    assert growth.model.config.num_key_value_heads == heads
     type(teacher)(growth.model.config).load_state_dict(growth.model.state_dict())
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize(
+    ("old", "new"), [((4, 2), (4, 4)), ((4, 1), (8, 2)), ((4, 4), (8, 4)), ((6, 2), (6, 6))]
+)
+def test_a_language_model_by_its_own_configuration(old, new, attention):
+    pytest.importorskip("transformers")
+    names = "num_attention_heads", "num_key_value_heads"
+    sizes = {**LANGUAGE, "head_dim": 8, "attn_implementation": attention}
+    small = {**sizes, **dict(zip(names, old, strict=True))}
+    teacher = drawn(hf("LlamaForCausalLM", "LlamaConfig", vocab_size=40, **small)())
+    growth = net2net.grow(teacher, text(), **dict(zip(names, new, strict=True)))
+    assert growth.report.parity.max_rel < 1e-12
 
 
 def test_values_of_which_each_query_has_its_own() -> None:

@@ -15,6 +15,7 @@ from net2net.apply.attributes import SetAttribute, get_attribute, set_attributes
 from net2net.apply.config_numbers import Valued
 from net2net.apply.unfilled import Unfilled
 from net2net.errors import InputError
+from net2net.infer.shown_once import shown_alike
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import META, copied, named_tensors
 from net2net.trace.trace import Inputs, Ref, Trace, trace
@@ -141,9 +142,10 @@ def same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: Inp
         again = trace(other, inputs)
     except InputError:
         return False
-    return [facts(op.name, op.args) for op in again.ops] == [
-        facts(op.name, op.args) for op in done.ops
-    ]
+    ours, known = (
+        [facts(op.name, op.args) for op in one.ops] for (one,) in shown_alike([again], [done])
+    )
+    return ours == known
 
 
 def facts(name: str, args: Mapping[str, Any]) -> tuple[str, str]:

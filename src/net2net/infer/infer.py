@@ -57,6 +57,8 @@ def infer(
                 units.head_size_axes.add(axis_number)
             if axis in inside.queries:
                 units.more_queries.add(axis_number)
+            if axis in inside.groups:
+                units.more_groups.add(axis_number)
             if axis in inside.dealt:
                 units.dealt[axis_number] = inside.dealt[axis]
         walk = Walk(trace, values, units, counts, reads, on_unknown)
@@ -133,8 +135,10 @@ def _growing(units: Units, products: Sequence[Product]) -> Iterator[Product]:
         if held.any():
             units.fix(
                 one.ids[:, held],
-                f"{one.op.kind} in '{one.op.path}' sums over features of heads, whose number an "
-                "operation before it keeps (a rotation by position, a norm over them)",
+                f"{one.op.kind} in '{one.op.path}' sums the product of two activations over "
+                "features whose number stays, for operations hold them together (as do a rotation "
+                "by position, a norm over those of each head, a matrix over the same on both "
+                "sides)",
             )
         if not held.all():
             yield replace(one, ids=one.ids[:, ~held], some=bool(held.any()))

@@ -1,9 +1,10 @@
 """Heads of keys and values that several query heads share.
 
 Usually a head of keys, with that of values and all queries that it serves, is one unit. Asked for
-by name, there are two other ways to grow. Each serves more queries: then one unit is a query of
-every head. Or there are copies of each, among which its queries are dealt out: then one unit is a
-copy of every head, of which the teacher has one, and all that reads them stays as it is.
+by name, there are two other ways to grow. Each serves more queries (so it is unasked where all
+share one): then one unit is a query of every head. Or there are copies of each, among which its
+queries are dealt out: then one unit is a copy of every head, of which the teacher has one, and all
+that reads them stays as it is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def served(site: OpSite, heads: UnitIds, times: int, *, by_query: bool) -> UnitI
     axes = units.axes_of(heads)
     shown = np.broadcast_to(heads[:, None], (len(heads), times, *heads.shape[1:]))
     known = next((n for n in site.op.traced_ints.values() if n == times), None)
-    if dealt := [units.dealt[axis] for axis in axes & units.dealt.keys()]:
+    many = [units.dealt[axis] for axis in axes & units.dealt.keys()]
+    if dealt := [before for before in many if not len(heads) % before]:
         if known is not None and (origin := known.attribute_alone) is not None:
             units.against[origin] = times, heads.reshape(len(heads), -1)[:, 0]
         block = heads.reshape(dealt[0], -1, *heads.shape[1:])
@@ -33,9 +35,12 @@ def served(site: OpSite, heads: UnitIds, times: int, *, by_query: bool) -> UnitI
         return None
     if times > 1:
         named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
-        units.shared_heads.append(SharedHeads(site.op.path, named, len(heads), times, known))
+        units.shared_heads.append(
+            SharedHeads(site.op.path, named, len(heads), heads.size, times, known)
+        )
     if not by_query:
-        return shown
+        # of a single head, queries would else be as one
+        return units.derived(shown, _each(shown)) if _grouped(units, heads) else shown
     site.fix(heads, "shows each to several queries, whose number grows")
     own = units.inside_shared(site.op.path, times)
     if known is not None:
@@ -58,7 +63,7 @@ def repeated(site: OpSite, value: Value, axis: int, times: int) -> Value:
     index = np.repeat(np.arange(value.shape[axis]), times)
     if part is None or part.axes[0] != axis or len(part.axes) < 2:
         return value.take(axis, index)
-    by_query = len(part.ids) == 1 < times or _more_queries(site.units, part.ids)
+    by_query = _by_query(site.units, part.ids, times)
     ids = served(site, part.ids, times, by_query=by_query)
     shown = _without(value, part).take(axis, index)
     if ids is None or by_query:
@@ -66,6 +71,8 @@ def repeated(site: OpSite, value: Value, axis: int, times: int) -> Value:
     if ids is None:
         return shown
     heads = Part(part.axes, ids.reshape(-1, *part.ids.shape[1:]))
+    if _grouped(site.units, part.ids):
+        site.units.fix_size(heads.ids, 0)  # what repeats them does not count the heads
     return replace(shown, parts=(*shown.parts, heads))
 
 
@@ -78,22 +85,37 @@ def expanded(site: OpSite, value: Value, sizes: list[int]) -> Value:
     """
     for part in value.parts:
         axis = part.axes[0] + 1
-        if len(part.axes) < 2 or axis in part.axes or not sizes[axis] == 1 < value.shape[axis]:
+        if len(part.axes) < 2 or axis in part.axes or sizes[axis] > 1:
             continue
         counted = ("size", axis) in site.op.traced_ints  # else they may be positions in time
-        by_query = (len(part.ids) == 1 and counted) or _more_queries(site.units, part.ids)
+        if value.shape[axis] == 1 and not counted:
+            continue
+        by_query = _by_query(site.units, part.ids, value.shape[axis] if counted else 1)
         ids = served(site, part.ids, value.shape[axis], by_query=by_query)
         rest = _not_alike(_without(value, part), axis)
         if ids is None:
             return rest
-        if by_query:
+        if by_query or _grouped(site.units, part.ids):
             heads = Part((part.axes[0], axis, *part.axes[1:]), ids)
             return replace(rest, parts=(*rest.parts, heads))
     return value
 
 
-def _more_queries(units: Units, heads: UnitIds) -> bool:
-    return not units.more_queries.isdisjoint(units.axes_of(heads))
+def _by_query(units: Units, heads: UnitIds, times: int) -> bool:
+    """Whether units are the queries of each: if that was asked for, or all share one head."""
+    one_for_all = len(heads) == 1 < times and not _grouped(units, heads)
+    return one_for_all or not units.axes_of(heads).isdisjoint(units.more_queries)
+
+
+def _grouped(units: Units, heads: UnitIds) -> bool:
+    """Whether a head that all queries share grows with them."""
+    return not units.axes_of(heads).isdisjoint(units.more_groups)
+
+
+def _each(shown: UnitIds) -> UnitIds:
+    """``[heads, times, …]``: a number for each time."""
+    times = np.arange(shown.shape[1]).reshape(-1, *[1] * (shown.ndim - 2))
+    return np.broadcast_to(times, shown.shape)
 
 
 def _without(value: Value, part: Part) -> Value:

@@ -61,7 +61,7 @@ def axes_counted(
     for trace, values in zip(inference.traces, inference.values, strict=True):
         for tensor, axis, named, _ in _sizes(trace, values):
             part = values[tensor].part(axis)
-            if part is None or len(part.axes) < 2 or named.attribute_alone not in origins:
+            if part is None or len(part.axes) < 2 or named.attribute_times not in origins:
                 continue
             if units.has_fixed_size(part.ids, part.axes.index(axis)) or not inside:
                 found |= {units.axes[n] for n in units.axes_of(part.ids) - units.anonymous}
@@ -71,11 +71,21 @@ def axes_counted(
 def attributes(inference: Inference) -> dict[str, Origin]:
     """The attributes that code reads as sizes, by their names: module and attribute."""
     origins = {
-        named.attribute_alone
+        named.attribute_times
         for trace, values in zip(inference.traces, inference.values, strict=True)
         for _, _, named, _ in _sizes(trace, values)
     } | {count.size.attribute_alone for count in inference.counts if count.size is not None}
     return {".".join(filter(None, o)): o for o in origins if o is not None and not axis_of(o)}
+
+
+def sized_by(inference: Inference, origin: Origin) -> Iterator[UnitIds]:
+    """All units of the tensors that have an axis which this attribute counts, where they lie on
+    it."""
+    for trace, values in zip(inference.traces, inference.values, strict=True):
+        for tensor, axis, named, _ in _sizes(trace, values):
+            part = values[tensor].part(axis)
+            if part is not None and named.attribute_times == origin:
+                yield part.ids[part.ids != NO_UNIT]
 
 
 def _read(
@@ -161,9 +171,16 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
         counts = outermost or (rows != rows[0, 0]).any()
         return [np.where(whole, rows[:, 0], NO_UNIT)] if counts else none
     inside = components.reshape(*components.shape[: dim + 1], -1)
-    if dim == 0 or not (inside == inside[..., :1]).all():
+    several = range(1)
+    if not (inside == inside[..., :1]).all():
+        after = range(dim + 1, part.ids.ndim)
+        if not all(inference.units.has_fixed_size(part.ids, inner) for inner in after):
+            return none
+        several = range(inside.shape[-1])  # query, key and value of each feature
+    if dim == 0:
         return none
-    each = {one.tobytes(): one for one in inside[..., 0].reshape(-1, value.shape[axis])}
+    lines = [inside[..., place].reshape(-1, value.shape[axis]) for place in several]
+    each = {one.tobytes(): one for some in lines for one in some}
     ordered = np.sort(list(each.values()))
     separate = (ordered[:, 1:] != ordered[:, :-1]).all()
     return list(each.values()) if separate else none

@@ -73,6 +73,7 @@ class SharedHeads:
         path: the module whose code does.
         axes: the parameter axes that make them.
         heads: how many there are.
+        positions: how many positions they have on those axes, all together.
         times: to how many queries each is shown.
         told_by: what says so, if an integer of the code does.
     """
@@ -80,6 +81,7 @@ class SharedHeads:
     path: str
     axes: frozenset[Axis]
     heads: int
+    positions: int
     times: int
     told_by: TracedInt | None
 
@@ -167,6 +169,9 @@ class Units:
         """Parameter axes on which heads grow inside: more features in each, and no more heads."""
         self.more_queries: set[int] = set()
         """Parameter axes that make heads of keys or values which are to serve more queries each."""
+        self.more_groups: set[int] = set()
+        """Parameter axes that make a head of keys or values that all queries share, and that grows
+        with these."""
         self.dealt: dict[int, int] = {}
         """Parameter axes that make heads of keys or values, of which there are to be copies that
         share their queries → how many heads there are without them."""

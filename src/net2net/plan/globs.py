@@ -11,7 +11,7 @@ from torch import nn
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Inference
-from net2net.infer.size_uses import SizeUse, attributes, by_attribute
+from net2net.infer.size_uses import SizeUse, attributes, by_attribute, sized_by
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.trace.traced_ints import Origin
@@ -25,7 +25,7 @@ def name_attributes(model: nn.Module, globs: Iterable[str]) -> bool:
 @dataclass(frozen=True)
 class Width:
     """A width that a user names: how many units it counts, how many of these belong to no space
-    that can grow."""
+    that can grow (all, if nothing says how many)."""
 
     size: int
     staying: int
@@ -48,7 +48,7 @@ def named(
 
 def counted(spaces: Spaces, inference: Inference) -> dict[Origin, list[tuple[Width, Space]]]:
     """Attributes that code reads as sizes: the spaces that they count, and their value in each."""
-    uses = by_attribute(use for use in spaces.size_uses if use.size.attribute_alone)
+    uses = by_attribute(use for use in spaces.size_uses if use.size.attribute_times)
     return {origin: _counted(spaces, inference, origin, own) for origin, own in uses.items()}
 
 
@@ -57,10 +57,13 @@ def _counted(
 ) -> list[tuple[Width, Space]]:
     found: dict[str, tuple[Width, Space]] = {}
     for use in uses:
+        size = use.size.values[origin]
         staying = int(inference.stays(use.units).sum())
+        if staying and size < use.size:
+            staying = size  # nothing says which part of each of the pieces on the axis
         for space in _spaces_on(spaces, inference, [use.units[use.units != NO_UNIT]]):
             known = found[space.name][0].staying if space.name in found else staying
-            width = Width(use.size.values[origin], min(staying, known))
+            width = Width(size, min(staying, known))
             found[space.name] = (width, space)
     return list(found.values())
 
@@ -81,6 +84,18 @@ def named_attributes(inference: Inference, model: nn.Module, glob: str) -> dict[
     if not isinstance(glob, str) or _found(model, glob):
         return {}
     return {n: o for n, o in attributes(inference).items() if fnmatchcase(n, glob)}
+
+
+def why_attributes_stay(inference: Inference, model: nn.Module, glob: str) -> dict[str, str]:
+    """Attributes that a glob names, with why units stay that lie on an axis which they count."""
+    groups = list(inference.groups.values())
+    found: dict[str, str] = {}
+    for name, origin in named_attributes(inference, model, glob).items():
+        numbers = (n for ids in sized_by(inference, origin) for n in inference.groups_on(ids))
+        why = next((fixed for n in numbers if (fixed := groups[n].fixed)), None)
+        if why is not None:
+            found[name] = why
+    return found
 
 
 def _found(model: nn.Module, glob: str) -> list[str]:

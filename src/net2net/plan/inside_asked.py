@@ -2,12 +2,13 @@
 
 An attribute that is named may count the features of heads, or the queries that each head of keys
 serves. And where one width is for queries, and another for the keys and values that they share,
-one of the two that stays tells: queries alone grow in each group, keys alone are dealt queries.
+one of the two that stays tells: queries alone grow in each group, keys alone are dealt queries. A
+head of keys that all queries share grows with them where it is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -17,7 +18,7 @@ from net2net.infer.inside import Inside
 from net2net.infer.size_uses import axes_counted
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.infer.units import Axis
-from net2net.plan.globs import named, named_attributes, owns
+from net2net.plan.globs import counted, named, named_attributes, owns
 from net2net.trace.traced_ints import Origin
 
 Asked = Mapping[str, float | int]
@@ -33,13 +34,19 @@ class _Shared:
     queries: set[Origin] = field(default_factory=set)
 
 
-def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Inside:
-    """What grows inside heads at these widths."""
-    origins = {o for glob in widths for o in named_attributes(inference, model, glob).values()}
+def asked_inside(
+    inference: Inference, model: nn.Module, widths: Asked, number: Collection[Origin] = ()
+) -> Inside:
+    """What grows inside heads at these widths. ``number``: attributes that count no features, but
+    heads whose number stays."""
+    origins = _named(inference, model, widths)
     queries: set[Axis] = set()
     dealt: dict[Axis, int] = {}
     shared = _shared(inference)
-    spaces = spaces_of(inference) if shared and len(widths) > 1 else None
+    features = axes_counted(inference, origins - {*number}, inside=True)
+    groups: set[Axis] = set()
+    several = len(widths) > 1 or (widths and any(one.heads == 1 for one in shared))
+    spaces = spaces_of(inference) if shared and several else None
     for one in shared:
         keys, others = _ratios(spaces, inference, model, widths, one) if spaces else ([], [])
         grow_keys, grow_others = (any(ratio > 1 for ratio in some) for some in (keys, others))
@@ -47,7 +54,24 @@ def asked_inside(inference: Inference, model: nn.Module, widths: Asked) -> Insid
             queries |= one.axes
         elif others and grow_keys and not grow_others:
             dealt |= dict.fromkeys(one.axes, one.heads)
-    return Inside(axes_counted(inference, origins, inside=True), queries, dealt)
+        elif one.heads == 1 and (grow_keys or features & one.axes):
+            groups |= one.axes
+    return Inside(features, queries, dealt, groups)
+
+
+def _named(inference: Inference, model: nn.Module, widths: Asked) -> set[Origin]:
+    """The attributes that widths name."""
+    return {o for glob in widths for o in named_attributes(inference, model, glob).values()}
+
+
+def counting_none(
+    found: Inference, inside: Inference, model: nn.Module, widths: Asked
+) -> set[Origin]:
+    """The attributes named that count no units where heads grow inside."""
+    if not inside.inside.features or not (origins := _named(found, model, widths)):
+        return set()
+    left = counted(spaces_of(inside), inside)
+    return {origin for origin in origins if not left.get(origin)}
 
 
 def _shared(inference: Inference) -> list[_Shared]:

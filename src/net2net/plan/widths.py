@@ -19,7 +19,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.size_uses import new_values
 from net2net.infer.spaces import Space, Spaces
 from net2net.infer.units import NO_UNIT, UnitIds
-from net2net.plan.globs import Width, named, named_attributes
+from net2net.plan.globs import Width, named, named_attributes, why_attributes_stay
 
 ALL = "all"
 """What was asked for where one factor is for every space."""
@@ -65,6 +65,8 @@ class SpaceGrowth:
     def ratio(self) -> Fraction:
         return Fraction(self.new, self.space.size)
 
+
+_MIXED = "of the pieces that the code counts by it together, some have features that stay"
 
 LARGEST = 2**24
 """Channels or features beyond which no layer is known: what asks for more is a slip."""
@@ -135,11 +137,12 @@ def _chosen(
         refused: dict[str, str] = {}
         for path, found in named(spaces, inference, model, glob):
             for now, space in found:
-                if space.reason is not None:
+                mixed = _MIXED if now.staying == now.size else None
+                if (reason := space.reason or mixed) is not None:
                     if _as_it_is(width, now):
                         hits += 1
                         continue
-                    refused.setdefault(path, space.reason)
+                    refused.setdefault(path, reason)
                     continue
                 hits += 1
                 asked = width
@@ -154,6 +157,7 @@ def _chosen(
                     )
                 result[space.name] = one
         if not hits and not _attributes_stay(inference, model, glob, width):
+            refused = refused or why_attributes_stay(inference, model, glob)
             why = "; ".join(f"'{path}': {reason}" for path, reason in list(refused.items())[:3])
             raise NotGrowableError(
                 f"'{glob}' makes no space that can grow"

@@ -69,6 +69,13 @@ class TracedInt(int):
         alone = not more and factor == 1 and len(monomial) == 1 and monomial[0][1] == 1
         return monomial[0][0] if alone else None
 
+    @property
+    def attribute_times(self) -> Origin | None:
+        """The attribute, if it is a multiple of one: ``3 * head_dim``."""
+        ((monomial, factor), *more) = self.terms.items() or [((), 0)]
+        alone = not more and factor.denominator == 1 <= factor and len(monomial) == 1
+        return monomial[0][0] if alone and monomial[0][1] == 1 else None
+
     def at(self, values: Mapping[Origin, Fraction]) -> Fraction:
         """What it is where the attributes are these."""
         return sum(

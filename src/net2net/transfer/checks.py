@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from fractions import Fraction
 
 from net2net.errors import TransferError
 from net2net.infer.infer import infer
-from net2net.infer.inference import Inference
+from net2net.infer.inference import HELD, Inference
 from net2net.infer.inside import Inside
 from net2net.infer.units import Axis, Role, SharedHeads
 from net2net.trace.trace import Trace
@@ -38,14 +39,20 @@ def check_operations(teacher: list[Trace], student: list[Trace]) -> None:
 
 
 def _other_sizes(
-    teacher: Inference, student: Inference, apart: Collection[Axis] = ()
+    teacher: Inference, student: Inference, apart: Collection[Axis] = (), *, fixed: bool = False
 ) -> Iterator[tuple[Axis, int, int]]:
     """Axes on which units (heads, groups) have other sizes in the student: both sizes. ``apart``:
-    not those that have these axes too."""
-    by_axes = {frozenset(one.places): one for one in teacher.groups.values() if not one.fixed}
+    not those that have these axes too. ``fixed``: of those whose number stays by themselves."""
+    by_axes = {
+        frozenset(one.places): one
+        for one in teacher.groups.values()
+        if (one.fixed and not one.fixed.startswith(HELD) if fixed else not one.fixed)
+    }
     for key, group in student.groups.items():
         origin = by_axes.get(frozenset(group.places))
         if key in teacher.groups or origin is None or not group.places.keys().isdisjoint(apart):
+            continue
+        if fixed and group.size != origin.size:
             continue
         for axis, positions in group.places.items():
             if student.role(axis) != Role.CONSUMES and positions != origin.places[axis]:
@@ -60,18 +67,30 @@ def grown_inside(
     can."""
     queries: set[Axis] = set()
     dealt: dict[Axis, int] = {}
+    groups: set[Axis] = set()
     for old, new in _shared(teacher, student):
-        if new.heads == old.heads and new.times > old.times:
-            queries |= old.axes
-        elif new.heads > old.heads and _dealt_evenly(old, new):
-            dealt |= dict.fromkeys(old.axes, old.heads)
-    features = {
-        axis
-        for axis, old, new in _other_sizes(teacher, student, apart={*queries, *dealt})
-        if new * len(teacher.ids(teacher.numbers[axis]))
-        == old * len(student.ids(student.numbers[axis]))
-    }
-    for inside in (Inside(features, queries, dealt), Inside((), queries, dealt)):
+        match _way(old, new):
+            case Way.QUERIES:
+                queries |= old.axes
+            case Way.DEALT:
+                dealt |= dict.fromkeys(old.axes, old.heads)
+            case Way.GROUPS if old.heads == 1:
+                groups |= old.axes
+    features, held = (
+        {
+            axis
+            for axis, old, new in _other_sizes(
+                teacher, student, {*queries, *dealt, *groups}, fixed=fixed
+            )
+            if new * len(teacher.ids(teacher.numbers[axis]))
+            == old * len(student.ids(student.numbers[axis]))
+        }
+        for fixed in (False, True)
+    )
+    only = _larger_only_heads(teacher, student) if features else set[Axis]()
+    tried = [features | only | held, features | only, set[Axis]()]
+    for more in (some for place, some in enumerate(tried) if some not in tried[:place]):
+        inside = Inside(more, queries, dealt, groups | (only & more))
         if not inside:
             break
         turned = [
@@ -86,11 +105,6 @@ def grown_inside(
     return teacher, student
 
 
-def _dealt_evenly(old: SharedHeads, new: SharedHeads) -> bool:
-    """Whether as many queries are dealt out among as many copies of each head."""
-    return new.heads * new.times == old.heads * old.times and new.heads % old.heads == 0
-
-
 def _can_be(both: Sequence[Inference], key: int) -> bool:
     """Whether units grow inside heads, or are as many (the part that a rotation knows)."""
     old, new = (one.groups.get(key) for one in both)
@@ -98,19 +112,76 @@ def _can_be(both: Sequence[Inference], key: int) -> bool:
     return not old.fixed or (new is not None and new.size == old.size)
 
 
+def _larger_only_heads(teacher: Inference, student: Inference) -> set[Axis]:
+    """The axes that make heads of keys or values that all queries share, of more features each."""
+    return {
+        axis
+        for old, new in _shared(teacher, student)
+        if old.heads == new.heads == 1 and old.times == new.times
+        for axis in old.axes
+        if len(student.ids(student.numbers[axis])) > len(teacher.ids(teacher.numbers[axis]))
+    }
+
+
+class Way(StrEnum):
+    """A way from heads of keys and values to more heads, or more queries."""
+
+    GROUPS = "groups"
+    """More of them, each with as many queries."""
+    QUERIES = "queries"
+    """More queries for each."""
+    DEALT = "dealt"
+    """Copies of each, among which its queries are dealt out."""
+
+
+def _way(old: SharedHeads, new: SharedHeads) -> Way | None:
+    """The one that leads there; None: none does, or they are the same."""
+    if new.times == old.times and new.heads > old.heads:
+        return Way.GROUPS
+    if new.heads == old.heads and new.times > old.times:
+        return Way.QUERIES
+    copies, rest = divmod(new.heads, old.heads)
+    return Way.DEALT if not rest and copies > 1 and copies * new.times == old.times else None
+
+
+def _half_way(old: SharedHeads, new: SharedHeads) -> SharedHeads | None:
+    """Where one way leads to from which another leads on."""
+    copies = [n for n in range(2, old.times + 1) if old.times % n == 0]
+    tried = [
+        replace(old, heads=new.heads),
+        *(replace(old, heads=old.heads * n, times=old.times // n) for n in copies),
+    ]
+    return next((one for one in tried if _way(old, one) and _way(one, new)), None)
+
+
 def _shared(teacher: Inference, student: Inference) -> Iterator[tuple[SharedHeads, SharedHeads]]:
     """Heads of keys and values that queries share, in both. Where each has a query of its own, code
     says nothing of it, and only their number tells."""
-    theirs = {(one.path, one.axes): one for one in student.units.shared_heads}
-    for old in teacher.units.shared_heads:
-        ratios = {
-            Fraction(
-                len(student.ids(student.numbers[axis])), len(teacher.ids(teacher.numbers[axis]))
-            )
-            for axis in old.axes
-        }
-        alone = replace(old, heads=old.heads * old.times, times=1)
-        yield old, theirs.get((old.path, old.axes), alone if ratios == {old.times} else old)
+    ours, theirs = (
+        {(one.path, one.axes): one for one in both.units.shared_heads}
+        for both in (teacher, student)
+    )
+    for key in ours | theirs:
+        old, new = ours.get(key), theirs.get(key)
+        if old is None and new is not None:  # of which the teacher has those of one query each
+            old = _one_query_each(new, student, teacher)
+        elif new is None and old is not None:
+            new = _one_query_each(old, teacher, student)
+        if old is not None and new is not None:
+            yield old, new
+
+
+def _one_query_each(known: SharedHeads, own: Inference, other: Inference) -> SharedHeads | None:
+    """What another model has in place of these, by the length of the axes that make them; None:
+    other rows lie there too."""
+    lengths = {len(own.ids(own.numbers[axis])) for axis in known.axes}
+    ratios = {
+        Fraction(len(other.ids(other.numbers[axis])), len(own.ids(own.numbers[axis])))
+        for axis in known.axes
+    }
+    if lengths != {known.positions} or len(ratios) > 1:
+        return None
+    return replace(known, heads=int(known.heads * min(ratios)), times=1)
 
 
 def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
@@ -121,34 +192,36 @@ def _on(inference: Inference, axes: Collection[Axis]) -> list[int]:
 def check_bundles(teacher: Inference, student: Inference) -> None:
     """Heads and groups are copied whole, or grow inside, but not both."""
     for old_heads, new_heads in _shared(teacher, student):
-        before, after = (one.heads * one.times for one in (old_heads, new_heads))
-        other = new_heads.times != old_heads.times or old_heads.heads == 1
-        if new_heads.heads != old_heads.heads and before != after and other:
+        if (old_heads.heads, old_heads.times) == (new_heads.heads, new_heads.times):
+            continue
+        if _way(old_heads, new_heads) is None:
+            half = _half_way(old_heads, new_heads)
             raise TransferError(
-                f"'{old_heads.path}' has {old_heads.heads} heads of keys for {before} queries in "
-                f"the teacher and {new_heads.heads} for {after} in the student. Change one of the "
-                "two numbers in a first transfer and the other in a second, or pass exact=False."
-            )
-        rest = new_heads.heads % old_heads.heads
-        if before == after and new_heads.heads > old_heads.heads and rest:
-            fit = [
-                str(heads)
-                for heads in range(2 * old_heads.heads, before + 1, old_heads.heads)
-                if before % heads == 0
-            ]
-            raise TransferError(
-                f"'{old_heads.path}' has {old_heads.heads} heads of keys for {before} queries in "
-                f"the teacher and {new_heads.heads} in the student: copies of some alone would "
-                f"have to serve queries of others too. Give it {' or '.join(fit)} heads of keys, "
-                "or pass exact=False."
+                f"'{old_heads.path}' has {_said(old_heads)} in the teacher and {_said(new_heads)} "
+                "in the student. "
+                + (
+                    f"Transfer into {_said(half)} first, and from there in a second transfer"
+                    if half
+                    else "Let each serve as many queries as it does, or more; or let there be a "
+                    "multiple of them for as many queries"
+                )
+                + ", or pass exact=False."
             )
     for axis, old, new in _other_sizes(teacher, student):
         raise TransferError(
             f"every unit on {axis} has {old} positions in the teacher and {new} in the student: "
-            "groups grow in number, and heads in number or in size, but not in both at once, and "
-            "not in size after a rotation by position (RoPE) or a norm over the features of each. "
-            "Keep their size, or pass exact=False."
+            "units (groups, heads, a head of keys with its queries) are copied whole, and heads "
+            "alone grow in size, where no operation holds their features together (as do a "
+            "rotation by position, RoPE, or a norm over those of each), and not in number at once. "
+            "Keep what a unit has, or pass exact=False."
         )
+
+
+def _said(shared: SharedHeads) -> str:
+    return (
+        f"{shared.heads} head{'s' * (shared.heads > 1)} of keys for {shared.heads * shared.times} "
+        "queries"
+    )
 
 
 def other_numbers(teacher: Trace, student: Trace) -> str:

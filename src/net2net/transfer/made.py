@@ -56,6 +56,20 @@ class Made:
     notes: tuple[str, ...]
 
 
+def _or_pass(pair: Pair, request: Request) -> str:
+    """The options that may help where units do not match."""
+    old, new = (
+        {place: one.shapes[tensor] for place, tensor in one.outputs.items()}
+        for one in (pair.teacher.traces[0], pair.student.traces[0])
+    )
+    options = []
+    if old != new and not request.grow_outputs and request.new_outputs is None:
+        options = ['outputs="grow", if what it returns is to grow with it']
+    if old != new and request.new_outputs is None:
+        options.append("new_outputs, if they are outputs that are new")
+    return "; or ".join([*options, "exact=False"])
+
+
 class Maker:
     """Makes a student of what the user built."""
 
@@ -107,9 +121,7 @@ class Maker:
                 maps, _ = compensated(old, new, maps, found.numbers)
             return replace(found, maps=maps)
         except GraphMismatchError as error:
-            raise TransferError(
-                f"{error} Or pass exact=False; or new_outputs, if they are outputs that are new."
-            ) from error
+            raise TransferError(f"{error} Or pass {_or_pass(pair, request)}.") from error
 
     def _recipes(
         self, pair: Pair, maps: Mapping[Axis, AxisMap]

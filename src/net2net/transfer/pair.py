@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -14,10 +14,12 @@ from net2net.apply.config_numbers import numbers_in_buffers
 from net2net.errors import InputError, TransferError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
+from net2net.infer.shown_once import shown_alike
 from net2net.plan.choices import check_choices, choices
 from net2net.plan.outputs import OutputMaps
 from net2net.plan.value_proxy import built_proxy, with_values
 from net2net.trace.meta_copy import meta_copy, named_tensors
+from net2net.trace.needed import reached
 from net2net.trace.trace import Inputs, Trace, trace
 from net2net.transfer.beside import NOTHING, Beside, beside, leave_out
 from net2net.transfer.checks import (
@@ -120,12 +122,13 @@ def paired(
     kernels = larger_kernels(known.traces[0], traces, names)
     groups = larger_groups(known.traces[0], traces, names)
     unread = _unread(known, traces, names)
-    names = {name: other for name, other in names.items() if name not in unread}
+    all_names, names = names, {name: o for name, o in names.items() if name not in unread}
     _rename(traces, names, known.traces[0])
     named = {of_student[name]: (other, of_teacher[other]) for name, other in names.items()}
     ratios, own = _made_anew(teacher, student, named)
     for one in traces:
         one.multiples = ratios
+    known = _without_names(known, {all_names[name] for name in unread}, grow_outputs=grow_outputs)
     known, found = _both_inferred(known, traces, exact=exact, grow_outputs=grow_outputs)
     sources = {other: of_tied.get(name, name) for other, name in of_teacher.items()}
     back = {of_student[name]: (other, sources[other]) for name, other in names.items()}
@@ -153,13 +156,32 @@ def _both_inferred(
     Raises:
         TransferError: (``exact``) they do not do the same, or heads grow in two ways at once.
     """
+    theirs, student = shown_alike(teacher.traces, student)
     if exact:
-        check_operations(teacher.traces, student)
+        check_operations(theirs, student)
+    if theirs != teacher.traces:
+        teacher = _again(teacher, theirs, grow_outputs=grow_outputs)
     found = infer(student, on_unknown="fix", grow_outputs=grow_outputs)
     teacher, found = grown_inside(teacher, found, grow_outputs=grow_outputs)
     if exact:
         check_bundles(teacher, found)
     return teacher, found
+
+
+def _without_names(known: Inference, names: set[str], *, grow_outputs: bool) -> Inference:
+    """Without these tensors, of which the student's are others."""
+    if names.isdisjoint(*(one.read_names for one in known.traces)):
+        return known
+    traces = [
+        replace(one, names={t: name for t, name in one.names.items() if name not in names})
+        for one in known.traces
+    ]
+    return _again(known, traces, grow_outputs=grow_outputs)
+
+
+def _again(known: Inference, traces: list[Trace], *, grow_outputs: bool) -> Inference:
+    found = infer(traces, on_unknown="fix", grow_outputs=grow_outputs)
+    return replace(found, traced_with_values=known.traced_with_values)
 
 
 Copier = Callable[[nn.Module], nn.Module]
@@ -308,15 +330,18 @@ def _same_names(teacher: list[Trace], student: list[Trace]) -> dict[str, str]:
 
 
 def _unread(teacher: Inference, student: list[Trace], names: dict[str, str]) -> list[str]:
-    """Tensors of the student that nothing reads, of another size than the teacher's."""
-    read = {ref.id for one in student for op in one.ops for ref in op.inputs}
+    """Tensors of the student on which no output depends, of another size than the teacher's."""
+    read = set[int]().union(*map(reached, student))
+    used = {
+        one.names[tensor] for one in teacher.traces for tensor in reached(one) & one.names.keys()
+    }
     first = teacher.traces[0]
     sizes = {name: first.shapes[tensor] for tensor, name in first.names.items()}
     return [
         name
         for tensor, name in student[0].names.items()
         if tensor not in read
-        and names[name] in teacher.unused
+        and names[name] not in used
         and student[0].shapes[tensor] != sizes[names[name]]
     ]
 

@@ -174,14 +174,14 @@ class _Recipes:
                 self.recipes[scale] = replace(self.recipes[scale], norm=follows)
 
     def unread(self) -> None:
-        """What nothing reads stays; on ``meta``, where there is nothing to stay, it is zero."""
+        """What no output depends on stays; on ``meta``, where there is nothing, it is zero."""
         for name in self.pair.unread:
             if self.new[name].is_meta:
                 self.recipes[name] = Recipe(None, fill=Constant(0.0))
         if self.pair.unread:
             self.notes.append(
-                "no operation reads these, and they are of other sizes, so they stay what they are "
-                f"in the student: {', '.join(self.pair.unread)}"
+                "no output depends on these, and they are of other sizes, so they stay what they "
+                f"are in the student: {', '.join(self.pair.unread)}"
             )
 
     def add(self, path: str, like: str | None) -> None:

@@ -17,6 +17,7 @@ from net2net.apply.kept_numbers import kept_numbers
 from net2net.errors import GraphMismatchError, InputError, Net2NetError
 from net2net.infer.infer import infer
 from net2net.infer.inference import Inference
+from net2net.infer.shown_once import shown_alike
 from net2net.infer.spaces import Spaces
 from net2net.infer.units import Axis
 from net2net.plan.blame import left_out, moved, to_blame
@@ -302,6 +303,7 @@ class Attempt:
             found = [trace(wider, one.inputs, training=one.training) for one in self.teacher.traces]
             for one in found:
                 one.multiples = anew.ratios
+            _, found = shown_alike(self.teacher.traces, found)
             student = infer(
                 found, on_unknown="fix", grow_outputs=self.request.grow_outputs,
                 inside=self.teacher.inside,

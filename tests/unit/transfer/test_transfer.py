@@ -744,3 +744,26 @@ def test_children_with_numbers_are_a_stack(blocks: int) -> None:
     growth = net2net.transfer(teacher, student, noise(3, 4))
     assert growth.report.parity.max_rel <= 1e-12
     assert (growth.report.rows[0].name, growth.report.rows[0].new) == ("0", 4)
+
+
+class Idle(nn.Module):
+    """Angles by position are computed, and nothing reads them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, width), nn.Linear(width, 2)
+        self.register_buffer("frequencies", torch.linspace(1, 2, width), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = torch.arange(3.0, dtype=x.dtype)[:, None] * self.frequencies
+        angles.cos()
+        return self.last(self.first(x).tanh())
+
+
+def test_what_no_output_depends_on_may_be_of_any_size() -> None:
+    teacher, student = randomise(Idle(4)), Idle(6).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    growth = net2net.transfer(teacher, student, x)
+    assert growth.report.parity is not None and growth.report.parity.max_rel < 1e-12
+    assert torch.equal(growth.model.frequencies, student.frequencies)
+    assert "frequencies" in str(growth.report)
