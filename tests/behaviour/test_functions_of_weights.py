@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import net2net
-from net2net.errors import WidthError
+from net2net.errors import InputError, WidthError
 from tests.helpers import EXACT, Written, noise, randomise, refused, widen
 
 X = noise(2, 5, 3)
@@ -337,7 +337,11 @@ def test_every_method_is_exact(name: str, method: str) -> None:
     for bounded, factor in ((False, 2.0), (True, 1.5)):
         needed = loss if net2net.METHODS[method].needs_loss else None
         teacher = net(made, before=bounded)
-        grown = net2net.widen(teacher, factor, X, method=method, loss=needed)
+        try:
+            grown = net2net.widen(teacher, factor, X, method=method, loss=needed)
+        except InputError as error:  # what is divided by zeros has no gradient
+            assert name in {"divisor", "root", "hypotenuse"} and "not finite" in str(error)
+            continue
         assert grown.report.parity.max_rel <= EXACT
         assert not any("verification" in row.note for row in grown.report.stayed)
 

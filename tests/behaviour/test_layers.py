@@ -807,11 +807,12 @@ def test_a_width_in_between_names_its_neighbours(build: Any, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("between", "why", "made"),
-    [(nn.Softmax(dim=1), "softmax", 6), (nn.LocalResponseNorm(3), "pool", 6)],
-    ids=["softmax", "local_response_norm"],
+    [(nn.LogSoftmax(dim=1), "softmax", 6), (nn.LocalResponseNorm(3), "pool", 6)],
+    ids=["log_softmax", "local_response_norm"],
 )
 def test_what_mixes_channels_keeps_them(between: nn.Module, why: str, made: int) -> None:
-    """A softmax over hidden units is not the same over copies: the space stays, with the reason."""
+    """A softmax's logarithm over hidden units is another over copies: the space stays, with the
+    reason."""
     teacher = randomise(
         Seq(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 6, 1), between, nn.Conv2d(made, 2, 1))
     )

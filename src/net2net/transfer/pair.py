@@ -170,7 +170,7 @@ def _both_inferred(
 
 def _without_names(known: Inference, names: set[str], *, grow_outputs: bool) -> Inference:
     """Without these tensors, of which the student's are others."""
-    if names.isdisjoint(*(one.read_names for one in known.traces)):
+    if all(names.isdisjoint(one.read_names) for one in known.traces):
         return known
     traces = [
         replace(one, names={t: name for t, name in one.names.items() if name not in names})
