@@ -215,12 +215,12 @@ def test_what_the_code_rounds_to_float32_may_differ_by_that(
 
 
 def test_a_student_that_hardly_grows_fails_and_names_the_constraint() -> None:
-    fixed = nn.Sequential(nn.Linear(30, 8), nn.Softmax(-1), nn.Linear(8, 4), nn.Linear(4, 2))
+    fixed = nn.Sequential(nn.Linear(30, 8), nn.LogSoftmax(-1), nn.Linear(8, 4), nn.Linear(4, 2))
     found = measure(Subject(fixed, torch.randn(2, 30)))
     assert (found.status, found.stage) == ("failed", "size")
     assert found.reason is not None
     assert found.reason.startswith("parameters × 1.")
-    assert "(8): softmax in '1'" in found.reason
+    assert "(8): log_softmax in '1'" in found.reason
 
 
 def test_parameters_that_the_inputs_do_not_reach_are_counted_apart() -> None:
