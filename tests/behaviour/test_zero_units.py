@@ -77,3 +77,22 @@ def test_units_that_are_normalised_may_be_zero(name: str) -> None:
     teacher = randomise(Written(lambda m, x: m.head(code(m, x)), **layers))
     (row,) = net2net.widen(teacher, {"wide": 36}, X, method="silent").report.rows
     assert row.note == ""
+
+
+def test_a_stream_that_is_read_without_a_norm_at_its_end() -> None:
+    """All that is added to it is scaled alike for the norms on the way."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        h = h + model.down(F.silu(model.gate(model.norm(h))) * model.up(model.norm(h)))
+        return model.head(h)
+
+    layers = {
+        "stem": nn.Linear(4, 6), "norm": nn.RMSNorm(6), "gate": nn.Linear(6, 8, bias=False),
+        "up": nn.Linear(6, 8), "down": nn.Linear(8, 6), "head": nn.Linear(6, 2),
+    }  # fmt: skip
+    teacher = randomise(Written(code, **layers))
+    growth = net2net.widen(teacher, {"stem": 9}, X, method="silent")
+    assert_exact(teacher, growth.model, X)
+    assert "zero ones will not do" not in growth.report.rows[0].note
+    assert not growth.model.stem.weight[6:].any() and growth.model.head.weight[:, 6:].all()

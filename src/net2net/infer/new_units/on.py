@@ -523,7 +523,7 @@ class On:
         scaled = next((factor for factor in factors if not same(factor, 1.0)), 1.0)
         for node, factor in zip(data, factors, strict=True):
             if not same(factor, scaled):
-                if factor != 1 or node in self.back.demands:
+                if factor != 1 or self.back.demands.get(node, Demand()).factor is not None:
                     raise NotPossible(f"{group.where(op)} adds units that are scaled differently")
                 raise Scaled(node, scaled)
         holds = {(state.holds, state.by) for state in states}
