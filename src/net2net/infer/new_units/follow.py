@@ -42,7 +42,7 @@ def follow(
                 group = GroupInTrace(teacher, growing, number, trace, other, claimed)
                 on = On(group, Back(group, assumed, scaled), found)
                 on.run()
-                multiplied.append(on.multiplied)
+                multiplied.append(on.factors.multiplied)
                 made_up |= group.made_up
         except Scaled as error:
             scaled[error.node] = error.factor

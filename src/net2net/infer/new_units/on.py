@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from net2net.infer.multiplied import read_by
 from net2net.infer.new_units.back import Back
+from net2net.infer.new_units.factors import Factors
 from net2net.infer.new_units.group import (
     GroupInTrace,
     added,
@@ -45,13 +45,8 @@ class On:
     def __init__(self, group: GroupInTrace, back: Back, parameters: Parameters) -> None:
         self.group, self.back, self.parameters = group, back, parameters
         self.states: dict[Node, State] = {}
-        self.factors: dict[Node, float] = {}
-        """Of tensors without units of the group: what they are multiplied by."""
-        self.multiplied: dict[str, float] = {}
-        """What parameters without units of the group are multiplied by."""
-        self.means: dict[Node, Node] = {}
-        """Means over the units → of what."""
         self.queue = list(group.ops)
+        self.factors = Factors(group, self.queue)
         self.seen: set[int] = set()
 
     def run(self) -> None:
@@ -69,7 +64,7 @@ class On:
         read = group.graph.inputs(op)
         shaped = known.passes and not outputs and not group.has(read[0])  # by units, of others
         if shaped or not (inputs or outputs):
-            self._without_units(op)
+            self.factors.step(op)
         elif outputs and all(group.is_parameter(node) for node in outputs):
             return  # done when something else reads it (`_put`)
         elif known.factory:
@@ -147,18 +142,8 @@ class On:
         NotPossible: something without units of the group comes scaled.
         """
         for node in nodes_:
-            if not self.group.has(node) and not same(self.factor(node), 1.0):
+            if not self.group.has(node) and not same(self.factors.of(node), 1.0):
                 raise NotPossible(f"{self.group.where(op)} gets a number that changes with theirs")
-
-    def factor(self, node: Node) -> float:
-        """What a tensor without units of the group is multiplied by in the student."""
-        if node in self.factors:
-            return self.factors[node]
-        while node.traits.passes and node.inputs:
-            node = node.inputs[0]
-        if node.producer is not None and node.traits.factory:
-            return self.group.made_up_number(node.producer)
-        return 1.0
 
     def _hold(self, node: Node, numbers: frozenset[int], wanted: Positions, op: Op) -> None:
         if self.group.growing.copied:  # there are no others
@@ -228,7 +213,7 @@ class On:
         for node in weights:
             self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
         times = group.growing.times ** group.sums(op)
-        self._told(op, math.prod(state.factor for state in states) * times)
+        self.factors.told(op, math.prod(state.factor for state in states) * times)
 
     def _alive(self, op: Op, states: Sequence[State]) -> None:
         """Refuse products of what is zero and shall learn: each would keep the other from it.
@@ -367,13 +352,13 @@ class On:
             self._reduced_copies(op, node, factor)
             return
         if kind is Reduction.MEAN and (state.holds, state.by) == (MEAN, ()):
-            self.means |= dict.fromkeys(outputs, node)
+            self.factors.means |= dict.fromkeys(outputs, node)
         elif kind is Reduction.MEAN and state.holds is ZERO:
             factor /= ratio
         elif kind is Reduction.VARIANCE and (state.holds, state.by) == (MEAN, ()):
             factor = factor**2 / self.back.variances(op)
             factor = math.sqrt(factor) if op.kind.startswith("std") else factor
-            self.means |= {out: node for out in outputs if group.is_mean(out)}
+            self.factors.means |= {out: node for out in outputs if group.is_mean(out)}
         elif not (
             kind in {Reduction.SUM, Reduction.NORM}
             and state.holds is ZERO
@@ -381,7 +366,7 @@ class On:
             and (kind is Reduction.SUM or order(op) > 0)
         ):
             raise NotPossible(f"{group.where(op)} reduces them")
-        self._told(op, factor, state.factor)
+        self.factors.told(op, factor, state.factor)
 
     def _reduced_copies(self, op: Op, node: Node, factor: float) -> None:
         """What is made of as many copies of every unit, each ``factor`` times as large."""
@@ -389,18 +374,18 @@ class On:
         outputs = self.group.graph.outputs(op)
         made = factor
         if kind is Reduction.MEAN:
-            self.means |= dict.fromkeys(outputs, node)
+            self.factors.means |= dict.fromkeys(outputs, node)
         elif kind is Reduction.VARIANCE:
             made = factor**2 / self.back.variances(op)
             made = math.sqrt(made) if op.kind.startswith("std") else made
-            self.means |= {out: node for out in outputs if self.group.is_mean(out)}
+            self.factors.means |= {out: node for out in outputs if self.group.is_mean(out)}
         elif kind is Reduction.SUM:
             made = factor * times
         elif kind is Reduction.NORM and order(op) > 0:
             made = factor * times ** (1 / order(op))
         elif kind is not Reduction.EXTREME:
             raise NotPossible(f"{self.group.where(op)} reduces them")
-        self._told(op, made, factor)
+        self.factors.told(op, made, factor)
 
     def _softmax(self, op: Op, node: Node, outputs: Sequence[Node]) -> None:
         """Over the units: of k copies of every unit each gets the k-th part."""
@@ -413,69 +398,13 @@ class On:
             raise NotPossible(f"{group.where(op)} gets units that are scaled")
         self._made(op, outputs, State(ANYTHING, 1 / growing.times))
 
-    def _told(self, op: Op, each: float, mean: float = 1.0) -> None:
-        """Note what outputs without units of the group are multiplied by. ``mean``: the mean beside
-        a variance."""
-        outputs = self.group.graph.outputs(op)
-        for out in outputs:
-            beside = len(outputs) > 1 and out in self.means
-            factor = self.factors[out] = mean if beside else each
-            told = not same(factor, 1.0) or out in self.means
-            for user in out.users if told else ():
-                heapq.heappush(self.queue, self.group.graph.position(user))
-            if out.returned and not same(factor, 1.0):
-                raise NotPossible(f"the model returns what {self.group.where(op)} makes of them")
-
-    def _without_units(self, op: Op) -> None:
-        """What is made of reduced units on the way back to where they are."""
-        group, known = self.group, traits(op.kind)
-        read = group.graph.inputs(op)
-        factors = [self.factor(node) for node in read]
-        number = group.made_up_number(op)
-        if known.passes and read[0] in self.means:
-            for out in group.graph.outputs(op):
-                self.means[out] = self.means[read[0]]
-        if all(same(factor, 1.0) for factor in factors) and number == 1:
-            self._told(op, 1.0)
-        elif multiplies(op):
-            self._told(op, self._multiplied(op, factors, number))
-        elif known.passes or (len(read) == 1 and known.keeps_scale):
-            self._told(op, factors[0])
-        elif len(read) == 1 and (power := degree(op) or known.degree) is not None:
-            self._told(op, factors[0] ** power)
-        elif _bounds(op) or (
-            known.sums and all(same(f, factors[0]) for f in factors) and not added(op)
-        ):
-            self._told(op, factors[0])
-        else:
-            self._make_up(op, read, factors)
-
-    def _make_up(self, op: Op, read: Sequence[Node], factors: Sequence[float]) -> None:
-        """Divide the parameters that an operation multiplies with by what else it gets."""
-        scaled = [at for at, factor in enumerate(factors) if not same(factor, 1.0)]
-        names = read_by(read[scaled[0]], op) if len(scaled) == 1 else None
-        if not names or any(name in self.multiplied for name in names):
-            raise NotPossible(f"{self.group.where(op)} gets a number that changes with theirs")
-        self.multiplied |= dict.fromkeys(names, 1 / factors[scaled[0]])
-        self._told(op, 1.0)
-
-    @staticmethod
-    def _multiplied(op: Op, factors: Sequence[float], number: float) -> float:
-        """The factor of a product or quotient, of those of its operands and of its number."""
-        if traits(op.kind).zero is Zero.ANY:
-            return math.prod(factors) * number
-        if len(factors) == 2:
-            return factors[0] / factors[1] * number
-        divided = not isinstance(op.args["self"], (int, float))
-        return factors[0] / number if divided else number / factors[0]
-
     # -- operations on each element --------------------------------------------------------------
 
     def _product(
         self, op: Op, data: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
     ) -> None:
         group, target = self.group, self._target(outputs)
-        others = [self.factor(node) for node in group.graph.inputs(op) if not group.has(node)]
+        others = [self.factors.of(node) for node in group.graph.inputs(op) if not group.has(node)]
         number = math.prod(others) * group.made_up_number(op)
         quotient = traits(op.kind).zero is not Zero.ANY
         scales = [node for node in inputs if group.is_parameter(node)]
@@ -530,7 +459,7 @@ class On:
         if len(holds) > 1:
             target = State(ANYTHING, target.factor)
         rest = group.beside(op)
-        mean = self.means.get(rest[0]) if len(rest) == 1 and subtracts(op) else None
+        mean = self.factors.means.get(rest[0]) if len(rest) == 1 and subtracts(op) else None
         if len(data) == 1 and mean is data[0]:
             self._made(op, outputs, State(ZERO, target.factor))
             return
@@ -581,14 +510,3 @@ class On:
 
 
 _SOFTMAX = {"softmax", "_softmax"}
-
-_LEAST = 1e-6
-"""Bounds up to here keep a norm from zero, and what is divided by it from infinity."""
-
-
-def _bounds(op: Op) -> bool:
-    """Whether it only keeps numbers away from zero, as ``normalize`` does with norms: what is so
-    small is left aside."""
-    low = op.args.get("min", op.args.get("min_val"))
-    high = op.args.get("max", op.args.get("max_val"))
-    return op.kind in {"clamp", "clamp_min"} and high is None and 0 < (low or 0.0) <= _LEAST
