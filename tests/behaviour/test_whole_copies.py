@@ -91,3 +91,24 @@ def test_what_makes_them_makes_up_for_what_follows(name: str, method: str) -> No
     teacher = randomise(Written(code, **layers))
     growth = net2net.widen(teacher, {"stem": 16}, X, method=method)
     assert_exact(teacher, growth.model, X)
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_transfer_makes_up_for_it_as_well(method: str) -> None:
+    """Also with a layer that has none of these units."""
+
+    def model(width: int) -> nn.Module:
+        layers = {
+            "stem": nn.Linear(5, width), "side": nn.Linear(1, 4, bias=False),
+            "head": nn.Linear(4, 2),
+        }  # fmt: skip
+        return randomise(
+            Written(
+                lambda m, x: m.head(m.side(m.stem(x).sigmoid().sum(-1, keepdim=True)).tanh()),
+                **layers,
+            )
+        )
+
+    teacher = model(8)
+    growth = net2net.transfer(teacher, model(16), X, method=method)
+    assert_exact(teacher, growth.model, X)

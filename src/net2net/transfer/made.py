@@ -118,7 +118,7 @@ class Maker:
             )  # fmt: skip
             maps = rescaled(old, new, found.maps, strict=strict)
             if strict:
-                maps, _ = compensated(old, new, maps, found.numbers)
+                maps, _ = compensated(old, new, maps, found.numbers, found.multiplied)
             return replace(found, maps=maps)
         except GraphMismatchError as error:
             raise TransferError(f"{error} Or pass {_or_pass(pair, request)}.") from error

@@ -148,7 +148,7 @@ class GroupInTrace:
     def stays_zero(self, op: Op, node: Node) -> bool:
         """Whether zero units would stay so in training, for all that reads them has no slope
         there."""
-        return all(flat(one) for one in node.users) if flat(op) else False
+        return flat(op) and all(flat(one) for one in node.users)
 
     def normed(self, op: Op, node: Node) -> bool:
         """Whether it normalises over the group's units, and not each by itself.
