@@ -1,8 +1,10 @@
 """Numbers drawn at random, addressable by tensor and row.
 
-The rows of a tensor are drawn in blocks, each from a generator of its own, so that a block of rows
-is the same whether the whole tensor is made or those rows alone, whatever else grows, on every
-platform. They are drawn in float32, whatever the type of the weights: no weight begins with more.
+A tensor has a generator of its own, which can be turned to any of its rows: they are the same
+whether the whole tensor is made or those rows alone, whatever else grows, on every platform. Each
+number is one of 65,536 that are equally likely, the quantiles of its law: a weight in bfloat16
+begins with no more, and sixteen random bits and a table take a sixth of the time that numpy's own
+normal numbers do.
 """
 
 from __future__ import annotations
@@ -10,51 +12,46 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 2**16
-"""About how many numbers one generator draws."""
+"""About how many numbers are drawn at once: few enough for the processor's cache."""
 
-RUN = 128
-"""How many blocks are drawn at once: fewer need less memory, but find the other cores still waiting
+RUN = 16
+"""How many blocks lie in memory at once: fewer need less, but find the other cores still waiting
 for more of what torch has just done."""
 
-Law = Callable[[int, Sequence[str], NDArray[np.int64], Sequence[int], int], NDArray[np.float32]]
+QUANTILES = 2**16
+"""How many numbers a law has."""
+
+Law = Callable[[], NDArray[np.float32]]
 """``normal`` or ``uniform``."""
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers for one space, or one block of a tensor."""
+    """Random numbers for one space, or one tensor."""
     words = [seed % 2**32, *(byte for name in names for byte in name.encode())]
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(words)))
 
 
-def normal(
-    seed: int, names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int],
-    threads: int = 1,
-) -> NDArray[np.float32]:  # fmt: skip
-    """Standard normal numbers ``[len(rows), *row_shape]``: those of these rows of a tensor.
-
-    Args:
-        names: what is drawn for: the tensor, the axis.
-        rows: which rows, in any order.
-        row_shape: the shape of one row.
-        threads: how many draw neighbouring rows; the numbers are the same for any.
-    """
-    return _drawn(np.random.Generator.standard_normal, seed, names, rows, row_shape, threads)
+@cache
+def normal() -> NDArray[np.float32]:
+    """The standard normal law, of mean 0 and variance 1: up to 4.3 standard deviations."""
+    law, half = NormalDist(), QUANTILES // 2
+    upper = np.array([law.inv_cdf(0.5 + (i + 0.5) / QUANTILES) for i in range(half)])
+    upper /= math.sqrt(np.square(upper).mean())
+    return np.concatenate([-upper[::-1], upper]).astype(np.float32)
 
 
-def uniform(
-    seed: int, names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int],
-    threads: int = 1,
-) -> NDArray[np.float32]:  # fmt: skip
-    """As ``normal``, but spread evenly between −1 and 1."""
-    numbers = _drawn(np.random.Generator.random, seed, names, rows, row_shape, threads)
-    numbers *= 2
-    numbers -= 1
-    return numbers
+@cache
+def uniform() -> NDArray[np.float32]:
+    """Evenly between −1 and 1."""
+    return ((2 * np.arange(QUANTILES) + 1) / QUANTILES - 1).astype(np.float32)
 
 
 def runs(rows: NDArray[np.int64], row_shape: Sequence[int]) -> list[slice]:
@@ -71,37 +68,52 @@ def _each(row_shape: Sequence[int]) -> int:
     return max(1, BLOCK // max(1, math.prod(row_shape)))
 
 
-def _drawn(
-    law: Callable[..., object], seed: int, names: Sequence[str], rows: NDArray[np.int64],
-    row_shape: Sequence[int], threads: int,
+def drawn(
+    law: Law, seed: int, names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int],
+    threads: int = 1,
 ) -> NDArray[np.float32]:  # fmt: skip
-    each = _each(row_shape)
+    """Numbers ``[len(rows), *row_shape]`` that follow a law: those of these rows of a tensor.
+
+    Args:
+        names: what is drawn for: the tensor, the axis.
+        rows: which rows, in any order.
+        row_shape: the shape of one row.
+        threads: how many draw neighbouring rows; the numbers are the same for any.
+    """
+    each, size, table = _each(row_shape), math.prod(row_shape), law()
     result = np.empty((len(rows), *row_shape), np.float32)
-    ends = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)] if len(rows) else []
-    if len(ends) != 1:
+    if not result.size:
+        return result
+    start: Any = generator(seed, *names).bit_generator.state
+
+    def draw(first: int, out: NDArray[np.float32]) -> None:
+        """As many neighbouring rows as there is room for, four numbers of a word."""
+        begin, end = first * size, (first + len(out)) * size
+        bits = np.random.PCG64DXSM(0)
+        bits.state = start
+        words = bits.advance(begin // 4).random_raw(-(-end // 4) - begin // 4)
+        places = words.astype("<u8", copy=False).view("<u2")[begin % 4 :][: end - begin]
+        np.take(table, places, out=out.reshape(-1), mode="clip")  # no place is outside
+
+    if (np.diff(rows) != 1).any():
         blocks = rows // each
         for block in np.unique(blocks):
             here = blocks == block
-            inside = rows[here] - block * each
-            drawn = np.empty((int(inside.max()) + 1, *row_shape), np.float32)
-            law(generator(seed, *names, str(block)), dtype=np.float32, out=drawn)
-            result[here] = drawn[inside]
+            first, last = int(rows[here].min()), int(rows[here].max())
+            between = np.empty((last + 1 - first, *row_shape), np.float32)
+            draw(first, between)
+            result[here] = between[rows[here] - first]
         return result
-    first = int(rows[0])
-
-    def draw(block: int) -> None:
-        rng, begin = generator(seed, *names, str(block)), block * each
-        if begin < first:
-            head = np.empty((first - begin, *row_shape), np.float32)
-            law(rng, dtype=np.float32, out=head)
-        law(rng, dtype=np.float32, out=result[max(0, begin - first) : begin + each - first])
-
     # neighbours, as rows mostly are: drawn where they belong
-    every = range(first // each, int(rows[-1]) // each + 1)
-    if threads == 1 or len(every) == 1:
-        for block in every:
-            draw(block)
+    parts = range(0, len(rows), each)
+
+    def part(begin: int) -> None:
+        draw(int(rows[begin]), result[begin : begin + each])
+
+    if threads == 1 or len(parts) == 1:
+        for begin in parts:
+            part(begin)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(draw, every))
+            list(pool.map(part, parts))
     return result

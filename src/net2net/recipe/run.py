@@ -7,8 +7,10 @@ whole: every step works on each element for itself, and numbers are drawn by row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -18,10 +20,10 @@ from torch import Tensor
 from net2net.errors import PlanError
 from net2net.infer.units import Role
 from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
-from net2net.recipe.draw import Law, normal, runs, uniform
+from net2net.recipe.draw import Law, drawn, normal, runs, uniform
 from net2net.recipe.factor import Factors, decomposed
 from net2net.recipe.layout import laid_out_like
-from net2net.recipe.memory import cloned, empty_like, selected
+from net2net.recipe.memory import cloned, empty_like, selected, zeros_like
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
 Mask = NDArray[np.bool_]
@@ -125,8 +127,8 @@ class Executor:
         if rows is not None and first is not None:
             self._put_mixtures(result, recipe, first, rows)
         for axis in recipe.axes:
-            drawn = recipe.new is not None and axis.values is None
-            if drawn and (new := axis.index == NEW).any():
+            random = recipe.new is not None and axis.values is None
+            if random and (new := axis.index == NEW).any():
                 self._put_new(result, name, axis, every, new)
         for axis in recipe.axes:
             if axis.scale is not None:
@@ -172,7 +174,7 @@ class Executor:
         elif how.law is not None:
             law, shape, names = self._law(how.law), self.shapes[name], ("perturb", name)
             rows = rows if shape else np.arange(1)
-            values = law(self.seed, names, rows, shape[1:], self.threads)
+            values = drawn(law, self.seed, names, rows, shape[1:], self.threads)
             values *= how.amount * self._size(name, how.law)
             tensor += torch.from_numpy(values).to(tensor).reshape(tensor.shape)
 
@@ -188,10 +190,7 @@ class Executor:
             if here.any():
                 whole = self.teacher(recipe.source, mixture.positions)
                 whole = grown(whole, others, None, self._vector)
-                mean = _mean(whole, 0, mixture, self._vector)
-                result.index_copy_(
-                    0, _places(result, here), mean.expand(here.sum(), *mean.shape[1:])
-                )
+                _put_at(result, 0, np.flatnonzero(here), _mean(whole, 0, mixture, self._vector))
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
         if result.is_meta:  # nothing to put it into
@@ -221,13 +220,13 @@ class Executor:
             wide = [-1 if dim == axis.dim else 1 for dim in range(len(shape))]
             signs = axis.signs[places].reshape(wide).astype(np.float32)
             signs = np.where(signs == 0, 1, signs) if kind == "new" else signs
-        drawn, row = whose, list(shape[1:])
+        chosen, row = whose, list(shape[1:])
         if axis.dim != 0:
             columns, again = np.unique(whose, return_inverse=True)
-            drawn, row[axis.dim - 1] = rows, len(columns)
-        parts = runs(drawn, row)
-        for part in parts if axis.twin is None else [slice(len(drawn))]:
-            values = law(self.seed, (kind, name, str(axis.dim)), drawn[part], row, self.threads)
+            chosen, row[axis.dim - 1] = rows, len(columns)
+        names = (kind, name, str(axis.dim))
+        for part in runs(chosen, row) if axis.twin is None else [slice(len(chosen))]:
+            values = drawn(law, self.seed, names, chosen[part], row, self.threads)
             if again is not None and row[axis.dim - 1] < len(again):
                 values = values.take(again, axis.dim)
             if signs is not None:
@@ -277,6 +276,10 @@ def grown(
             among them are left open.
         vector: reads what mixtures are weighted by.
     """
+    if rows is None and (placed := _placed(tensor, axes)) is not None:
+        for axis in sorted(axes, key=lambda axis: -axis.dim):
+            _mix(placed, axis, placed, axis.index, vector)
+        return placed
     result = tensor if axes else cloned(tensor)
     for axis in sorted(axes, key=lambda axis: -axis.dim):
         index, divisor, source = axis.index, axis.divisor, result
@@ -289,20 +292,75 @@ def grown(
             result /= _along(torch.from_numpy(divisor).to(result), axis.dim, result.ndim)
         if (index == ABSENT).any():
             _fill(result, axis.dim, index == ABSENT, 0)
-        for number, mixture in enumerate(axis.mixtures if source is not result else ()):
-            here, mean = (
-                index == MIXED - number,
-                _mean(_chosen(source, axis.dim, mixture), axis.dim, mixture, vector),
-            )
-            wide = [int(here.sum()) if dim == axis.dim else -1 for dim in range(mean.ndim)]
-            result.index_copy_(axis.dim, _places(result, here), mean.expand(wide))
+        if source is not result:
+            _mix(result, axis, source, None, vector)
     return result
 
 
-def _chosen(tensor: Tensor, dim: int, mixture: Mixture) -> Tensor:
-    places = mixture.positions
-    if len(places) == tensor.shape[dim] and np.array_equal(places, np.arange(len(places))):
-        return tensor  # all of them, so no copy
+CACHED = 2**18
+"""About so many numbers of a tensor are averaged at once."""
+
+PIECES = 64
+"""So many pieces of a tensor are copied one by one at the most."""
+
+
+def _placed(tensor: Tensor, axes: Sequence[AxisMap]) -> Tensor | None:
+    """The teacher's units where the student has them, and zeros beside them: what lies side by side
+    in both is copied at once. None where that are many pieces, nothing is beside them, some are to
+    be divided, or mixed and not there."""
+    pieces = [_pieces(axis.index) for axis in axes]
+    if not (axes and 0 < math.prod(map(len, pieces)) <= PIECES):
+        return None
+    for axis in axes:
+        mixed = [position for mixture in axis.mixtures for position in mixture.positions]
+        if axis.divisor is not None or (mixed and not np.isin(mixed, axis.index).all()):
+            return None
+    shape = list(tensor.shape)
+    for axis in axes:
+        shape[axis.dim] = axis.size
+    result = zeros_like(tensor, shape)
+    for piece in product(*pieces):
+        to, at = [slice(None)] * tensor.ndim, [slice(None)] * tensor.ndim
+        for axis, (begin, first, size) in zip(axes, piece, strict=True):
+            to[axis.dim], at[axis.dim] = slice(begin, begin + size), slice(first, first + size)
+        result[tuple(to)] = tensor[tuple(at)]
+    return result
+
+
+def _pieces(index: Index) -> list[tuple[int, int, int]]:
+    """Where units lie as the teacher's do: from where on in the student, from where on in the
+    teacher, how many. Empty if the student has no others."""
+    here = np.flatnonzero(index >= 0)
+    if len(here) == len(index):
+        return []
+    apart = (np.diff(here) != 1) | (np.diff(index[here]) != 1)
+    ends = [*np.flatnonzero(apart) + 1, len(here)]
+    return [(int(here[a]), int(index[here[a]]), b - a) for a, b in pairwise([0, *ends]) if b > a]
+
+
+def _mix(
+    result: Tensor, axis: AxisMap, source: Tensor, places: Index | None,
+    vector: Callable[[str], Tensor] | None,
+) -> None:  # fmt: skip
+    """Put the mixtures of an axis where they belong. ``source``: what is mixed: the teacher's, or
+    what the student has of it, ``places``."""
+    for number, mixture in enumerate(axis.mixtures):
+        chosen = mixture.positions if places is None else _first(places)[mixture.positions]
+        mean = _mean(_chosen(source, axis.dim, chosen), axis.dim, mixture, vector)
+        _put_at(result, axis.dim, np.flatnonzero(axis.index == MIXED - number), mean)
+
+
+def _first(index: Index) -> Index:
+    """Where in the student the teacher's positions are: ``[teacher's size]``, −1 for nowhere."""
+    at = np.full(index.max() + 1, -1)
+    here = np.flatnonzero(index >= 0)[::-1]
+    at[index[here]] = here
+    return at
+
+
+def _chosen(tensor: Tensor, dim: int, places: Index) -> Tensor:
+    if (np.diff(places) == 1).all():  # no copy
+        return tensor.narrow(dim, int(places[0]), len(places))
     return selected(tensor, dim, places)
 
 
@@ -310,12 +368,24 @@ def _mean(
     chosen: Tensor, dim: int, mixture: Mixture, vector: Callable[[str], Tensor] | None
 ) -> Tensor:
     """The weighted mean over an axis of what was chosen, which stays as an axis of size 1. Summed
-    in float64, so that it is as near to the mean of what units hold as the type allows."""
-    weighted = chosen.double()
+    in float64, so that it is as near to the mean of what units hold as the type allows: of some
+    columns (or rows) at once, which the processor's cache holds."""
+    weights = []
     for name, places in mixture.by:
         assert vector is not None
-        weighted = weighted * _along(vector(name)[torch.from_numpy(places)], dim, chosen.ndim)
-    return weighted.mean(dim, keepdim=True).to(chosen)
+        weights.append(vector(name)[torch.from_numpy(places)])
+
+    def of(part: Tensor) -> Tensor:
+        weighted = part.double()
+        for weight in weights:
+            weighted = weighted * _along(weight, dim, part.ndim)
+        return weighted.mean(dim, keepdim=True).to(part)
+
+    other = 1 if dim == 0 else 0
+    if chosen.ndim < 2 or not chosen.numel():
+        return of(chosen)
+    size = max(1, CACHED * chosen.shape[other] // chosen.numel())
+    return torch.cat([of(part) for part in torch.split(chosen, size, other)], other)
 
 
 def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:
@@ -331,12 +401,21 @@ def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows
 
 def _write(result: Tensor, dim: int, at: Index, values: NDArray[np.float32], kind: str) -> None:
     """Put what was drawn at these positions of an axis, or add it to what is there."""
-    drawn = torch.from_numpy(values).to(result)
-    if kind == "new" and at.size and at[-1] - at[0] == at.size - 1:  # neighbours
-        result.narrow(dim, int(at[0]), at.size).copy_(drawn)
+    made = torch.from_numpy(values).to(result)
+    if kind == "new":
+        _put_at(result, dim, at, made)
+    else:
+        result.index_add_(dim, torch.from_numpy(at).to(result.device), made)
+
+
+def _put_at(result: Tensor, dim: int, at: Index, values: Tensor) -> None:
+    """Put values, or one value for all, at positions of an axis."""
+    if at.size and at[-1] - at[0] == at.size - 1:  # neighbours
+        result.narrow(dim, int(at[0]), at.size).copy_(values)
         return
-    places = torch.from_numpy(at).to(result.device)
-    (result.index_copy_ if kind == "new" else result.index_add_)(dim, places, drawn)
+    size = list(result.shape)
+    size[dim] = at.size
+    result.index_copy_(dim, torch.from_numpy(at).to(result.device), values.expand(size))
 
 
 def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from net2net.recipe.draw import normal
+from net2net.recipe.draw import drawn, normal
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,6 @@ class Stacked:
             later = rows > 0
         if self.noise and later.any():
             size = self.noise * float(one.double().std(correction=0))
-            drawn = normal(seed, ("noise", name), rows[later], result.shape[1:]) * size
-            result[torch.from_numpy(np.flatnonzero(later))] += torch.from_numpy(drawn).to(result)
+            numbers = drawn(normal, seed, ("noise", name), rows[later], result.shape[1:]) * size
+            result[torch.from_numpy(np.flatnonzero(later))] += torch.from_numpy(numbers).to(result)
         return result.contiguous()
