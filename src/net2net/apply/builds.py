@@ -52,7 +52,7 @@ def is_open(value: Any) -> bool:
 
 
 def build(
-    kind: type[nn.Module], config: Any, values: Mapping[str, int],
+    kind: type[nn.Module], config: Any, values: Mapping[str, float],
     dtype: torch.dtype | None = None, *, checked: bool = True,
 ) -> nn.Module | None:  # fmt: skip
     """A model on ``meta`` from a configuration with other values, if it can be built so.
@@ -93,7 +93,7 @@ def refusal(config: Any, values: Mapping[str, int]) -> str | None:
     return None
 
 
-def _changed(config: Any, values: Mapping[str, int]) -> Any:
+def _changed(config: Any, values: Mapping[str, float]) -> Any:
     """A module that holds a copy of a configuration with other values."""
     holder: Any = nn.Module()
     holder.config = copy.deepcopy(config)
@@ -102,7 +102,7 @@ def _changed(config: Any, values: Mapping[str, int]) -> Any:
 
 
 def rebuilt(
-    part: Any, values: Mapping[str, int], dtype: torch.dtype | None = None
+    part: Any, values: Mapping[str, float], dtype: torch.dtype | None = None
 ) -> nn.Module | None:
     """What the class of a module builds from its configuration with other values, if that has
     tensors of the same sizes."""

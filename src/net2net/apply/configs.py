@@ -27,6 +27,7 @@ from net2net.apply.builds import (
     same_model,
     sizes_of,
 )
+from net2net.apply.config_floats import config_floats
 from net2net.apply.config_numbers import Anew, Remade
 from net2net.apply.config_search import Search
 from net2net.apply.exchanged import Exchanged, exchanged, put_back, put_in
@@ -82,12 +83,13 @@ def config_edits(
                 )
                 continue
         if not isinstance(fitting, Unsayable):
+            values = {**fitting, **config_floats(teacher, student.get_submodule(path))}
             fits = _as_built(
-                teacher, path, fitting, layers, (student, done, anew), inputs, renumbered
+                teacher, path, values, layers, (student, done, anew), inputs, renumbered
             )
             if not isinstance(fits, Unsayable):
                 student, done, anew = fits
-                found += [SetAttribute(path, f"config.{name}", x) for name, x in fitting.items()]
+                found += [SetAttribute(path, f"config.{name}", x) for name, x in values.items()]
                 continue
             fitting = fits
         where = f"of '{path}' " if path else ""
@@ -99,7 +101,7 @@ def config_edits(
 
 
 def _as_built(
-    teacher: Any, path: str, values: Mapping[str, int], layers: Exchanged,
+    teacher: Any, path: str, values: Mapping[str, float], layers: Exchanged,
     now: tuple[nn.Module, Trace, Anew], inputs: Inputs,
     renumbered: Callable[[Anew], tuple[nn.Module, Trace] | None],
 ) -> tuple[nn.Module, Trace, Anew] | Unsayable:  # fmt: skip

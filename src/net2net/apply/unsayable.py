@@ -50,10 +50,10 @@ def computes_else(numbers: str, remade: Remade) -> Unsayable:
     return Unsayable(f"of {numbers} its class builds one that does other operations")
 
 
-def told(before: Any, after: Any, values: Mapping[str, int]) -> str:
+def told(before: Any, after: Any, values: Mapping[str, float]) -> str:
     """The numbers of a configuration, with other values in it, that are not those of the one
     before."""
-    new = {name: values.get(name, get_attribute(after, name)) for name in fields(after, is_number)}
+    new: dict[str, float] = {name: get_attribute(after, name) for name in fields(after, is_number)}
     new |= values
     other = [f"{name}={x}" for name, x in new.items() if get_attribute(before, name) != x]
     return ", ".join(other) or "its numbers as they are"

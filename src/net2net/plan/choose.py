@@ -12,7 +12,7 @@ import numpy as np
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference
 from net2net.infer.new_units.follow import follow
-from net2net.infer.new_units.holds import Enlarged, NotPossible, whole_copies
+from net2net.infer.new_units.holds import Enlarged, NotPossible, set_or_scaled, whole_copies
 from net2net.infer.units import UnitIds
 from net2net.maps.copy import replicate
 from net2net.maps.methods import Method
@@ -37,6 +37,7 @@ class Growing:
         closest: what to take where nothing keeps what is computed; None: raise.
         claimed: operations (trace and place in it) whose numbers other groups make up for.
         numbers: the student's code computes with other numbers than the teacher's.
+        sets: numbers that the student's modules keep may be set.
     """
 
     origin: Group
@@ -46,6 +47,7 @@ class Growing:
     closest: Closest | None
     claimed: frozenset[tuple[int, int]] = frozenset()
     numbers: bool = False
+    sets: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ class Chosen:
         new: what those are that are ``NEW``; None: there are none, or all they have is drawn.
         numbers: operations (trace and place in it) whose numbers are made up for.
         multiplied: other parameters, and what they are multiplied by.
+        kept: numbers that modules keep (path, attribute), and what they become.
         instead: why it is not what the method says, or ``""``.
     """
 
@@ -64,6 +67,7 @@ class Chosen:
     new: NewUnits | None = None
     numbers: frozenset[tuple[int, int]] = frozenset()
     multiplied: Mapping[str, float] = field(default_factory=dict)
+    kept: Mapping[tuple[str, str], float] = field(default_factory=dict)
     instead: str = ""
 
 
@@ -91,6 +95,8 @@ def choose(
             return Chosen(index, instead=_instead("copies", why, method))
         try:
             held = follow(teacher, way, student.traces, growing.claimed)
+            if held.kept and not growing.sets:
+                raise NotPossible(_set_first(held.kept))
         except NotPossible as error:
             last = str(error)
             why += [] if way.copied else [last]
@@ -98,7 +104,7 @@ def choose(
         if way.copied:
             index = replicate(n, q, rng, growing.balanced or origin.equal_copies is not None)
             new, instead = NewUnits(held.positions), _instead("copies", why, method)
-            return Chosen(index, new, held.numbers, held.multiplied, instead)
+            return Chosen(index, new, held.numbers, held.multiplied, instead=instead)
         index = np.concatenate(
             [replicate(n, n * way.copies, rng, True), np.full(q - n * way.copies, NEW)]
         )
@@ -110,7 +116,7 @@ def choose(
         instead = _padded(growing, method, way) or _instead("random units", why, method) or bent
         if way.closest:
             instead = f"{q - n * way.copies} of {q} units {CHANGES}: {last}"
-        return Chosen(index, new, held.numbers, held.multiplied, instead)
+        return Chosen(index, new, held.numbers, held.multiplied, held.kept, instead)
     reason = origin.no_copies or origin.equal_copies
     if growing.closest:
         return Chosen(replicate(n, q, rng, growing.balanced), instead=f"copies {CHANGES}: {reason}")
@@ -120,6 +126,12 @@ def choose(
         f"{_multiples(n, q) if origin.equal_copies and not origin.no_copies else ''}.",
         set(map(str, origin.places)),
     )
+
+
+def _set_first(kept: Mapping[tuple[str, str], float]) -> str:
+    """Which numbers the student would need, which is the user's own."""
+    named = (f"{'.'.join(filter(None, one))} = {number:.6g}" for one, number in kept.items())
+    return f"the student would need {', '.join(named)}"
 
 
 def _multiples(units: int, asked: int) -> str:
@@ -139,10 +151,10 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
     copied = not origin.no_copies and not (origin.equal_copies and q % n)
     padded = method.norms == "pad" or not origin.equal_copies or not copied
     if method.incoming == "zero" and padded:
-        yield Enlarged(origin.key, n, 1, q, readers_get_zero=True)
+        yield from set_or_scaled(Enlarged(origin.key, n, 1, q, readers_get_zero=True))
     pads = method.norms == "pad" and origin.equal_copies
     if pads or (method.incoming != "copy" and padded):
-        yield Enlarged(origin.key, n, 1, q)
+        yield from set_or_scaled(Enlarged(origin.key, n, 1, q))
     if copied and origin.made_up:
         yield from whole_copies(origin.key, n, q // n)
         return
@@ -152,7 +164,7 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
         yield None
         return
     last = Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
-    yield last
+    yield from set_or_scaled(last)
     if growing.closest == "pads":
         yield replace(last, closest=True)
 

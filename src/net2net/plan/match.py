@@ -40,27 +40,33 @@ class Matched:
         numbers: operations (trace and place in it) whose numbers new units make up for.
         multiplied: parameters that make up for the number of units besides those that they have,
             and what they are multiplied by.
+        kept: numbers that modules keep (path, attribute), and what they become.
     """
 
     maps: dict[Axis, AxisMap]
     taken: tuple[tuple[frozenset[Axis], str], ...] = ()
     numbers: frozenset[tuple[int, int]] = frozenset()
     multiplied: Mapping[str, float] = field(default_factory=dict)
+    kept: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def match(
     teacher: Inference, student: Inference, *, method: Method, balanced: bool, seed: int,
-    strict: bool = True, closest: Closest | None = None,
+    strict: bool = True, closest: Closest | None = None, sets: bool = True,
 ) -> Matched:  # fmt: skip
-    """A map for every parameter axis that grows. ``closest``: the new units of groups of which none
-    keep what is computed. ``strict=False`` lets axes shrink, and units be read otherwise than the
-    teacher's, which changes it more.
+    """A map for every parameter axis that grows.
+
+    Args:
+        strict: without, axes may shrink, and units be read otherwise than the teacher's, which
+            changes it more.
+        closest: the new units of groups of which none keep what is computed.
+        sets: numbers that the student's modules keep may be set.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not; or no new units of a kind keep what is computed.
     """
-    found = _match_units(teacher, student, method, balanced, seed, strict, closest)
+    found = _match_units(teacher, student, method, balanced, seed, strict, closest, sets)
     source = found.source
     if strict:
         _check_order(teacher, student, source)
@@ -117,7 +123,16 @@ def match(
     for _, _, chosen in found.grown:
         for name, factor in chosen.multiplied.items():
             multiplied[name] = multiplied.get(name, 1.0) * factor
-    return Matched(maps, taken, numbers, multiplied)
+    kept: dict[tuple[str, str], float] = {}
+    for _, _, chosen in found.grown:
+        for which, value in chosen.kept.items():
+            if kept.setdefault(which, value) != value:
+                raise GraphMismatchError(
+                    f"'{'.'.join(which)}' would have to be {kept[which]:.6g} for some units and "
+                    f"{value:.6g} for others. Choose another width for one of the spaces.",
+                    module=which[0],
+                )
+    return Matched(maps, taken, numbers, multiplied, kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +158,7 @@ def _match_units(
     seed: int,
     strict: bool,
     closest: Closest | None,
+    sets: bool,
 ) -> _Units:
     """For every student component, the teacher's component that it is made from."""
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
@@ -181,7 +197,9 @@ def _match_units(
         else:
             rng = generator(seed, name, str(nth))
             claimed = frozenset(scaled).union(*(one.numbers for _, _, one in grown))
-            growing = Growing(origin, q, key in teacher.groups, balanced, closest, claimed, numbers)
+            growing = Growing(
+                origin, q, key in teacher.groups, balanced, closest, claimed, numbers, sets
+            )
             chosen = choose(teacher, student, growing, method, rng, _describe(group))
             grown.append((group, origin, chosen))
             index = chosen.index

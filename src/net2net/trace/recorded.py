@@ -40,6 +40,8 @@ class Op:
     """Arguments that are numbers to compute with, rather than sizes or axes: a scale, a power, a
     tensor of one number that no parameter has touched. Of operations that make nothing but such a
     tensor there are none: what reads it has it."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Those of these numbers that the module keeps, as no other: the attribute (an ε)."""
 
     @cached_property
     def kind(self) -> str:

@@ -148,6 +148,12 @@ def _left_out(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     ]  # fmt: skip
 
 
+def _floats(part: nn.Module) -> dict[float, str]:
+    """The numbers that a module keeps, each under one name alone."""
+    held = [(x, name) for name, x in vars(part).items() if type(x) is float]
+    return {x: name for x, name in held if [other for other, _ in held].count(x) == 1}
+
+
 def _readable(tensor: Tensor) -> bool:
     """Whether this is a short vector of integers with values."""
     return tensor.device.type == "cpu" and tensor.dtype == torch.int64 and tensor.ndim == 1
@@ -246,6 +252,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: list[Tensor] = []  # an id() is unique only while its object lives
         self._copies: list[Tensor] = []
         self._paths = {id(part): path for path, part in model.named_modules()}
+        self._kept = {path: _floats(part) for path, part in model.named_modules()}
         self._stack: list[Call] = []
         self.failed_in: str | None = None
         for name, tensor in named_tensors(model):
@@ -309,13 +316,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._schema.name == "aten::as_strided":  # it reads what lies in memory
             arguments["memory"] = [list(args[0].stride()), args[0].storage_offset()]
         found = match_traced_ints(arguments, self.observer.args, self.observer.kwargs, repeated)
+        numbers: dict[str, float] = {}
+        if self._touched & made or any(tensor.ndim for tensor in tensors_in(result)):
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            numbers = dict(self._numbers_of(func, given))
+        kept = self._kept[self.path]
         op = Op(
             func._schema.name, arguments, self._ref(result), self.path,
             {key: x for key, x in found.items() if not x.of_sizes_only},
             {key: x for key, x in found.items() if x.of_sizes_only},
-            dict(self._numbers_of(func, {**dict(zip(names, args, strict=False)), **kwargs}))
-            if self._touched & made or any(tensor.ndim for tensor in tensors_in(result))
-            else {},
+            numbers, {name: kept[x] for name, x in numbers.items() if x in kept},
         )  # fmt: skip
         self.trace.ops.append(op)
         if viewed is not None and isinstance(base := arguments[viewed], Ref):

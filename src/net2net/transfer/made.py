@@ -114,7 +114,7 @@ class Maker:
         try:
             found = match(
                 old, new, method=request.way, balanced=request.balanced, seed=request.seed,
-                strict=strict, closest=None if strict else "pads",
+                strict=strict, closest=None if strict else "pads", sets=False,
             )  # fmt: skip
             maps = rescaled(old, new, found.maps, strict=strict)
             if strict:

@@ -23,7 +23,7 @@ from net2net.infer.units import Axis
 from net2net.plan.blame import left_out, moved, to_blame
 from net2net.plan.choose import Closest
 from net2net.plan.compensate import compensated
-from net2net.plan.match import match
+from net2net.plan.match import Matched, match
 from net2net.plan.numbers import Change, changes
 from net2net.plan.outputs import OutputMaps, output_maps
 from net2net.plan.rescale import rescaled
@@ -116,7 +116,7 @@ class Wider:
 class Match:
     """What is known of a student, the maps of its axes, and the integers to set. ``change``: a
     number of the code that its widths change, and that nothing makes up for. ``anew``: numbers that
-    it has of its configuration."""
+    it has of its configuration. ``sets``: numbers that modules keep change."""
 
     student: Inference
     maps: dict[Axis, AxisMap]
@@ -124,12 +124,14 @@ class Match:
     change: Change | None
     taken: tuple[tuple[frozenset[Axis], str], ...]
     anew: Anew
+    sets: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
     """Tries of one request. ``asked``: the new size of every space that is to grow. ``closest``:
-    new units where none keep what is computed, if that is allowed."""
+    new units where none keep what is computed, if that is allowed. ``sets``: numbers that modules
+    keep (ε) may change."""
 
     base: nn.Module
     inputs: Inputs
@@ -138,6 +140,7 @@ class Attempt:
     spaces: Spaces
     asked: list[SpaceGrowth]
     closest: Closest = "pads"
+    sets: bool = True
 
     @property
     def _by_name(self) -> str:
@@ -219,17 +222,36 @@ class Attempt:
         edits = [*self.integers(grown), *anew.edits]
         student = self._infer(self.build(grown, edits), told(grown), anew)
         request = self.request
-        found = match(
-            self.teacher, student, method=request.way, balanced=request.balanced,
+        how = partial(
+            match, self.teacher, student, method=request.way, balanced=request.balanced,
             seed=request.seed, closest=None if request.exact else self.closest,
         )  # fmt: skip
+        found = how(sets=self.sets)
+        if found.kept:
+            numbers = [SetAttribute(path, name, x) for (path, name), x in found.kept.items()]
+            other = self._with_numbers(grown, found, [*edits, *numbers], anew)
+            found = how(sets=False) if other is None else found
+            student, edits = (other, edits + numbers) if other else (student, edits)
         if request.grow_outputs:
             output_maps(self.teacher, student, found.maps)
         maps, change = compensated(
             self.teacher, student, rescaled(self.teacher, student, found.maps),
             found.numbers, found.multiplied,
         )  # fmt: skip
-        return Match(student, maps, edits, change, found.taken, anew)
+        return Match(student, maps, edits, change, found.taken, anew, bool(found.kept))
+
+    def _with_numbers(
+        self, grown: list[SpaceGrowth], found: Matched, edits: list[SetAttribute], anew: Anew
+    ) -> Inference | None:  # fmt: skip
+        """The student whose modules keep these numbers; None if its code computes with others."""
+        student = self._infer(self.build(grown, edits), told(grown), anew)
+        for old, new in zip(self.teacher.traces, student.traces, strict=True):
+            for before, after in zip(old.ops, new.ops, strict=True):
+                for name, attribute in before.kept.items():
+                    wanted = found.kept.get((before.path, attribute), before.numbers[name])
+                    if after.numbers.get(name) != wanted:
+                        return None
+        return student
 
     def integers(self, grown: list[SpaceGrowth]) -> list[SetAttribute]:
         """The integers to set."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
@@ -60,6 +62,9 @@ def find_student(attempt: Attempt) -> Wider:
         grown, matched = attempt.without_changes(grown, matched)
     wider = attempt.settled(grown, matched)
     if attempt.request.loadable and not wider.loads:
+        if matched.sets:  # to what the configuration does not say
+            with suppress(GraphMismatchError):
+                return find_student(replace(attempt, sets=False))
         with stage("found the nearest widths that the configuration can say"):
             grown, numbers = sayable(attempt, builders, grown)
         wider = check_loads(attempt.settled(grown, attempt.match(grown), numbers))

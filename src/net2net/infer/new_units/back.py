@@ -65,7 +65,8 @@ class Back:
             return
         if known.normalises and group.normed(op, data[0]):
             holds = MEAN if known.centres else ZERO
-            factor = None if self.growing.closest else math.sqrt(self.growing.ratio)
+            free = self.growing.closest or self.growing.eps
+            factor = None if free else math.sqrt(self.growing.ratio)
             self._demand(data[0], Demand(holds, factor), op)
         elif known.reduces and not outputs:
             self._reduction(op, data[0])
@@ -123,9 +124,10 @@ class Back:
         elif kind is Reduction.MEAN and self.group.centred(node, self.group.graph.outputs(op)[0]):
             self._demand(node, Demand(MEAN), op)
         elif kind is Reduction.MEAN:
-            self._demand(node, Demand(ZERO, growing.ratio), op)
+            self._demand(node, Demand(ZERO, None if growing.eps else growing.ratio), op)
         elif kind is Reduction.VARIANCE:
-            self._demand(node, Demand(MEAN, math.sqrt(self.variances(op))), op)
+            factor = None if growing.eps else math.sqrt(self.variances(op))
+            self._demand(node, Demand(MEAN, factor), op)
         elif kind in {Reduction.SUM, Reduction.NORM} and growing.copies == 1:
             self._demand(node, Demand(ZERO, self._against_numbers(op)), op)
 

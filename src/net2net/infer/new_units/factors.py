@@ -71,6 +71,9 @@ class Factors:
             known.sums and all(same(f, factors[0]) for f in factors) and not added(op)
         ):
             self.told(op, factors[0])
+        elif group.growing.eps and known.sums and len(read) == 1:
+            group.set_number(op, factors[0])
+            self.told(op, factors[0])
         else:
             self._make_up(op, read, factors)
 

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence, Set
 from net2net.infer.inference import Inference
 from net2net.infer.new_units.back import Back
 from net2net.infer.new_units.group import GroupInTrace
-from net2net.infer.new_units.holds import Enlarged, Held, NotPossible, Scaled, same, whole_copies
+from net2net.infer.new_units.holds import (
+    Enlarged,
+    Held,
+    NotPossible,
+    Scaled,
+    same,
+    set_or_scaled,
+    whole_copies,
+)
 from net2net.infer.new_units.on import On
 from net2net.infer.new_units.parameters import Parameters
 from net2net.infer.units import Axis
@@ -35,7 +43,7 @@ def follow(
     assumed, scaled = dict[Axis, float](), dict[Node, float]()
     for _ in range(_ROUNDS):
         found, made_up = Parameters(teacher), set[tuple[int, int]]()
-        multiplied = list[dict[str, float]]()
+        multiplied, kept = list[dict[str, float]](), list[dict[int, Number]]()
         try:
             for number, trace in enumerate(teacher.traces):
                 other = student[number] if student else None
@@ -44,11 +52,13 @@ def follow(
                 on.run()
                 multiplied.append(on.factors.multiplied)
                 made_up |= group.made_up
+                kept.append(group.kept)
         except Scaled as error:
             scaled[error.node] = error.factor
             continue
         if not found.apart:
-            return Held(found.positions, frozenset(made_up), _alike(teacher.traces, multiplied))
+            factors = _alike(teacher.traces, multiplied)
+            return Held(found.positions, frozenset(made_up), factors, _kept(teacher.traces, kept))
         assumed |= found.apart
     raise NotPossible("what makes these units and reads them would need two scales")
 
@@ -64,6 +74,28 @@ def _alike(traces: Sequence[Trace], multiplied: Sequence[Mapping[str, float]]) -
         for name in trace.read_names & total.keys():
             if not same(factors.get(name, 1.0), total[name]):
                 raise NotPossible(f"'{name}' would have to be multiplied on some inputs only")
+    return total
+
+
+Number = tuple[tuple[str, str], float]
+"""A number that a module keeps: the module's path, the attribute; and what it becomes."""
+
+
+def _kept(
+    traces: Sequence[Trace], changed: Sequence[Mapping[int, Number]]
+) -> dict[tuple[str, str], float]:
+    """What numbers that modules keep become.
+
+    Raises:
+        NotPossible: something else is done with one of them, or it would have to be two.
+    """
+    total = dict(one for places in changed for one in places.values())
+    for trace, places in zip(traces, changed, strict=True) if total else ():
+        for place, op in enumerate(trace.ops):
+            for name in op.kept.values():
+                one = (op.path, name)
+                if one in total and places.get(place, (one, None))[1] != total[one]:
+                    raise NotPossible(f"'{op.path}.{name}' would have to be two numbers")
     return total
 
 
@@ -84,8 +116,12 @@ def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
     """Why a group can have no new units besides copies, or None. ``zero``: whose readers get
     zero."""
     size = len(teacher.members[key])
-    try:
-        follow(teacher, Enlarged(key, size, 1, size + 1, readers_get_zero=zero))
-    except NotPossible as error:
-        return str(error)
-    return None
+    why: str | None = None
+    for way in set_or_scaled(Enlarged(key, size, 1, size + 1, readers_get_zero=zero)):
+        try:
+            follow(teacher, way)
+        except NotPossible as error:
+            why = why or str(error)
+        else:
+            return None
+    return why

@@ -25,6 +25,8 @@ class GroupInTrace:
         self.student, self.claimed = student, claimed
         self.made_up = set[tuple[int, int]]()
         """Operations (trace and place in it) whose numbers are made up for here."""
+        self.kept: dict[int, tuple[tuple[str, str], float]] = {}
+        """Operations whose number a module keeps, and has to be another: which, and what."""
         self.values = teacher.values[number]
         self.graph: Graph = teacher.graph_of(trace)
         self.which = teacher.group_numbers[growing.key]
@@ -227,6 +229,27 @@ class GroupInTrace:
         if ratio != 1:
             self.made_up.add((self.nth, self.graph.position(op)))
         return ratio
+
+    def set_number(self, op: Op, factor: float) -> None:
+        """Let the one number that an operation adds be so many times as large.
+
+        Raises:
+            NotPossible: no module keeps it, or the student's is another.
+        """
+        place = self.graph.position(op)
+        (name, old), *others = [*op.numbers.items()] or [("", 0.0)]
+        if others or name not in op.kept or op.args.get("alpha", 1) != 1:
+            raise NotPossible(
+                f"the ε of {self.where(op)} would have to change, and no module keeps it"
+            )
+        now = self.student.ops[place].numbers.get(name) if self.student else old
+        if now != old and not math.isclose(now or 0.0, old * factor, rel_tol=1e-6):
+            raise NotPossible(
+                f"the ε of {self.where(op)} would have to be {old * factor:.6g}, and is {now}"
+            )
+        self.made_up.add((self.nth, place))
+        if now == old:
+            self.kept[place] = (op.path, op.kept[name]), old * factor
 
     def vector(self, node: Node, op: Op) -> str:
         """The name of a parameter of one number a unit.

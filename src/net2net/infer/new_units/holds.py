@@ -81,11 +81,13 @@ class Positions:
 @dataclass(frozen=True)
 class Held:
     """What parameter axes hold for new units; the operations (trace and place in it) whose
-    numbers, made of sizes, that makes up for; and what other parameters are multiplied by."""
+    numbers, made of sizes, that makes up for; what other parameters are multiplied by; and what
+    numbers that modules keep (their path, the attribute) become."""
 
     positions: dict[Axis, Positions]
     numbers: frozenset[tuple[int, int]]
     multiplied: dict[str, float]
+    kept: dict[tuple[str, str], float]
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Enlarged:
             them. What they hold is known then, but sums are so many times as large.
         smaller: before sums of copies, they are made as many times smaller; else what is made of
             the sums is.
+        eps: what is normalised is not scaled; the number that is added to its variance is, if the
+            module keeps it.
     """
 
     key: int
@@ -114,6 +118,7 @@ class Enlarged:
     closest: bool = False
     copied: bool = False
     smaller: bool = False
+    eps: bool = False
 
     @property
     def ratio(self) -> float:
@@ -130,6 +135,11 @@ def whole_copies(key: int, old: int, copies: int) -> tuple[Enlarged, Enlarged]:
     """The ways to make up for what equally many copies of a group change."""
     one = Enlarged(key, old, copies, old * copies, copied=True)
     return one, replace(one, smaller=True)
+
+
+def set_or_scaled(one: Enlarged) -> tuple[Enlarged, Enlarged]:
+    """The ways to keep what norms put out: by weights alone, or with another ε."""
+    return one, replace(one, eps=True)
 
 
 class NotPossible(Exception):

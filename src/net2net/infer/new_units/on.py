@@ -282,8 +282,11 @@ class On:
             raise NotPossible(f"what {group.where(op)} reads would have to be {needed}")
         if needed is MEAN and not (closest or copied):
             group.check_mean(op, node)
-        if not (closest or same(state.factor**2, group.growing.ratio)):
-            raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
+        variance = state.factor**2 / group.growing.ratio
+        if not (closest or same(variance, 1.0)):
+            if not group.growing.eps:
+                raise NotPossible(f"what {group.where(op)} reads is scaled otherwise")
+            group.set_number(op, variance)
         args = group.args(op)
         scale, shift = args.get("weight"), args.get("bias")
         for one in (scale, shift):
