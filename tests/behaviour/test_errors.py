@@ -684,7 +684,7 @@ def test_a_forward_with_side_effects() -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_failure_half_way_through_applying(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from net2net.recipe.run import grown as whole
+    from net2net.recipe.grown import grown as whole
 
     calls = []
 

@@ -21,7 +21,7 @@ from net2net.infer.inference import Inference
 from net2net.infer.units import UnitIds
 from net2net.plan.widths import SpaceGrowth
 from net2net.recipe.axis_map import AxisMap, axis_map
-from net2net.recipe.run import grown as grown_tensor
+from net2net.recipe.grown import grown as grown_tensor
 from net2net.trace.meta_copy import named_tensors
 
 

@@ -1,16 +1,13 @@
 """Carry out recipes: select, divide, draw, follow, fill.
 
-Memory-bound, so the order matters: columns are taken first, on the smaller matrix, and divided in
-place; rows are copied last. Any block of rows can be made alone, with the same bits as in the
-whole: every step works on each element for itself, and numbers are drawn by row.
+Any block of rows can be made alone, with the same bits as in the whole: every step works on each
+element for itself, and numbers are drawn by row.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -19,11 +16,12 @@ from torch import Tensor
 
 from net2net.errors import PlanError
 from net2net.infer.units import Role
-from net2net.recipe.axis_map import ABSENT, MIXED, NEW, AxisMap, Index, Mixture
+from net2net.recipe.axis_map import MIXED, NEW, AxisMap, Index
 from net2net.recipe.draw import Law, drawn, normal, runs, uniform
 from net2net.recipe.factor import Factors, decomposed
+from net2net.recipe.grown import along, averaged, fill, grown, put_at
 from net2net.recipe.layout import laid_out_like
-from net2net.recipe.memory import cloned, empty_like, selected, zeros_like
+from net2net.recipe.memory import empty_like, selected
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
 Mask = NDArray[np.bool_]
@@ -133,10 +131,10 @@ class Executor:
         for axis in recipe.axes:
             if axis.scale is not None:
                 scale = axis.scale[every] if axis.dim == 0 else axis.scale
-                result *= _along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
+                result *= along(torch.from_numpy(scale).to(result), axis.dim, result.ndim)
             if axis.offset is not None:
                 offset = axis.offset[every] if axis.dim == 0 else axis.offset
-                result += _along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
+                result += along(torch.from_numpy(offset).to(result), axis.dim, result.ndim)
         if result.is_meta:  # nothing to put into it
             return laid_out_like(result, tensor)
         for axis in recipe.axes:
@@ -190,7 +188,7 @@ class Executor:
             if here.any():
                 whole = self.teacher(recipe.source, mixture.positions)
                 whole = grown(whole, others, None, self._vector)
-                _put_at(result, 0, np.flatnonzero(here), _mean(whole, 0, mixture, self._vector))
+                put_at(result, 0, np.flatnonzero(here), averaged(whole, 0, mixture, self._vector))
 
     def _put_new(self, result: Tensor, name: str, axis: AxisMap, rows: Index, new: Mask) -> None:
         if result.is_meta:  # nothing to put it into
@@ -203,7 +201,8 @@ class Executor:
             value = mean(self.teacher(recipe.source, None)) if value is None else value
             second = axis.signs < 0
             for there, number in ((new & ~second, value or 0), (new & second, -(value or 0))):
-                _fill(result, axis.dim, there[rows] if axis.dim == 0 else there, number)
+                at = np.flatnonzero(there[rows] if axis.dim == 0 else there)
+                fill(result, axis.dim, at, number)
 
     def _put(
         self, result: Tensor, name: str, axis: AxisMap, rows: Index, mask: Mask,
@@ -264,130 +263,6 @@ class Executor:
         return (scale * ratio).to(scale.dtype)
 
 
-def grown(
-    tensor: Tensor, axes: Sequence[AxisMap], rows: Index | None = None,
-    vector: Callable[[str], Tensor] | None = None,
-) -> Tensor:  # fmt: skip
-    """The paper's equation 2 on every axis, in new memory: rows ``U[j] = W[g(j)]``, columns
-    ``U[:, j] = W[:, g(j)] / |{x: g(x) = g(j)}|``.
-
-    Args:
-        rows: which of the student's these are already, if not all of the teacher's; mixed ones
-            among them are left open.
-        vector: reads what mixtures are weighted by.
-    """
-    if rows is None and (placed := _placed(tensor, axes)) is not None:
-        for axis in sorted(axes, key=lambda axis: -axis.dim):
-            _mix(placed, axis, placed, axis.index, vector)
-        return placed
-    result = tensor if axes else cloned(tensor)
-    for axis in sorted(axes, key=lambda axis: -axis.dim):
-        index, divisor, source = axis.index, axis.divisor, result
-        if rows is not None and axis.dim == 0:
-            index = index[rows]
-            divisor = None if divisor is None else divisor[rows]
-        else:
-            result = selected(result, axis.dim, np.maximum(index, 0))
-        if divisor is not None:
-            result /= _along(torch.from_numpy(divisor).to(result), axis.dim, result.ndim)
-        if (index == ABSENT).any():
-            _fill(result, axis.dim, index == ABSENT, 0)
-        if source is not result:
-            _mix(result, axis, source, None, vector)
-    return result
-
-
-CACHED = 2**18
-"""About so many numbers of a tensor are averaged at once."""
-
-PIECES = 64
-"""So many pieces of a tensor are copied one by one at the most."""
-
-
-def _placed(tensor: Tensor, axes: Sequence[AxisMap]) -> Tensor | None:
-    """The teacher's units where the student has them, and zeros beside them: what lies side by side
-    in both is copied at once. None where that are many pieces, nothing is beside them, some are to
-    be divided, or mixed and not there."""
-    pieces = [_pieces(axis.index) for axis in axes]
-    if not (axes and 0 < math.prod(map(len, pieces)) <= PIECES):
-        return None
-    for axis in axes:
-        mixed = [position for mixture in axis.mixtures for position in mixture.positions]
-        if axis.divisor is not None or (mixed and not np.isin(mixed, axis.index).all()):
-            return None
-    shape = list(tensor.shape)
-    for axis in axes:
-        shape[axis.dim] = axis.size
-    result = zeros_like(tensor, shape)
-    for piece in product(*pieces):
-        to, at = [slice(None)] * tensor.ndim, [slice(None)] * tensor.ndim
-        for axis, (begin, first, size) in zip(axes, piece, strict=True):
-            to[axis.dim], at[axis.dim] = slice(begin, begin + size), slice(first, first + size)
-        result[tuple(to)] = tensor[tuple(at)]
-    return result
-
-
-def _pieces(index: Index) -> list[tuple[int, int, int]]:
-    """Where units lie as the teacher's do: from where on in the student, from where on in the
-    teacher, how many. Empty if the student has no others."""
-    here = np.flatnonzero(index >= 0)
-    if len(here) == len(index):
-        return []
-    apart = (np.diff(here) != 1) | (np.diff(index[here]) != 1)
-    ends = [*np.flatnonzero(apart) + 1, len(here)]
-    return [(int(here[a]), int(index[here[a]]), b - a) for a, b in pairwise([0, *ends]) if b > a]
-
-
-def _mix(
-    result: Tensor, axis: AxisMap, source: Tensor, places: Index | None,
-    vector: Callable[[str], Tensor] | None,
-) -> None:  # fmt: skip
-    """Put the mixtures of an axis where they belong. ``source``: what is mixed: the teacher's, or
-    what the student has of it, ``places``."""
-    for number, mixture in enumerate(axis.mixtures):
-        chosen = mixture.positions if places is None else _first(places)[mixture.positions]
-        mean = _mean(_chosen(source, axis.dim, chosen), axis.dim, mixture, vector)
-        _put_at(result, axis.dim, np.flatnonzero(axis.index == MIXED - number), mean)
-
-
-def _first(index: Index) -> Index:
-    """Where in the student the teacher's positions are: ``[teacher's size]``, −1 for nowhere."""
-    at = np.full(index.max() + 1, -1)
-    here = np.flatnonzero(index >= 0)[::-1]
-    at[index[here]] = here
-    return at
-
-
-def _chosen(tensor: Tensor, dim: int, places: Index) -> Tensor:
-    if (np.diff(places) == 1).all():  # no copy
-        return tensor.narrow(dim, int(places[0]), len(places))
-    return selected(tensor, dim, places)
-
-
-def _mean(
-    chosen: Tensor, dim: int, mixture: Mixture, vector: Callable[[str], Tensor] | None
-) -> Tensor:
-    """The weighted mean over an axis of what was chosen, which stays as an axis of size 1. Summed
-    in float64, so that it is as near to the mean of what units hold as the type allows: of some
-    columns (or rows) at once, which the processor's cache holds."""
-    weights = []
-    for name, places in mixture.by:
-        assert vector is not None
-        weights.append(vector(name)[torch.from_numpy(places)])
-
-    def of(part: Tensor) -> Tensor:
-        weighted = part.double()
-        for weight in weights:
-            weighted = weighted * _along(weight, dim, part.ndim)
-        return weighted.mean(dim, keepdim=True).to(part)
-
-    other = 1 if dim == 0 else 0
-    if chosen.ndim < 2 or not chosen.numel():
-        return of(chosen)
-    size = max(1, CACHED * chosen.shape[other] // chosen.numel())
-    return torch.cat([of(part) for part in torch.split(chosen, size, other)], other)
-
-
 def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:
     """``rows``: those of the whole tensor that ``result`` has."""
     new = axis.index == NEW
@@ -403,28 +278,6 @@ def _write(result: Tensor, dim: int, at: Index, values: NDArray[np.float32], kin
     """Put what was drawn at these positions of an axis, or add it to what is there."""
     made = torch.from_numpy(values).to(result)
     if kind == "new":
-        _put_at(result, dim, at, made)
+        put_at(result, dim, at, made)
     else:
         result.index_add_(dim, torch.from_numpy(at).to(result.device), made)
-
-
-def _put_at(result: Tensor, dim: int, at: Index, values: Tensor) -> None:
-    """Put values, or one value for all, at positions of an axis."""
-    if at.size and at[-1] - at[0] == at.size - 1:  # neighbours
-        result.narrow(dim, int(at[0]), at.size).copy_(values)
-        return
-    size = list(result.shape)
-    size[dim] = at.size
-    result.index_copy_(dim, torch.from_numpy(at).to(result.device), values.expand(size))
-
-
-def _along(vector: Tensor, dim: int, ndim: int) -> Tensor:
-    return vector.reshape([-1 if axis == dim else 1 for axis in range(ndim)])
-
-
-def _places(tensor: Tensor, mask: Mask) -> Tensor:
-    return torch.from_numpy(np.flatnonzero(mask)).to(tensor.device)
-
-
-def _fill(tensor: Tensor, dim: int, mask: Mask, value: float) -> None:
-    tensor.index_fill_(dim, _places(tensor, mask), value)
