@@ -9,7 +9,7 @@ found by ``config_search.py``, tried on few blocks by ``shallow.py``, built and 
 adapters: ``exchanged.py``; those that count
 blocks: ``progressions.py``, ``depth_configs.py``; numbers that classes make of a configuration:
 ``config_numbers.py``; the field that says an ε: ``config_floats.py``; numbers kept by name:
-``kept_numbers.py``), a graph of the code (``exported_graph.py``), longer lists of blocks (``extend_list.py``), two layers for one
-(``split_layer.py``), inserted layers
+``kept_numbers.py``), a graph of the code (``exported_graph.py``), longer lists of blocks
+(``extend_list.py``), two layers for one (``split_layer.py``), inserted layers
 (``identity/insertion.py``).
 """
