@@ -48,6 +48,7 @@ from net2net.trace.traced_ints import (
     tag_sizes,
     transparent_functional,
 )
+from net2net.trace.unfused import unfused
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
             "be kept the same. Return tensors in tuples, lists, dicts, dataclasses or registered "
             "pytrees."
         )
-    return spelled(rejoined(recorder.trace))
+    return spelled(unfused(rejoined(recorder.trace)))
 
 
 def _may_share_memory(view: Tensor, source: Tensor) -> bool:
