@@ -40,6 +40,9 @@ class Op:
     """Arguments that are numbers to compute with, rather than sizes or axes: a scale, a power, a
     tensor of one number that no parameter has touched. Of operations that make nothing but such a
     tensor there are none: what reads it has it."""
+    fused: Op | None = None
+    """What the code called, if it is written as several operations (``unfused.py``): of the last
+    of these."""
 
     @cached_property
     def kind(self) -> str:
