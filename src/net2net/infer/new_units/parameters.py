@@ -125,6 +125,9 @@ class Parameters:
         elif known.sums:
             wanted = self._less(made, node, own, wanted)
             linear = True
+        elif node.kind == "_weight_norm":  # lengths follow the norm of what grows
+            along = node.args["dim"] in group.axes(node)
+            linear = own == node.inputs[:1] and not along
         elif multiplies(made):
             linear = known.zero is Zero.ANY or own == node.inputs[:1]
         elif (known.keeps_scale and wanted.put is not Put.MEAN) or (
