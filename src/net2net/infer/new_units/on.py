@@ -197,7 +197,7 @@ class On:
                 raise NotPossible(f"{group.where(op)} makes them, and cannot make what is needed")
             makers = [node for node in weights if group.axis_numbers(node) & makes]
             for node in weights:
-                numbers = group.axis_numbers(node) - reads
+                numbers = group.axis_numbers(node) - (reads - makes)
                 self._hold(node, numbers, self._written(target, node in makers[1:]), op)
             if len(makers) > 1 and target.holds is MEAN:
                 raise NotPossible(f"{group.where(op)} makes them of two weights")

@@ -114,7 +114,9 @@ class Parameters:
         drawn = wanted.put in {Put.DRAWN, Put.UNREAD}
         plain = drawn and wanted.factor == 1
         with_itself = any(_sources(one) & _sources(other) for one, other in pairwise(own))
-        if with_itself and not (plain and known.elementwise):
+        rows = known.contracts and not group.summed(made)  # or columns: each is made of its own
+        zero = rows and wanted.put is Put.ZERO and wanted.factor == 1
+        if with_itself and not (zero or (plain and (known.elementwise or rows))):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of one and itself")
         linear = known.passes or (known.contracts and known.zero is Zero.ANY)
         if wanted.offset and not (known.passes or known.sums):
