@@ -19,34 +19,37 @@ class Learn:
 
     def __init__(self, group: GroupInTrace, found: Parameters) -> None:
         self.group, self.found = group, found
-        self.known: dict[Node, bool] = {}
 
     def any(self, made: Mapping[Node, Set[Axis]]) -> bool:
         """Whether any of these zero units, or the weight that makes them, gets a gradient: along
         these axes, of which some may read others."""
-        return any(axes & self.found.learn or self._learns(node) for node, axes in made.items())
+        if any(axes & self.found.learn for axes in made.values()):
+            return True
+        ways = list(made)
+        seen = set(ways)
+        for node in ways:
+            if node.returned or any(self._reads(op) for op in node.users):
+                return True
+            beyond = {
+                one for op in node.users if self._passes(op) for one in self.group.outputs(op)
+            }
+            ways += beyond - seen
+            seen |= beyond
+        return False
 
-    def _learns(self, node: Node) -> bool:
-        if node not in self.known:
-            self.known[node] = True  # as long as it is not known
-            self.known[node] = node.returned or any(self._comes(node, op) for op in node.users)
-        return self.known[node]
+    def _passes(self, op: Op) -> bool:
+        """Whether a gradient comes back through it, if one comes to what it makes."""
+        reads = self.group.reads(op, self.group.inputs(op))
+        return not (reads or flat(op) or traits(op.kind).reduces is Reduction.NORM)
 
-    def _comes(self, node: Node, op: Op) -> bool:
-        """Whether one comes back from this reader."""
+    def _reads(self, op: Op) -> bool:
+        """Whether one comes back from it: it makes other units with what is drawn, or a number."""
         group = self.group
-        if flat(op) or traits(op.kind).reduces is Reduction.NORM:
-            return False
-        if group.reads(op, group.inputs(op)):
-            reads = group.roles(op).reads
-            axes = (
-                group.teacher.units.axes[number]
-                for one in group.inputs(op)
-                for number in group.axis_numbers(one) & reads
-            )
-            return any(self._drawn(axis) for axis in axes)
-        made = group.outputs(op)
-        return not made or any(map(self._learns, made))
+        if not group.reads(op, group.inputs(op)):
+            return self._passes(op) and not group.outputs(op)
+        reads = group.roles(op).reads
+        numbers = {n for one in group.inputs(op) for n in group.axis_numbers(one) & reads}
+        return any(self._drawn(group.teacher.units.axes[number]) for number in numbers)
 
     def _drawn(self, axis: Axis) -> bool:
         known = self.found.positions.get(axis)
