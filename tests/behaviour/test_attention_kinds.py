@@ -153,13 +153,10 @@ class Codebook(nn.Module):
         return self.decode(self.codes(torch.cdist(made, self.codes.weight).argmin(-1)))
 
 
-def test_what_is_compared_with_codes_stays():
-    teacher = randomise(Codebook())
-    assert [row.name for row in widen(teacher, 2, TOKENS).report.rows] == ["inner"]
-    with pytest.raises(NotGrowableError, match="distances"):
-        net2net.widen(teacher, {"encode": 8}, TOKENS)
-    with pytest.raises(NotGrowableError, match="argmin"):
-        net2net.widen(teacher, {"codes.weight": 12}, TOKENS)
+def test_codes_get_more_features_and_stay_as_many():
+    growth = widen(randomise(Codebook()), 2, TOKENS)
+    assert [row.name for row in growth.report.rows] == ["inner", "encode"]
+    assert growth.model.codes.weight.shape == (6, 8)
 
 
 class TiedRecurrence(nn.Module):
@@ -173,9 +170,9 @@ class TiedRecurrence(nn.Module):
         return self.cell(self.embed(x))[0] @ self.embed.weight.T
 
 
-def test_a_cell_between_two_ends_of_one_table_stays():
-    with pytest.raises(NotGrowableError, match="tied weights"):
-        net2net.widen(randomise(TiedRecurrence()), {"cell": 2.0}, tokens(2, 5, below=7))
+def test_a_cell_between_two_ends_of_one_table():
+    growth = widen(randomise(TiedRecurrence()), {"cell": 2.0}, tokens(2, 5, below=7))
+    assert growth.model.embed.weight.shape == (7, 16)
 
 
 class Hypernetwork(nn.Module):

@@ -94,9 +94,10 @@ PASSES_ZEROS: dict[str, Made] = {
 }
 """Of zeros it makes zeros, that can change, and leaves the rest as it is."""
 REDUCED = {
-    name for name in PASSES_ZEROS if name.startswith(("norm", "by "))
+    name for name in PASSES_ZEROS
+    if name.startswith(("norm", "by ")) and name != "normalised, with a gain"
 }  # fmt: skip
-"""What is drawn in place of the zeros would change the rest."""
+"""What is drawn in place of the zeros would change the rest; a gain would follow."""
 CHANGED: dict[str, Made] = {
     "less its mean": lambda m: m.w.weight - m.w.weight.mean(1, keepdim=True),
     "by the mean of magnitudes": lambda m: m.w.weight / m.w.weight.abs().mean(),
@@ -376,3 +377,36 @@ def test_every_method_on_parametrised_layers(norm: Any, method: str, between: nn
     grown = net2net.widen(randomise(teacher), 1.5, X, method=method, loss=needed)
     assert grown.report.parity.max_rel <= EXACT
     assert "0" in {row.name for row in grown.report.rows}
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh", "silent"])
+@pytest.mark.parametrize("factor", [1.37, 2.0])
+@pytest.mark.parametrize("name", ["rows", "columns", "of a function"])
+def test_a_weight_by_its_own_transpose_has_zero_rows(name: str, factor: float, method: str) -> None:
+    """Each row of it is made of rows of its own, which learn by those of all others."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h, w = model.stem(x), model.w.weight
+        made = {"rows": w @ w.T, "columns": w.T.mT @ w.T, "of a function": (w @ w.T).tanh()}[name]
+        return model.head(F.gelu(h + h.tanh() @ made))
+
+    layers = {"stem": nn.Linear(3, 8), "w": Weight(8, 4), "head": nn.Linear(8, 2)}
+    teacher = randomise(Written(code, **layers))
+    student = net2net.widen(teacher, factor, X, method=method).model
+    assert student.w.weight.shape == (int(8 * factor + 0.5), 4)
+    assert (student(X) - teacher(X)).abs().max() < EXACT
+    student(X).square().sum().backward()
+    assert (student.w.weight.grad[8:].abs().sum(1) > 0).all()
+    inner = next(one for one in net2net.spaces(teacher, X) if one.size == 4)
+    assert "stay zero" in str(inner.reason)
+
+
+def test_a_weight_that_meets_itself_along_both_axes_has_no_zero_rows() -> None:
+    """They would be multiplied with its columns, which need not be zero."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        return model.head(F.gelu(model.stem(x) @ (model.w.weight @ model.w.weight)))
+
+    layers = {"stem": nn.Linear(3, 8), "w": Weight(8, 8), "head": nn.Linear(8, 2)}
+    space = net2net.spaces(randomise(Written(code, **layers)), X)["stem"]
+    assert not space.kinds.keys() & {"random", "zero"}

@@ -90,3 +90,35 @@ def test_what_is_nearly_spelled_so_is_something_else(code: Callable[[Tensor], Te
         growth = net2net.widen(teacher, factor, X)
         assert_exact(teacher, growth.model, X)
         assert not any("verification" in row.note for row in growth.report.stayed)
+
+
+FUSED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "addcmul": lambda m, h: torch.addcmul(m.shift, F.layer_norm(h, h.shape[-1:]), m.gain),
+    "addcmul times": lambda m, h: torch.addcmul(m.shift, m.gain, by_moments(h), value=0.5),
+    "addcdiv": lambda m, h: torch.addcdiv(m.shift, F.layer_norm(h, h.shape[-1:]), m.gain),
+    "in place": lambda m, h: F.layer_norm(h, h.shape[-1:]).mul_(m.gain).addcmul_(m.shift, m.one),
+    "lerp": lambda m, h: F.layer_norm(torch.lerp(h, h + m.back(m.wide(h)), 0.3), h.shape[-1:]),
+}
+"""Products that are added at once."""
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+@pytest.mark.parametrize("width", [11, 16])
+@pytest.mark.parametrize("name", FUSED)
+def test_products_that_are_added_at_once(name: str, width: int, method: str) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        h = h + model.back(F.gelu(model.wide(FUSED[name](model, h))))
+        return model.head(FUSED[name](model, h))
+
+    layers = {
+        "stem": nn.Linear(5, 8), "wide": nn.Linear(8, 12), "back": nn.Linear(12, 8),
+        "head": nn.Linear(8, 2),
+    }  # fmt: skip
+    teacher = Written(code, **layers)
+    for vector in ("gain", "shift", "one"):
+        teacher.register_parameter(vector, nn.Parameter(torch.ones(8)))
+    randomise(teacher)
+    growth = net2net.widen(teacher, {"stem": width}, X, method=method)
+    assert growth.model.stem.out_features == width
+    assert_exact(teacher, growth.model, X)

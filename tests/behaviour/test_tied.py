@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import net2net
 from net2net.errors import NotGrowableError
 from tests.helpers import (
+    assert_exact,
     randomise,
     refused,
     tokens,
@@ -34,9 +35,44 @@ def test_tied_embeddings_stay_tied() -> None:
     x = tokens(2, 5, below=11)
     growth = widen(teacher, 1.5, x)
     assert growth.model.head.weight is growth.model.embed.weight
-    assert [(row.name, row.new) for row in growth.report.rows] == [("mix", 9)]
+    assert [(row.name, row.new) for row in growth.report.rows] == [("embed", 12), ("mix", 9)]
     features = net2net.spaces(teacher, x)["inner"]  # added to what the embedding makes
-    assert not features.growable and "'embed.weight'" in str(features.reason)
+    assert features.kinds.keys() == {"random", "zero"}  # no norm takes the shares of copies
+
+
+class Recurrent(nn.Module):
+    """A language model whose states are compared with the rows that it reads."""
+
+    def __init__(self, kind: type[nn.Module], **options: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.cells = kind(8, 12 if "proj_size" in options else 8, batch_first=True, **options)
+        self.head = nn.Linear(8, 11)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(self.embed(x))[0])
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh", "silent"])
+@pytest.mark.parametrize("factor", [1.37, 2.0])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(nn.LSTM, {}), (nn.GRU, {"num_layers": 2}), (nn.LSTM, {"proj_size": 8})],
+    ids=["lstm", "gru of two layers", "projected"],
+)
+def test_recurrent_ones_read_zeros_of_what_is_new(
+    kind: type[nn.Module], options: dict[str, int], factor: float, method: str
+) -> None:
+    """No norm takes the shares of copies. So new columns of the table are zero, and learn."""
+    teacher, x = randomise(Recurrent(kind, **options)), tokens(3, 5, below=11)
+    growth = net2net.widen(teacher, factor, x, method=method)
+    student = growth.model
+    assert student.embed.weight.shape == (11, int(8 * factor + 0.5))
+    assert student.head.weight is student.embed.weight
+    assert_exact(teacher, student, x)
+    student(x).square().sum().backward()
+    assert (student.embed.weight.grad[:, 8:].abs().sum(0) > 0).all()
 
 
 class TiedNorm(nn.Module):

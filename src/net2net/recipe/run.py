@@ -260,7 +260,7 @@ class Executor:
         ratio = torch.norm_except_dim(self._made(direction, None).double(), 2, dim) / before
         if rows is not None and ratio.ndim and dim != -1:
             ratio = selected(ratio, 0, rows)
-        return (scale * ratio).to(scale.dtype)
+        return (scale * ratio.reshape(scale.shape)).to(scale.dtype)
 
 
 def _put_values(result: Tensor, axis: AxisMap, values: NDArray[np.float32], rows: Index) -> None:

@@ -14,6 +14,7 @@ def flops(trace: Trace) -> int:
 
 
 def _flops_of(op: Op, trace: Trace) -> int:
+    op = op.fused or op
     formula = traits(op.kind).flops
     if formula is None:
         return 0

@@ -42,6 +42,9 @@ class Op:
     tensor there are none: what reads it has it."""
     kept: dict[str, str] = field(default_factory=dict)
     """Those of these numbers that the module keeps, as no other: the attribute (an ε)."""
+    fused: Op | None = None
+    """What the code called, if it is written as several operations (``unfused.py``): of the last
+    of these."""
 
     @cached_property
     def kind(self) -> str:

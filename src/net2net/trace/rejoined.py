@@ -114,7 +114,7 @@ def _moved(join: Op, found: _Pieces, shapes: list[tuple[int, ...]]) -> Iterator[
     stacks = len(shapes[join.result.id]) == len(sizes)
     order.insert(join.args["dim"] % (len(order) + stacks), found.axis)
     moved = join.result if stacks else Ref(len(shapes))
-    plain = replace(join, traced_ints={}, traced_sizes={}, numbers={})
+    plain = replace(join, traced_ints={}, traced_sizes={}, numbers={}, kept={})
     args = {"self": found.whole, "dims": order}
     yield replace(plain, name="aten::permute", args=args, result=moved)
     if not stacks:

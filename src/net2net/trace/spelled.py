@@ -30,12 +30,12 @@ def spelled(trace: Trace) -> Trace:
         if op.name == "aten::mul" and op.args["self"] == op.args["other"]:
             ops[place] = replace(op, name="aten::square", args={"self": op.args["self"]})
         elif op.name == "aten::sub" and (variance := _variance(made_by, op)) is not None:
-            ops[place] = replace(op, name="aten::var", args=variance, numbers={})
+            ops[place] = replace(op, name="aten::var", args=variance, numbers={}, kept={})
         elif op.name == "aten::sum" and (last := _divided(trace, readers, op)) is not None:
             ops[place] = replace(op, name="aten::mean")
             divides = ops[last]
             data = {"self": divides.inputs[0]}
-            ops[last] = replace(divides, name="aten::alias", args=data, numbers={})
+            ops[last] = replace(divides, name="aten::alias", args=data, numbers={}, kept={})
         made_by |= dict.fromkeys((ref.id for ref in op.outputs), ops[place])
     return replace(trace, ops=ops)
 

@@ -32,6 +32,7 @@ from net2net.errors import InputError
 from net2net.ops import traits
 from net2net.trace.alone import ALONE
 from net2net.trace.decisions import decision
+from net2net.trace.lengths import lengths_apart
 from net2net.trace.meta_copy import MetaInterpreter, named_tensors, tensors_in
 from net2net.trace.recorded import Call as Call
 from net2net.trace.recorded import Inputs as Inputs
@@ -48,6 +49,7 @@ from net2net.trace.traced_ints import (
     tag_sizes,
     transparent_functional,
 )
+from net2net.trace.unfused import unfused
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +128,7 @@ def trace(meta: nn.Module, inputs: Inputs, *, training: bool = False) -> Trace:
             "be kept the same. Return tensors in tuples, lists, dicts, dataclasses or registered "
             "pytrees."
         )
-    return spelled(rejoined(recorder.trace))
+    return lengths_apart(spelled(unfused(rejoined(recorder.trace))))
 
 
 def _may_share_memory(view: Tensor, source: Tensor) -> bool:

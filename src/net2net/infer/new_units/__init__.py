@@ -4,4 +4,5 @@
 traces: ``group.py`` says where its units are, ``back.py`` what has to be held, from the readers
 back, ``on.py`` what is held then, from the makers on (``factors.py``: and by what number all that
 is made of the whole group is multiplied), and ``parameters.py`` what parameters hold for it.
+``learn.py`` tells zero units that would stay zero.
 """

@@ -12,6 +12,7 @@ from net2net.infer.new_units.group import GroupInTrace, added, degree, multiplie
 from net2net.infer.new_units.holds import NotPossible, same
 from net2net.ops import Zero, traits
 from net2net.trace.graph import Node
+from net2net.trace.lengths import keeps_from_zero
 from net2net.trace.trace import Op
 
 
@@ -67,7 +68,7 @@ class Factors:
             self.told(op, factors[0])
         elif len(read) == 1 and (power := degree(op) or known.degree) is not None:
             self.told(op, factors[0] ** power)
-        elif _bounds(op) or (
+        elif keeps_from_zero(op) or (
             known.sums and all(same(f, factors[0]) for f in factors) and not added(op)
         ):
             self.told(op, factors[0])
@@ -95,15 +96,3 @@ class Factors:
             return factors[0] / factors[1] * number
         divided = not isinstance(op.args["self"], (int, float))
         return factors[0] / number if divided else number / factors[0]
-
-
-_LEAST = 1e-6
-"""Bounds up to here keep a norm from zero, and what is divided by it from infinity."""
-
-
-def _bounds(op: Op) -> bool:
-    """Whether it only keeps numbers away from zero, as ``normalize`` does with norms: what is so
-    small is left aside."""
-    low = op.args.get("min", op.args.get("min_val"))
-    high = op.args.get("max", op.args.get("max_val"))
-    return op.kind in {"clamp", "clamp_min"} and high is None and 0 < (low or 0.0) <= _LEAST

@@ -16,6 +16,7 @@ from net2net.infer.new_units.holds import (
     set_or_scaled,
     whole_copies,
 )
+from net2net.infer.new_units.learn import Learn
 from net2net.infer.new_units.on import On
 from net2net.infer.new_units.parameters import Parameters
 from net2net.infer.units import Axis
@@ -40,27 +41,45 @@ def follow(
     Raises:
         NotPossible: new units would change what is computed; why.
     """
-    assumed, scaled = dict[Axis, float](), dict[Node, float]()
+    assumed, scaled, zero = dict[Axis, float](), dict[Node, float](), dict[Axis, str]()
     for _ in range(_ROUNDS):
         found, made_up = Parameters(teacher), set[tuple[int, int]]()
         multiplied, kept = list[dict[str, float]](), list[dict[int, Number]]()
+        runs = list[On]()
         try:
             for number, trace in enumerate(teacher.traces):
                 other = student[number] if student else None
                 group = GroupInTrace(teacher, growing, number, trace, other, claimed)
-                on = On(group, Back(group, assumed, scaled), found)
+                on = On(group, Back(group, assumed, scaled), found, zero)
                 on.run()
+                runs.append(on)
                 multiplied.append(on.factors.multiplied)
                 made_up |= group.made_up
                 kept.append(group.kept)
         except Scaled as error:
             scaled[error.node] = error.factor
             continue
+        if again := [why for axis, why in found.zero.items() if axis in zero]:
+            raise NotPossible(again[0])
+        if found.zero:
+            zero |= found.zero
+            continue
+        found.check_learns()
+        if not _learn(runs):
+            flat = "all that reads them is flat at zero, so that they would stay zero"
+            raise NotPossible(next(iter(zero.values()), flat))
         if not found.apart:
             factors = _alike(teacher.traces, multiplied)
             return Held(found.positions, frozenset(made_up), factors, _kept(teacher.traces, kept))
         assumed |= found.apart
     raise NotPossible("what makes these units and reads them would need two scales")
+
+
+def _learn(runs: Sequence[On]) -> bool:
+    """Whether training changes any of the new units that weights make, if all are zero."""
+    made = [(on, on.zeros) for on in runs if on.zeros]
+    copied = any(on.group.growing.copied for on, _ in made)
+    return not made or copied or any(Learn(on.group, on.parameters).any(z) for on, z in made)
 
 
 def _alike(traces: Sequence[Trace], multiplied: Sequence[Mapping[str, float]]) -> dict[str, float]:

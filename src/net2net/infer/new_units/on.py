@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import replace
 from itertools import pairwise
 
@@ -30,6 +30,7 @@ from net2net.infer.new_units.holds import (
     same,
 )
 from net2net.infer.new_units.parameters import Parameters
+from net2net.infer.units import Axis
 from net2net.ops import Reduction, Zero, traits
 from net2net.trace.graph import Node
 from net2net.trace.trace import Op
@@ -40,11 +41,20 @@ NOTHING = State(ANYTHING)
 
 
 class On:
-    """From the makers on: what is held, and what parameters hold for it."""
+    """From the makers on: what is held, and what parameters hold for it. ``zero``: axes of weights
+    that have to hold zeros for others, so that they make zeros."""
 
-    def __init__(self, group: GroupInTrace, back: Back, parameters: Parameters) -> None:
-        self.group, self.back, self.parameters = group, back, parameters
+    def __init__(
+        self,
+        group: GroupInTrace,
+        back: Back,
+        parameters: Parameters,
+        zero: Collection[Axis],
+    ) -> None:
+        self.group, self.back, self.parameters, self.zero = group, back, parameters, zero
         self.states: dict[Node, State] = {}
+        self.zeros: dict[Node, set[Axis]] = {}
+        """Units that weights make, of which new ones are zero, and the axes of these weights."""
         self.queue = list(group.ops)
         self.factors = Factors(group, self.queue)
         self.seen: set[int] = set()
@@ -156,6 +166,11 @@ class On:
         makes = self.group.roles(op).makes
         return any(self.group.axis_numbers(node) & makes for node in inputs)
 
+    def _axes(self, weights: Sequence[Node], numbers: Set[int]) -> set[Axis]:
+        """The axes, of those with these numbers, along which weights have units."""
+        found = (self.group.axis_numbers(node) & numbers for node in weights)
+        return {self.group.teacher.units.axes[number] for one in found for number in one}
+
     def _contraction(
         self, op: Op, data: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
     ) -> None:
@@ -174,14 +189,20 @@ class On:
         target = self._target(outputs)
         linear = not known.contracts or known.zero is Zero.ANY
         if outputs:
+            made_by = self._axes(weights, makes)
+            self.parameters.makes |= made_by
+            if target.holds is ANYTHING and not made_by.isdisjoint(self.zero):
+                target = replace(target, holds=ZERO)
             if not linear and target != NOTHING:
                 raise NotPossible(f"{group.where(op)} makes them, and cannot make what is needed")
             makers = [node for node in weights if group.axis_numbers(node) & makes]
             for node in weights:
-                numbers = group.axis_numbers(node) - reads
+                numbers = group.axis_numbers(node) - (reads - makes)
                 self._hold(node, numbers, self._written(target, node in makers[1:]), op)
             if len(makers) > 1 and target.holds is MEAN:
                 raise NotPossible(f"{group.where(op)} makes them of two weights")
+            if makers and target.holds is ZERO:
+                self.zeros |= dict.fromkeys(outputs, made_by)
             self._made(op, outputs, target)
         if not reading:
             if not outputs:

@@ -35,13 +35,20 @@ class Parameters:
         """Axes of which zeros alone are left out of what an operation reduces, and what to say."""
         self.unread: set[Axis] = set()
         """Axes of what reads zeros."""
+        self.learn: set[Axis] = set()
+        """Axes of what reads anything with zeros."""
+        self.makes: set[Axis] = set()
+        """Axes of weights that make units."""
+        self.zero: dict[Axis, str] = {}
+        """Axes that make anything, and have to hold zeros for others, so that zeros are what they
+        make; and what to say if they cannot."""
 
     def put(self, axis: Axis, wanted: Positions, where: str) -> None:
         known = self.positions.get(axis)
         if wanted.reads and wanted.put is Put.UNREAD:
             self.unread.add(axis)
-        if axis in self.reduced and axis in self.unread:  # of two zeros neither learns
-            raise NotPossible(self.reduced[axis])
+        if wanted.reads and wanted.put is Put.ZERO:
+            self.learn.add(axis)
         if known is not None and known != wanted:
             if known.put is Put.UNREAD and known.factor == wanted.factor:
                 pass
@@ -55,11 +62,25 @@ class Parameters:
                 known.factor, wanted.factor
             ):
                 wanted = known
-            elif axis in self.reduced:
-                raise NotPossible(self.reduced[axis])
+            elif {known.put, wanted.put} == {Put.DRAWN, Put.ZERO} and same(
+                known.factor, wanted.factor
+            ):
+                self.zero[axis] = self._otherwise(axis, where)
+                wanted = known if known.put is Put.ZERO else wanted
             else:
-                raise NotPossible(f"{where} needs '{axis.name}' otherwise than others do")
+                raise NotPossible(self._otherwise(axis, where))
         self.positions[axis] = wanted
+
+    def _otherwise(self, axis: Axis, where: str) -> str:
+        return self.reduced.get(axis, f"{where} needs '{axis.name}' otherwise than others do")
+
+    def check_learns(self) -> None:
+        """Raises:
+        NotPossible: zeros read zeros, and nothing else is made of them, so that neither learns.
+        """
+        for axis, why in self.reduced.items():
+            if axis in self.unread - self.makes:
+                raise NotPossible(why)
 
     def leave(self, group: GroupInTrace, node: Node, op: Op) -> None:
         """Have a weight hold zeros, for an operation reduces it, and leaves them out."""
@@ -93,7 +114,9 @@ class Parameters:
         drawn = wanted.put in {Put.DRAWN, Put.UNREAD}
         plain = drawn and wanted.factor == 1
         with_itself = any(_sources(one) & _sources(other) for one, other in pairwise(own))
-        if with_itself and not (plain and known.elementwise):
+        rows = known.contracts and not group.summed(made)  # or columns: each is made of its own
+        zero = rows and wanted.put is Put.ZERO and wanted.factor == 1
+        if with_itself and not (zero or (plain and (known.elementwise or rows))):
             raise NotPossible(f"{node.kind} in '{made.path}' makes the weight of one and itself")
         linear = known.passes or (known.contracts and known.zero is Zero.ANY)
         if wanted.offset and not (known.passes or known.sums):
@@ -104,6 +127,9 @@ class Parameters:
         elif known.sums:
             wanted = self._less(made, node, own, wanted)
             linear = True
+        elif node.kind == "_weight_norm":  # lengths follow the norm of what grows
+            along = node.args["dim"] in group.axes(node)
+            linear = own == node.inputs[:1] and not along
         elif multiplies(made):
             linear = known.zero is Zero.ANY or own == node.inputs[:1]
         elif (known.keeps_scale and wanted.put is not Put.MEAN) or (

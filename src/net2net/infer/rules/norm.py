@@ -69,7 +69,8 @@ def weight_norm(site: OpSite) -> Value:
     direction: Value = site["v"]
     scale, dim = site["g"], site["dim"]
     if dim != -1:
-        lengths = scale.without([axis for axis in range(scale.ndim) if axis != dim])
+        others = [axis for axis in range(scale.ndim) if axis != dim and scale.ndim > 1]
+        lengths = scale.without(others)
         site.align([(direction, range(direction.ndim)), (lengths, [dim])], site.shape)
     site.divide_by_norm("v", "g", dim)
     return direction
