@@ -3,7 +3,7 @@ between zeros, no gradient comes back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable
 
 from net2net.infer.new_units.group import GroupInTrace, flat
 from net2net.infer.new_units.holds import Put
@@ -20,10 +20,9 @@ class Learn:
     def __init__(self, group: GroupInTrace, found: Parameters) -> None:
         self.group, self.found = group, found
 
-    def any(self, made: Mapping[Node, Set[Axis]]) -> bool:
-        """Whether any of these zero units, or the weight that makes them, gets a gradient: along
-        these axes, of which some may read others."""
-        if any(axes & self.found.learn for axes in made.values()):
+    def any(self, made: Iterable[Node]) -> bool:
+        """Whether a gradient comes back to any of these zero units, or to what reads others."""
+        if self.found.learn:
             return True
         ways = list(made)
         seen = set(ways)

@@ -53,8 +53,8 @@ class On:
     ) -> None:
         self.group, self.back, self.parameters, self.zero = group, back, parameters, zero
         self.states: dict[Node, State] = {}
-        self.zeros: dict[Node, set[Axis]] = {}
-        """Units that weights make, of which new ones are zero, and the axes of these weights."""
+        self.zeros: list[Node] = []
+        """Units that weights make, of which new ones are zero."""
         self.queue = list(group.ops)
         self.factors = Factors(group, self.queue)
         self.seen: set[int] = set()
@@ -202,7 +202,7 @@ class On:
             if len(makers) > 1 and target.holds is MEAN:
                 raise NotPossible(f"{group.where(op)} makes them of two weights")
             if makers and target.holds is ZERO:
-                self.zeros |= dict.fromkeys(outputs, made_by)
+                self.zeros += outputs
             self._made(op, outputs, target)
         if not reading:
             if not outputs:
