@@ -257,7 +257,8 @@ class Executor:
         assert source is not None
         before = torch.norm_except_dim(self.teacher(source, None).double(), 2, dim)
         before = grown(before, recipe.axes, None) if recipe.axes else before
-        ratio = torch.norm_except_dim(self._made(direction, None).double(), 2, dim) / before
+        after = torch.norm_except_dim(self._made(direction, None).double(), 2, dim)
+        ratio = torch.where(before == 0, 1.0, after / before)  # 0: new, and followed by nothing
         if rows is not None and ratio.ndim and dim != -1:
             ratio = selected(ratio, 0, rows)
         return (scale * ratio.reshape(scale.shape)).to(scale.dtype)

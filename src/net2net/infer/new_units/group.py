@@ -166,10 +166,11 @@ class GroupInTrace:
 
     def reduced(self, op: Op, node: Node) -> bool:
         """Whether it reduces the group's units, and not what lies in each (see ``normed``)."""
-        dims = op.args.get("dim")
-        dims = range(len(node.shape)) if dims is None or dims == [] else dims
-        dims = [dims] if isinstance(dims, int) else dims
-        return self.over(op, node, [axis % len(node.shape) for axis in dims])
+        return self.over(op, node, _dims(op, node))
+
+    def reduces_some(self, op: Op, node: Node) -> bool:
+        """Whether it reduces one of several axes along which a weight has units of the group."""
+        return not set(self.axes(node)).isdisjoint(_dims(op, node))
 
     def over(self, op: Op, node: Node, dims: Sequence[int]) -> bool:
         axes = self.axes(node)
@@ -263,6 +264,14 @@ class GroupInTrace:
         if not node.name or len(sizes) != 1:
             raise NotPossible(f"{self.where(op)} multiplies each unit by a number of its own")
         return node.name
+
+
+def _dims(op: Op, node: Node) -> list[int]:
+    """The axes of its input that an operation runs over."""
+    dims = op.args.get("dim")
+    dims = range(len(node.shape)) if dims is None or dims == [] else dims
+    dims = [dims] if isinstance(dims, int) else dims
+    return [axis % len(node.shape) for axis in dims]
 
 
 def made_as(node: Node) -> str:

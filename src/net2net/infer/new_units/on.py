@@ -76,6 +76,8 @@ class On:
         if shaped or not (inputs or outputs):
             self.factors.step(op)
         elif outputs and all(group.is_parameter(node) for node in outputs):
+            if known.reduces and group.reduces_some(op, inputs[0]):
+                raise NotPossible(f"{group.where(op)} reduces a weight over them that makes them")
             return  # done when something else reads it (`_put`)
         elif known.factory:
             zero = "zeros" in op.kind
