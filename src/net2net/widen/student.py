@@ -8,15 +8,18 @@ from functools import partial
 from torch import nn
 
 from net2net.analysis import analyse
-from net2net.errors import GraphMismatchError, UnknownOperationError
+from net2net.errors import GraphMismatchError, UnknownOperationError, WidthError
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.plan.feasible import nearest_feasible
 from net2net.plan.globs import counted, named
+from net2net.plan.inside_asked import staying
 from net2net.plan.widths import (
     SpaceGrowth,
     Widths,
+    new_integers,
     resolve,
+    told,
 )
 from net2net.stages import stage
 from net2net.trace.trace import Inputs
@@ -58,12 +61,31 @@ def find_student(attempt: Attempt) -> Wider:
                 raise
             grown, matched = nearest(fewer)
         grown, matched = attempt.without_changes(grown, matched)
+    _check_staying(attempt, grown)
     wider = attempt.settled(grown, matched)
     if attempt.request.loadable and not wider.loads:
         with stage("found the nearest widths that the configuration can say"):
             grown, numbers = sayable(attempt, builders, grown)
         wider = check_loads(attempt.settled(grown, attempt.match(grown), numbers))
     return wider
+
+
+def _check_staying(attempt: Attempt, grown: list[SpaceGrowth]) -> None:
+    """Raises:
+    WidthError: an attribute that was asked to stay would change, as it divides one that grows.
+    """
+    if not isinstance(widths := attempt.request.widths, Mapping):
+        return
+    stay = staying(attempt.teacher, attempt.base, widths)
+    for path, name, old, new in (
+        new_integers(attempt.spaces, attempt.teacher, grown) if stay else ()
+    ):
+        if (path, name) in stay:
+            whole = ".".join(filter(None, (path, name)))
+            raise WidthError(
+                f"'{whole}' is to stay {old}, and would be {new} with {told(grown)}: the code "
+                "divides by it, and what it makes of that stays. Leave it out of widths."
+            )
 
 
 def _check_known(
