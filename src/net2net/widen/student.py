@@ -8,7 +8,12 @@ from functools import partial
 from torch import nn
 
 from net2net.analysis import analyse
-from net2net.errors import GraphMismatchError, UnknownOperationError, WidthError
+from net2net.errors import (
+    GraphMismatchError,
+    NotGrowableError,
+    UnknownOperationError,
+    WidthError,
+)
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.plan.feasible import nearest_feasible
@@ -56,9 +61,12 @@ def find_student(attempt: Attempt) -> Wider:
 
         try:
             grown, matched = nearest(attempt.asked)
-        except GraphMismatchError:
+        except GraphMismatchError as error:
             if (fewer := attempt.without_stopping(attempt.asked)) is None:
                 raise
+            if all(one.new == one.space.size for one in fewer):
+                attempt.check_runnable(error)
+                raise _nothing_grows(fewer) from error
             grown, matched = nearest(fewer)
         grown, matched = attempt.without_changes(grown, matched)
     _check_staying(attempt, grown)
@@ -68,6 +76,16 @@ def find_student(attempt: Attempt) -> Wider:
             grown, numbers = sayable(attempt, builders, grown)
         wider = check_loads(attempt.settled(grown, attempt.match(grown), numbers))
     return wider
+
+
+def _nothing_grows(left: list[SpaceGrowth]) -> NotGrowableError:
+    """What to say where one factor for all spaces leaves all as they are."""
+    whys = {one.space.name: one.note for one in left if one.note}
+    return NotGrowableError(
+        f"no space of this model can grow at these widths: {whys}. Give another factor, or name a "
+        "space in widths: where a size is written into the code, that makes the student a graph "
+        "module."
+    )
 
 
 def _check_staying(attempt: Attempt, grown: list[SpaceGrowth]) -> None:
