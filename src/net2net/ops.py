@@ -98,7 +98,7 @@ class OpTraits:
         constant: of operands that each hold one value everywhere it makes a tensor that does:
             ``sum``, ``expand``; not ``cat`` (zeros and ones), not what draws at random.
         constant_axes: axes along which all positions are the same (an expanded one) stay so, and
-            its rule can tell which these are: ``permute``, ``slice``.
+            its rule can tell which these are: ``permute``, ``slice``, ``add``.
         factory: the output holds one value everywhere, so that it fits any width, and of an operand
             it takes no more than the shape and the type: ``zeros``, ``full_like``.
         shaped: of all operands but the first it takes no more than the shape or the type:
@@ -186,13 +186,13 @@ FIRST, ALL, ANY = Zero
 # -- elementwise, of one operand ------------------------------------------------------------------
 # ``_map``: a function of every element; ``_copy``: one that leaves it as it is.
 
-_map = partial(_row, elementwise=True, constant=True)
+_map = partial(_row, elementwise=True, constant=True, constant_axes=True)
 _copy = partial(_map, moves=True, rearranges=True, keeps_scale=True, zero=FIRST, idempotent=True)
 
-_copy("alias clone to _to_copy", constant_axes=True)
+_copy("alias clone to _to_copy")
 _copy("type_as", shaped=True)
 _copy("contiguous detach positive real conj resolve_conj resolve_neg")
-_copy("dropout feature_dropout", constant=False)
+_copy("dropout feature_dropout", constant=False, constant_axes=False)
 
 _map(
     "relu", zero=FIRST, flat=True, positive=True, keeps_scale=True, idempotent=True, module=nn.ReLU
@@ -235,7 +235,7 @@ _map("reciprocal", degree=-1.0)
 _map("acos acosh log log10 log2 logit", partial=True)
 _map("cosh erfc exp exp2", positive=True)
 _map("cos imag isfinite lgamma sinc _conj")
-_map("bitwise_not logical_not", constant_axes=True)
+_map("bitwise_not logical_not")
 
 # what is drawn at random differs from place to place
 _row("alpha_dropout bernoulli cauchy exponential feature_alpha_dropout geometric log_normal"
@@ -262,15 +262,14 @@ _move = partial(_row, moves=True, keeps_scale=True, zero=FIRST, constant=True)
 
 _turn = partial(_move, rearranges=True)
 
-_turn("view reshape flatten unflatten _unsafe_view permute transpose swapaxes swapdims unsqueeze",
-      constant_axes=True)  # fmt: skip
+_turn("view reshape flatten unflatten _unsafe_view permute transpose swapaxes swapdims unsqueeze"
+      " squeeze t numpy_T mT mH adjoint movedim moveaxis", constant_axes=True)  # fmt: skip
 _turn("view_as reshape_as", constant_axes=True, shaped=True)
-_turn("t numpy_T mT mH adjoint movedim moveaxis squeeze")
 _move("expand broadcast_to repeat tile repeat_interleave slice", constant_axes=True)
 _move("expand_as", constant_axes=True, shaped=True)
 _move("flip roll unfold as_strided view_as_real diagonal")
-_move("narrow select index index_select gather take_along_dim")
-_move("chunk split split_with_sizes tensor_split unbind")
+_move("index index_select gather take_along_dim")
+_move("narrow select chunk split split_with_sizes tensor_split unbind", constant_axes=True)
 _move("pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle")
 _move("reflection_pad1d reflection_pad2d reflection_pad3d"
       " replication_pad1d replication_pad2d replication_pad3d")  # fmt: skip
@@ -279,7 +278,8 @@ _move("upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_neares
 
 # -- joined, chosen by value, reduced -------------------------------------------------------------
 
-_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL, scaled=ALL, joins=True)
+_row("cat concat concatenate stack hstack vstack", moves=True, zero=ALL, scaled=ALL, joins=True,
+     constant_axes=True)  # fmt: skip
 _row("where", scaled=ALL, joins=True)
 _row("index_add index_copy index_put scatter scatter_add masked_scatter", joins=True)
 _row("max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices"

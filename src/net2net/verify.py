@@ -22,6 +22,7 @@ from net2net.errors import (
     is_out_of_memory,
 )
 from net2net.plan.outputs import OutputMaps, counterparts
+from net2net.rounding import RUNS, Jitter, tolerated
 from net2net.trace.alone import ALONE
 from net2net.trace.meta_copy import named_tensors
 from net2net.trace.trace import Inputs, check_values, split_inputs, tensors_of
@@ -33,7 +34,8 @@ ROUNDING = {
     torch.float16: 1e-2,
 }
 """Largest relative difference that rounding of weights of a type explains (a third of a weight is
-not a float32); ten times that where the computation is in that type as well."""
+not a float32); at the most ten times that where the computation is in that type as well, and no
+more than the teacher's own rounding is measured to explain."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,40 @@ def measure(
             f"the teacher returns {len(before)} tensors and the student {len(after)}, "
             "at different places. The student's forward takes another way: report this model."
         )
-    worst, max_abs, max_rel, found, compared = "", 0.0, 0.0, torch.float32, 0
+    largest = _largest(before, after, outputs)
+    found = largest.dtype
+    if not largest.compared:
+        raise VerificationError(
+            f"the teacher returned {len(before)} tensors without one finite number, so nothing was "
+            "compared. Give inputs on which the model computes something."
+        )
+    weights = next((p.dtype for p in student.parameters() if p.is_floating_point()), found)
+    tolerance = ROUNDING.get(weights, 1e-9) * (1 if found == torch.float64 else 10)
+    if dtype is None and found != torch.float64 and largest.relative:
+        tolerance = min(tolerance, tolerated(_rounding(teacher, inputs, before, first), found))
+    return Parity(largest.absolute, largest.relative, found, tolerance, len(before), largest.worst)
+
+
+@dataclass
+class _Largest:
+    """The largest differences between two models' outputs."""
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    worst: str = ""
+    dtype: torch.dtype = torch.float32
+    compared: int = 0
+
+
+def _largest(
+    before: Sequence[tuple[str, Tensor]], after: Sequence[tuple[str, Tensor]], outputs: OutputMaps
+) -> _Largest:
+    """Of outputs at the same places.
+
+    Raises:
+        VerificationError: they cannot be compared.
+    """
+    result = _Largest()
     for (place, old), (_, new) in zip(before, after, strict=True):
         old, new = counterparts(old, new, outputs.get(place, {}))
         if old.shape != new.shape:
@@ -163,10 +198,10 @@ def measure(
         if old.numel() == 0:
             continue
         if old.is_floating_point() or old.is_complex():
-            found = old.dtype
+            result.dtype = old.dtype
         wide = torch.complex128 if old.is_complex() else torch.float64
         old, new = old.to(wide), new.to(wide)
-        compared += int(old.isfinite().sum())
+        result.compared += int(old.isfinite().sum())
         same = (old == new) | (old.isnan() & new.isnan())
         gap = torch.where(same, torch.zeros_like(old), old - new).abs()
         if gap.isnan().any() or gap.isinf().any():
@@ -178,17 +213,33 @@ def measure(
         finite = old.abs()[old.abs().isfinite()]
         scale = float(finite.max()) if finite.numel() else 0.0
         relative = largest / scale if scale else (0.0 if largest == 0 else float("inf"))
-        if relative >= max_rel:
-            worst, max_rel = place, relative
-        max_abs = max(max_abs, largest)
-    if not compared:
-        raise VerificationError(
-            f"the teacher returned {len(before)} tensors without one finite number, so nothing was "
-            "compared. Give inputs on which the model computes something."
-        )
-    weights = next((p.dtype for p in student.parameters() if p.is_floating_point()), found)
-    tolerance = ROUNDING.get(weights, 1e-9) * (1 if found == torch.float64 else 10)
-    return Parity(max_abs, max_rel, found, tolerance, len(before), worst)
+        if relative >= result.relative:
+            result.worst, result.relative = place, relative
+        result.absolute = max(result.absolute, largest)
+    return result
+
+
+def _rounding(
+    teacher: nn.Module, inputs: Inputs, before: Sequence[tuple[str, Tensor]], prepare: Prepare
+) -> float:
+    """How far other roundings take the teacher's outputs, relative to them; no bound where it does
+    not run with them."""
+    noise = 0.0
+    for seed in range(RUNS):
+        jitter = Jitter(seed)
+
+        def moved(model: nn.Module, jitter: Jitter = jitter) -> None:
+            prepare(model)
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.copy_(jitter.moved(tensor))
+
+        try:
+            with jitter:
+                after = _run(teacher, inputs, None, moved)
+            noise = max(noise, _largest(before, after, {}).relative)
+        except (InputError, MemoryError, VerificationError):
+            return float("inf")
+    return noise
 
 
 class _Wide(TorchDispatchMode):  # type: ignore[no-untyped-call]

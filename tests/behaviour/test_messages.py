@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import DepthError, NotGrowableError, WidthError
+from net2net.errors import DepthError, GraphMismatchError, NotGrowableError, WidthError
 from tests.helpers import (
     Written,
     assert_exact,
@@ -205,6 +205,58 @@ def test_why_heads_stay_that_could_be_more(part: nn.Module, said: str) -> None:
     assert [row.name for row in growth.report.rows] == ["stem"]
     (why,) = [row.note for row in growth.report.stayed if row.name == "heads.q"]
     assert why.startswith(said)
+
+
+def test_why_a_head_stays_single_by_name() -> None:
+    teacher = randomise(nn.Sequential(nn.Linear(3, 5), Slopes(), nn.Linear(8, 2)))
+    with pytest.raises(GraphMismatchError, match=r"no more, since at .* sub in '1' combines it"):
+        net2net.widen(teacher, {"1.heads": 2}, noise(2, 4, 3))
+
+
+def cut(model: Any, x: Tensor) -> Tensor:
+    """At 16, its output gets narrower."""
+    hidden = model.stem(x).relu()
+    made: Tensor = model.head(hidden)
+    return made[:, : 3 - (hidden.shape[-1] == 16)]
+
+
+def repeated(model: Any, x: Tensor) -> Tensor:
+    """As often as the width says."""
+    hidden = model.stem(x).relu()
+    made: Tensor = model.head(hidden)
+    for _ in range(hidden.shape[-1] // 8):
+        made = made.sin()
+    return made
+
+
+def viewed(model: Any, x: Tensor) -> Tensor:
+    made: Tensor = model.head(model.stem(x).relu().view(-1, 8))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("code", "factor", "said"),
+    [
+        (cut, 2.0, "the code does slice where it did alias"),
+        (repeated, 2.0, "the code does sin as well"),
+        (viewed, 1.37, "a size is written into the model's code"),
+    ],
+)
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_what_the_only_space_stays_for(code: Any, factor: float, said: str, method: str) -> None:
+    """As where others grow and it alone stays."""
+    teacher = randomise(Written(code, stem=nn.Linear(5, 8), head=nn.Linear(8, 3)))
+    with refused(NotGrowableError, "no space of this model can grow", said, teacher=teacher):
+        net2net.widen(teacher, factor, noise(4, 5), method=method)
+
+    def beside(model: Any, x: Tensor) -> Tensor:
+        made: Tensor = code(model, x) + model.last(model.first(x).tanh())
+        return made
+
+    layers = {"stem": nn.Linear(5, 8), "head": nn.Linear(8, 3)}
+    layers |= {"first": nn.Linear(5, 8), "last": nn.Linear(8, 3)}
+    growth = net2net.widen(randomise(Written(beside, **layers)), factor, noise(4, 5), method=method)
+    assert [row.name for row in growth.report.rows] == ["first"]
 
 
 def test_heads_whose_number_is_written_out_grow_in_a_graph() -> None:

@@ -119,6 +119,59 @@ def test_where_float64_does_not_run_it_says_so() -> None:
     assert parity.max_rel < parity.tolerance and parity.exact
 
 
+class Normed(Single):
+    """A layer norm among them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        super().forward(x)
+        return self.head(self.norm(0.3 * self.a(x)).relu())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_float64_does_not_run_another_epsilon_is_not_taken_for_rounding(seed: int) -> None:
+    """What rounding explains is measured: far less than the largest that it may be."""
+    teacher = randomise(Normed(), seed).float()
+    student = copy.deepcopy(teacher)
+    student.norm.eps += 1e-5
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(seed))
+    parity = net2net.verify(teacher, student, x)
+    assert parity.dtype == torch.float32 and parity.tolerance < 1e-5
+    assert 1e-6 < parity.max_rel < 2e-4 and not parity.exact
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh", "uneven"])
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_where_float64_does_not_run_students_are_exact_by_what_is_measured(
+    factor: float, method: str
+) -> None:
+    teacher = randomise(Normed()).float()
+    parity = net2net.widen(teacher, factor, torch.randn(5, 6), method=method).report.parity
+    assert parity is not None and parity.exact and parity.tolerance < 1e-5
+
+
+class Odd(Single):
+    """Has no outputs with other roundings."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = super().forward(x)
+        if x.dtype == torch.float32 and not torch.equal(self.a.weight, self.kept):
+            raise ValueError("other weights")
+        return made
+
+
+def test_where_nothing_can_be_measured_the_most_that_rounding_may_be_is_allowed() -> None:
+    teacher = Odd()
+    teacher.kept = teacher.a.weight.detach().clone()
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.head.weight *= 1 + 2e-6
+    assert net2net.verify(teacher, student, torch.randn(5, 6)).tolerance == 1e-4
+
+
 class Cast(Single):
     """Types that are written into the code."""
 

@@ -313,14 +313,15 @@ class Inference:
         return [block for block in self.units.split_blocks if self._is_position_split(block)]
 
     def _is_position_split(self, block: UnitIds) -> bool:
-        """Whether neither the rows of a coupled block (those that stay aside: the one key head
-        of many query heads) nor its columns are bundles."""
+        """Whether neither the rows of a coupled block nor its columns are bundles, but for those
+        that stay aside: the one key head of many query heads, or that of each group of them."""
         if (block == NO_UNIT).any():
             return True
         components = self.component[block]
-        rows = (components == components[:, :1]).all(axis=1)
-        stay = self.stays(components).all(axis=1)
-        return not ((rows | stay).all() or (components == components[:1]).all())
+        stays = self.stays(components)
+        rows = (components == components[:, :1]).all(axis=1) | stays.all(axis=1)
+        columns = (components == components[:1]).all(axis=0) | stays.all(axis=0)
+        return not (rows.all() or columns.all())
 
     @cached_property
     def runs(self) -> list[tuple[UnitIds, int, str]]:

@@ -285,9 +285,12 @@ class OpSite:
             found = elementwise(self.name, self.where, self.args, operands, shape)
             return replace(value, parameter_axes=found) if found else value
         parts = self.align(operands, shape)
-        parameter_axes = elementwise(self.name, self.where, self.args, operands, shape)
         return Value(
-            shape, tuple(parts), parameter_axes, all(value.constant for value, _ in operands)
+            shape,
+            tuple(parts),
+            elementwise(self.name, self.where, self.args, operands, shape),
+            all(value.constant for value, _ in operands),
+            constant_axes=alike_along(operands, shape),
         )
 
     # -- sums -----------------------------------------------------------------------------------
@@ -408,6 +411,20 @@ class OpSite:
 
 def _numbers(value: Value, axis: int) -> set[int]:
     return {one.number for one in value.parameter_axes.get(value.dim(axis), frozenset())}
+
+
+def alike_along(
+    operands: Sequence[tuple[Value, Sequence[int]]], shape: Sequence[int]
+) -> frozenset[int]:
+    """The axes along which all operands are the same everywhere, or are broadcast."""
+    differ = {
+        to[axis]
+        for value, to in operands
+        if not value.constant
+        for axis, size in enumerate(value.shape)
+        if size > 1 and axis not in value.constant_axes
+    }
+    return frozenset(axis for axis, size in enumerate(shape) if size > 1 and axis not in differ)
 
 
 def _first_along(part: Part, dims: Sequence[int]) -> Part:

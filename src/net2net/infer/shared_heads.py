@@ -36,7 +36,7 @@ def served(site: OpSite, heads: UnitIds, times: int, *, by_query: bool) -> UnitI
     if times > 1:
         named = frozenset(units.axes[axis] for axis in axes - units.anonymous)
         units.shared_heads.append(
-            SharedHeads(site.op.path, named, len(heads), heads.size, times, known)
+            SharedHeads(site.op.path, named, len(heads), heads.reshape(-1), times, known)
         )
     if not by_query:
         # of a single head, queries would else be as one

@@ -69,13 +69,35 @@ def axes_counted(
 
 
 def attributes(inference: Inference) -> dict[str, Origin]:
-    """The attributes that code reads as sizes, by their names: module and attribute."""
+    """The attributes that code reads as sizes, or divides such by, by their names: module and
+    attribute."""
     origins = {
-        named.attribute_times
+        origin
         for trace, values in zip(inference.traces, inference.values, strict=True)
         for _, _, named, _ in _sizes(trace, values)
+        for origin in (named.attribute_times, *named.divisors)
     } | {count.size.attribute_alone for count in inference.counts if count.size is not None}
     return {".".join(filter(None, o)): o for o in origins if o is not None and not axis_of(o)}
+
+
+def divided_inside(
+    inference: Inference, numerators: Collection[Origin], divisors: Collection[Origin]
+) -> set[Axis]:
+    """The parameter axes that make blocks inside of which the code counts one attribute divided by
+    another: ``heads // groups`` of each group."""
+    found: set[Axis] = set()
+    units = inference.units
+    for trace, values in zip(inference.traces, inference.values, strict=True):
+        for tensor, axis, named, _ in _sizes(trace, values):
+            part = values[tensor].part(axis)
+            quotient = any(
+                {o for o, e in monomial if e > 0} & {*numerators}
+                and {o for o, e in monomial if e < 0} & {*divisors}
+                for monomial in named.terms
+            )
+            if quotient and part is not None and part.axes.index(axis):
+                found |= {units.axes[n] for n in units.axes_of(part.ids) - units.anonymous}
+    return found
 
 
 def sized_by(inference: Inference, origin: Origin) -> Iterator[UnitIds]:

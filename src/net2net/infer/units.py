@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from math import gcd
@@ -73,7 +73,7 @@ class SharedHeads:
         path: the module whose code does.
         axes: the parameter axes that make them.
         heads: how many there are.
-        positions: how many positions they have on those axes, all together.
+        units: theirs, on those axes.
         times: to how many queries each is shown.
         told_by: what says so, if an integer of the code does.
     """
@@ -81,7 +81,7 @@ class SharedHeads:
     path: str
     axes: frozenset[Axis]
     heads: int
-    positions: int
+    units: UnitIds = field(compare=False)
     times: int
     told_by: TracedInt | None
 

@@ -171,6 +171,7 @@ class Value:
             parameter_axes,
             self.constant,
             self.depends_on_input,
+            frozenset(place[axis] for axis in self.constant_axes if axis in place),
         )
 
 

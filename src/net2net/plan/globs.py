@@ -95,6 +95,8 @@ def why_attributes_stay(inference: Inference, model: nn.Module, glob: str) -> di
         why = next((fixed for n in numbers if (fixed := groups[n].fixed)), None)
         if why is not None:
             found[name] = why
+        elif not any(len(ids) for ids in sized_by(inference, origin)):
+            found[name] = "the code divides by it, so it follows what it divides, which can grow"
     return found
 
 

@@ -296,9 +296,16 @@ def _alike(teacher: Inference, student: Inference, group: Group) -> Group | None
     """
     if group.fixed:
         known = any(one.fixed == group.fixed for one in teacher.groups.values())  # as outputs
+        said = (
+            f"the student's graph ties these units in a way that the teacher's does not "
+            f"({group.fixed}). Choose another width for this space."
+            if known
+            else f"of these there can be no more, since at the student's widths {group.fixed}, "
+            "which does not show at the teacher's (of a single head, say). "
+            "Leave this space as it is."
+        )
         raise GraphMismatchError(
-            f"{_describe(group)}: the student's graph ties these units in a way that the teacher's "
-            f"does not ({group.fixed}). Choose another width for this space.",
+            f"{_describe(group)}: {said}",
             set(map(str, group.places)),
             why="" if known else group.fixed,
         )

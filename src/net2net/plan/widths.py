@@ -159,9 +159,11 @@ def _chosen(
         if not hits and not _attributes_stay(inference, model, glob, width):
             refused = refused or why_attributes_stay(inference, model, glob)
             why = "; ".join(f"'{path}': {reason}" for path, reason in list(refused.items())[:3])
+            counts = named_attributes(inference, model, glob)
+            none = "it counts no units" if counts else "no parameter of it makes units"
             raise NotGrowableError(
                 f"'{glob}' makes no space that can grow"
-                + (f" ({why})." if why else ": no parameter of it makes units.")
+                + (f" ({why})." if why else f": {none}.")
                 + " Print net2net.spaces(model, inputs) to see what can."
             )
     return [one for one in result.values() if one.new != one.space.size or one.note]

@@ -76,6 +76,11 @@ class TracedInt(int):
         alone = not more and factor.denominator == 1 <= factor and len(monomial) == 1
         return monomial[0][0] if alone and monomial[0][1] == 1 else None
 
+    @property
+    def divisors(self) -> set[Origin]:
+        """The attributes that it is divided by."""
+        return {origin for monomial in self.terms for origin, power in monomial if power < 0}
+
     def at(self, values: Mapping[Origin, Fraction]) -> Fraction:
         """What it is where the attributes are these."""
         return sum(

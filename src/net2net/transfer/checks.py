@@ -179,7 +179,7 @@ def _one_query_each(known: SharedHeads, own: Inference, other: Inference) -> Sha
         Fraction(len(other.ids(other.numbers[axis])), len(own.ids(own.numbers[axis])))
         for axis in known.axes
     }
-    if lengths != {known.positions} or len(ratios) > 1:
+    if lengths != {len(known.units)} or len(ratios) > 1:
         return None
     return replace(known, heads=int(known.heads * min(ratios)), times=1)
 

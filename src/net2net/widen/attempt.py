@@ -259,8 +259,8 @@ class Attempt:
         return attributes.edits(self.base, new_shapes(self.teacher, grown), integers)
 
     def without_stopping(self, grown: list[SpaceGrowth]) -> list[SpaceGrowth] | None:
-        """With the spaces at whose widths there is no student at others, or without them; None if
-        it is none without any, or spaces were asked for by name."""
+        """With the spaces at whose widths there is no student at others, or without them, even if
+        these are all; None if spaces were asked for by name."""
         if any(one.asked != ALL for one in grown):
             return None
 
@@ -271,8 +271,7 @@ class Attempt:
                 return self._other_way(some) or str(error).partition(". ")[0]
             return None
 
-        fewer = moved(grown, to_blame(grown, why_not), why_not)
-        return fewer if any(one.new != one.space.size for one in fewer) else None
+        return moved(grown, to_blame(grown, why_not), why_not)
 
     def _other_way(self, grown: list[SpaceGrowth]) -> str | None:
         """The first operation that the code does in another's place at these widths."""
@@ -285,6 +284,10 @@ class Attempt:
             found = (str(x) for x in changes(one, other) if x.old.name != x.new.name)
             if (first := next(found, None)) is not None:
                 return first
+            if more := other.ops[len(one.ops) :]:
+                return f"the code does {more[0].kind} as well"
+            if less := one.ops[len(other.ops) :]:
+                return f"the code no longer does {less[0].kind}"
         return None
 
     def without_changes(

@@ -10,15 +10,23 @@ from functools import partial
 from torch import nn
 
 from net2net.analysis import analyse
-from net2net.errors import GraphMismatchError, UnknownOperationError
+from net2net.errors import (
+    GraphMismatchError,
+    NotGrowableError,
+    UnknownOperationError,
+    WidthError,
+)
 from net2net.infer.inference import Inference
 from net2net.infer.spaces import Spaces, spaces_of
 from net2net.plan.feasible import nearest_feasible
 from net2net.plan.globs import counted, named
+from net2net.plan.inside_asked import staying
 from net2net.plan.widths import (
     SpaceGrowth,
     Widths,
+    new_integers,
     resolve,
+    told,
 )
 from net2net.stages import stage
 from net2net.trace.trace import Inputs
@@ -55,11 +63,15 @@ def find_student(attempt: Attempt) -> Wider:
 
         try:
             grown, matched = nearest(attempt.asked)
-        except GraphMismatchError:
+        except GraphMismatchError as error:
             if (fewer := attempt.without_stopping(attempt.asked)) is None:
                 raise
+            if all(one.new == one.space.size for one in fewer):
+                attempt.check_runnable(error)
+                raise _nothing_grows(fewer) from error
             grown, matched = nearest(fewer)
         grown, matched = attempt.without_changes(grown, matched)
+    _check_staying(attempt, grown)
     wider = attempt.settled(grown, matched)
     if attempt.request.loadable and not wider.loads:
         if matched.sets:  # to what the configuration does not say
@@ -69,6 +81,34 @@ def find_student(attempt: Attempt) -> Wider:
             grown, numbers = sayable(attempt, builders, grown)
         wider = check_loads(attempt.settled(grown, attempt.match(grown), numbers))
     return wider
+
+
+def _nothing_grows(left: list[SpaceGrowth]) -> NotGrowableError:
+    """What to say where one factor for all spaces leaves all as they are."""
+    whys = {one.space.name: one.note for one in left if one.note}
+    return NotGrowableError(
+        f"no space of this model can grow at these widths: {whys}. Give another factor, or name a "
+        "space in widths: where a size is written into the code, that makes the student a graph "
+        "module."
+    )
+
+
+def _check_staying(attempt: Attempt, grown: list[SpaceGrowth]) -> None:
+    """Raises:
+    WidthError: an attribute that was asked to stay would change, as it divides one that grows.
+    """
+    if not isinstance(widths := attempt.request.widths, Mapping):
+        return
+    stay = staying(attempt.teacher, attempt.base, widths)
+    for path, name, old, new in (
+        new_integers(attempt.spaces, attempt.teacher, grown) if stay else ()
+    ):
+        if (path, name) in stay:
+            whole = ".".join(filter(None, (path, name)))
+            raise WidthError(
+                f"'{whole}' is to stay {old}, and would be {new} with {told(grown)}: the code "
+                "divides by it, and what it makes of that stays. Leave it out of widths."
+            )
 
 
 def _check_known(

@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence, Set
 from typing import Any
 
+import numpy as np
+
 from net2net.infer.inference import Inference, RolesAt
 from net2net.infer.new_units.holds import Enlarged, NotPossible
-from net2net.infer.units import NO_UNIT
+from net2net.infer.units import NO_UNIT, UnitIds
 from net2net.ops import Reduction, Zero, traits
 from net2net.trace.graph import Graph, Node, nodes
 from net2net.trace.trace import Op, Trace
@@ -133,6 +135,25 @@ class GroupInTrace:
 
     def outputs(self, op: Op) -> list[Node]:
         return [node for node in self.graph.outputs(op) if self.has(node)]
+
+    def takes_others(self, op: Op) -> bool:
+        """Whether it takes some of what lies beside the units on an axis, and none of them."""
+        known = self.teacher
+        source = self.values[self.graph.inputs(op)[0].tensor]
+        beside = [
+            one.ids
+            for one in source.parts
+            if self.which in known.group_of[known.component[one.ids[one.ids != NO_UNIT]]]
+        ]
+        taken = [part.ids for one in op.outputs for part in self.values[one.id].parts]
+        return traits(op.kind).passes and any(
+            np.isin(self._components(some), self._components(all_)).all()
+            for some in taken
+            for all_ in beside
+        )
+
+    def _components(self, ids: UnitIds) -> UnitIds:
+        return np.where(ids == NO_UNIT, NO_UNIT, self.teacher.component[ids])
 
     def weighed(self, op: Op, data: Sequence[Node]) -> list[Node]:
         """The activations that its output is zero with, where one of them is."""

@@ -93,7 +93,8 @@ class On:
         elif known.contracts or self._makes(op, inputs):
             self._contraction(op, data, inputs, outputs)
         elif not outputs:
-            if any(not group.alike(node) or self._state(node).factor != 1 for node in data):
+            reads = any(not group.alike(x) or self._state(x).factor != 1 for x in data)
+            if reads and not group.takes_others(op):
                 raise NotPossible(f"{group.where(op)} reads them, and is no weight")
         elif known.normalises and data:  # not a weight, to be standardised
             self._norm_of_each(op, data[0], outputs)

@@ -8,7 +8,7 @@ from math import gcd
 
 import numpy as np
 
-from net2net.infer.relations import OpSite
+from net2net.infer.relations import OpSite, alike_along
 from net2net.infer.rules import rule
 from net2net.infer.units import NO_UNIT
 from net2net.infer.values import Along, Part, Value
@@ -142,8 +142,13 @@ def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
             parameter_axes[at] = parameter_axes.get(at, frozenset()) | along
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
+    same = alike_along([(value, range(value.ndim)) for value in rest], rest[0].shape)
     return Value(
-        tuple(shape), tuple(parts), parameter_axes, all(value.constant for value in values)
+        tuple(shape),
+        tuple(parts),
+        parameter_axes,
+        all(value.constant for value in values),
+        constant_axes=same,
     )
 
 

@@ -140,8 +140,9 @@ def broadcast(site: OpSite) -> list[Value]:
 def _expanded(site: OpSite, value: Value) -> Value:
     new = len(site.shape) - value.ndim
     longer = (axis for axis in range(value.ndim) if value.shape[axis] < site.shape[axis + new])
-    constant_axes = frozenset([*range(new), *(axis + new for axis in longer)])
-    shown = replace(site.pointwise([value], site.shape), constant_axes=constant_axes)
+    shown = site.pointwise([value], site.shape)
+    expanded_along = {*range(new), *(axis + new for axis in longer)}
+    shown = replace(shown, constant_axes=shown.constant_axes | expanded_along)
     return expanded(site, shown, [1] * new + list(value.shape))
 
 
