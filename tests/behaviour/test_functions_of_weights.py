@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import net2net
-from net2net.errors import InputError, WidthError
+from net2net.errors import InputError, NotGrowableError, WidthError
 from tests.helpers import EXACT, Written, noise, randomise, refused, widen
 
 X = noise(2, 5, 3)
@@ -410,3 +410,20 @@ def test_a_weight_that_meets_itself_along_both_axes_has_no_zero_rows() -> None:
     layers = {"stem": nn.Linear(3, 8), "w": Weight(8, 8), "head": nn.Linear(8, 2)}
     space = net2net.spaces(randomise(Written(code, **layers)), X)["stem"]
     assert not space.kinds.keys() & {"random", "zero"}
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+@pytest.mark.parametrize("factor", [1.37, 2.0])
+def test_a_weight_that_is_normalised_over_units_that_it_makes(factor: float, method: str) -> None:
+    """Neither zeros beside it nor copies leave what its rows are divided by, and make rows."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        u = F.linear(h, F.normalize(model.mix.weight))
+        return model.head(F.softplus(u)) + model.head(h / ((h * u).sum(-1, keepdim=True).abs() + 1))
+
+    layers = {"stem": nn.Linear(3, 8), "mix": nn.Linear(8, 8), "head": nn.Linear(8, 3)}
+    teacher = randomise(Written(code, **layers))
+    assert not net2net.spaces(teacher, X)["stem"].growable
+    with refused(NotGrowableError, "reduces", teacher=teacher):
+        net2net.widen(teacher, factor, X, method=method)

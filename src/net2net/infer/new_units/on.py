@@ -75,9 +75,9 @@ class On:
         shaped = known.passes and not outputs and not group.has(read[0])  # by units, of others
         if shaped or not (inputs or outputs):
             self.factors.step(op)
+        elif known.reduces and outputs and not data and group.reduces_some(op, inputs[0]):
+            raise NotPossible(f"{group.where(op)} reduces a weight over them that makes them")
         elif outputs and all(group.is_parameter(node) for node in outputs):
-            if known.reduces and group.reduces_some(op, inputs[0]):
-                raise NotPossible(f"{group.where(op)} reduces a weight over them that makes them")
             return  # done when something else reads it (`_put`)
         elif known.factory:
             zero = "zeros" in op.kind
