@@ -255,10 +255,11 @@ class Executor:
         direction, dim = recipe.norm.direction, recipe.norm.dim
         source = self.recipes[direction].source
         assert source is not None
-        before = torch.norm_except_dim(self.teacher(source, None).double(), 2, dim)
-        before = grown(before, recipe.axes, None) if recipe.axes else before
-        after = torch.norm_except_dim(self._made(direction, None).double(), 2, dim)
-        ratio = torch.where(before == 0, 1.0, after / before)  # 0: new, and followed by nothing
+        norms = torch.norm_except_dim(self.teacher(source, None).double(), 2, dim)
+        before = grown(norms, recipe.axes, None) if recipe.axes else norms
+        # new ones have one in common, so that two of a pair stay alike though new columns differ
+        before = torch.where(before == 0, norms.mean(), before)
+        ratio = torch.norm_except_dim(self._made(direction, None).double(), 2, dim) / before
         if rows is not None and ratio.ndim and dim != -1:
             ratio = selected(ratio, 0, rows)
         return (scale * ratio.reshape(scale.shape)).to(scale.dtype)
