@@ -19,7 +19,17 @@ from net2net.infer.head_size import ShareAbsorber
 from net2net.infer.inside import NOTHING, Inside
 from net2net.infer.relations import Count
 from net2net.infer.sums import Sum
-from net2net.infer.units import NO_UNIT, Axis, Role, UnitIds, Units, distinct, in_blocks, runs
+from net2net.infer.units import (
+    NO_UNIT,
+    Axis,
+    Role,
+    UnitIds,
+    Units,
+    distinct,
+    in_blocks,
+    joined,
+    runs,
+)
 from net2net.infer.values import Value
 from net2net.ops import traits
 from net2net.trace.graph import Graph
@@ -320,8 +330,14 @@ class Inference:
         components = self.component[block]
         stays = self.stays(components)
         rows = (components == components[:, :1]).all(axis=1) | stays.all(axis=1)
-        columns = (components == components[:1]).all(axis=0) | stays.all(axis=0)
+        keys = np.isin(components, self._keys) & stays
+        columns = (components == components[:1]).all(axis=0) | keys.all(axis=0)
         return not (rows.all() or columns.all())
+
+    @cached_property
+    def _keys(self) -> UnitIds:
+        """The components of heads that queries share."""
+        return self.component[joined([one.units for one in self.units.shared_heads])]
 
     @cached_property
     def runs(self) -> list[tuple[UnitIds, int, str]]:
