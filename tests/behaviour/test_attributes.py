@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import GraphMismatchError, NotGrowableError, PlanError
+from net2net.errors import NotGrowableError, PlanError
 from tests.helpers import assert_exact, noise, randomise, refused, widen
 
 
@@ -852,5 +852,5 @@ def test_of_all_that_is_asked_to_grow_what_shares_its_attribute_with_a_constant_
 
 def test_where_nothing_else_can_grow_an_attribute_of_a_constant_is_an_error() -> None:
     teacher = randomise(SizesBoth(stem=False))
-    with refused(GraphMismatchError, "written into the model's code", teacher=teacher):
+    with refused(NotGrowableError, "written into the model's code", teacher=teacher):
         net2net.widen(teacher, 2.0, noise(3, 6))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -205,14 +204,15 @@ def test_a_plan_carries_it() -> None:
 
 
 def test_transfer_takes_it_too() -> None:
-    """More gradient than what is drawn gets, on average: fewer new units than outputs."""
+    """More gradient than what is drawn as long gets: fewer new units than outputs."""
     teacher, x = mlp(), noise(9, 6)
     student = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 5)).double()
     loss = squares(x)
-    grown = net2net.transfer(teacher, student, x, method="gradmax", loss=loss)
     rows = {"0.weight": 4}
-    drawn = (net2net.transfer(teacher, student, x, method="silent", seed=n) for n in range(10))
-    assert on_new(grown, loss, rows) > fmean(on_new(one, loss, rows) for one in drawn)
+    for seed in range(10):
+        grown = net2net.transfer(teacher, student, x, method="gradmax", loss=loss, seed=seed)
+        drawn = net2net.transfer(teacher, student, x, method="silent", seed=seed)
+        assert on_new(grown, loss, rows) > on_new(drawn, loss, rows)
 
 
 def test_what_cannot_be_zero_is_random() -> None:

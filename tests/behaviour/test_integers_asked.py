@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
@@ -62,7 +63,7 @@ def test_less_than_the_whole_layer_is_refused() -> None:
 def test_steps_are_told_in_widths_of_the_layer() -> None:
     def code(model: Any, x: Tensor) -> Tensor:
         y = model.stem(x)
-        return model.head(model.norm(y[:, 1:]) * y[:, :1].sigmoid())
+        return model.head(model.norm(F.gelu(y[:, 1:])) * y[:, :1].sigmoid())
 
     layers = {"stem": nn.Linear(3, 5), "norm": nn.LayerNorm(4), "head": nn.Linear(4, 2)}
     teacher = randomise(Written(code, **layers))

@@ -85,7 +85,7 @@ def test_fresh_units_are_as_a_layer_of_the_students_size_would_be() -> None:
     for layer, old, inputs in ((model[0], 6, 50), (model[2], 40, 96)):  # type: ignore[index]
         for new in (layer.weight[old:], layer.bias[old:]):
             assert 0.8 * inputs**-0.5 < new.abs().max() <= inputs**-0.5
-            assert new.unique().numel() == new.numel()
+            assert new.unique().numel() > 0.9 * new.numel()  # of 65,536 numbers
         assert 0.9 < float(layer.weight[old:].detach().std() * (3 * inputs) ** 0.5) < 1.1
     assert not model[3].weight[:, 40:].any()  # type: ignore[index]
 

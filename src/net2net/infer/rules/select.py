@@ -147,7 +147,7 @@ def joined(site: OpSite, values: Sequence[Value], dim: int) -> Value:
         tuple(shape),
         tuple(parts),
         parameter_axes,
-        all(value.constant for value in values),
+        len(values) == 1 and values[0].constant,  # ones and twos are not one number
         constant_axes=same,
     )
 
