@@ -70,7 +70,7 @@ def _each(row_shape: Sequence[int]) -> int:
 
 def drawn(
     law: Law, seed: int, names: Sequence[str], rows: NDArray[np.int64], row_shape: Sequence[int],
-    threads: int = 1,
+    threads: int = 1, *, size: float = 1.0, out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:  # fmt: skip
     """Numbers ``[len(rows), *row_shape]`` that follow a law: those of these rows of a tensor.
 
@@ -79,16 +79,18 @@ def drawn(
         rows: which rows, in any order.
         row_shape: the shape of one row.
         threads: how many draw neighbouring rows; the numbers are the same for any.
+        size: what they are multiplied by.
+        out: where to put them; without, in memory of their own.
     """
-    each, size, table = _each(row_shape), math.prod(row_shape), law()
-    result = np.empty((len(rows), *row_shape), np.float32)
+    each, many, table = _each(row_shape), math.prod(row_shape), law() * np.float32(size)
+    result = np.empty((len(rows), *row_shape), np.float32) if out is None else out
     if not result.size:
         return result
     start: Any = generator(seed, *names).bit_generator.state
 
     def draw(first: int, out: NDArray[np.float32]) -> None:
         """As many neighbouring rows as there is room for, four numbers of a word."""
-        begin, end = first * size, (first + len(out)) * size
+        begin, end = first * many, (first + len(out)) * many
         bits = np.random.PCG64DXSM(0)
         bits.state = start
         words = bits.advance(begin // 4).random_raw(-(-end // 4) - begin // 4)

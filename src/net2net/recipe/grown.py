@@ -144,12 +144,17 @@ def averaged(
 
 def put_at(result: Tensor, dim: int, at: Index, values: Tensor) -> None:
     """Put values, or one value for all, at positions of an axis."""
-    if at.size and at[-1] - at[0] == at.size - 1:  # neighbours
+    if is_block(at):
         result.narrow(dim, int(at[0]), at.size).copy_(values)
         return
     size = list(result.shape)
     size[dim] = at.size
     result.index_copy_(dim, torch.from_numpy(at).to(result.device), values.expand(size))
+
+
+def is_block(at: Index) -> bool:
+    """Whether positions, in order, are neighbours."""
+    return bool(at.size) and bool(at[-1] - at[0] == at.size - 1)
 
 
 def along(vector: Tensor, dim: int, ndim: int) -> Tensor:

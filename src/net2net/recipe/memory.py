@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from net2net.infer.units import UnitIds
@@ -58,6 +59,12 @@ def selected(tensor: Tensor, dim: int, index: UnitIds) -> Tensor:
     shape = list(tensor.shape)
     shape[dim] = len(index)
     return torch.index_select(tensor.detach(), dim, places, out=empty_like(tensor, shape))
+
+
+def as_array(tensor: Tensor) -> NDArray[np.float32] | None:
+    """The memory of a tensor of float32 that lies in order, as an array; None of others."""
+    plain = _by_numpy(tensor) and tensor.dtype is torch.float32 and tensor.is_contiguous()
+    return tensor.detach().numpy() if plain else None
 
 
 def _large(like: Tensor, shape: Sequence[int], kind: torch.dtype) -> bool:

@@ -19,9 +19,9 @@ from net2net.infer.units import Role
 from net2net.recipe.axis_map import MIXED, NEW, AxisMap, Index
 from net2net.recipe.draw import Law, drawn, normal, runs, uniform
 from net2net.recipe.factor import Factors, decomposed
-from net2net.recipe.grown import along, averaged, fill, grown, put_at
+from net2net.recipe.grown import along, averaged, fill, grown, is_block, put_at
 from net2net.recipe.layout import laid_out_like
-from net2net.recipe.memory import empty_like, selected
+from net2net.recipe.memory import as_array, empty_like, selected
 from net2net.recipe.recipe import Mean, Recipe, Spread, Uniform, deviation, mean
 
 Mask = NDArray[np.bool_]
@@ -172,8 +172,8 @@ class Executor:
         elif how.law is not None:
             law, shape, names = self._law(how.law), self.shapes[name], ("perturb", name)
             rows = rows if shape else np.arange(1)
-            values = drawn(law, self.seed, names, rows, shape[1:], self.threads)
-            values *= how.amount * self._size(name, how.law)
+            size = how.amount * self._size(name, how.law)
+            values = drawn(law, self.seed, names, rows, shape[1:], self.threads, size=size)
             tensor += torch.from_numpy(values).to(tensor).reshape(tensor.shape)
 
     def _vector(self, name: str) -> Tensor:
@@ -224,13 +224,17 @@ class Executor:
             columns, again = np.unique(whose, return_inverse=True)
             chosen, row[axis.dim - 1] = rows, len(columns)
         names = (kind, name, str(axis.dim))
+        direct = kind == "new" and axis.dim == 0 and axis.twin is None and is_block(at)
+        if direct and (out := as_array(result)) is not None:
+            out = out[at[0] : at[-1] + 1]
+            drawn(law, self.seed, names, chosen, row, self.threads, size=size, out=out)
+            return
         for part in runs(chosen, row) if axis.twin is None else [slice(len(chosen))]:
-            values = drawn(law, self.seed, names, chosen[part], row, self.threads)
+            values = drawn(law, self.seed, names, chosen[part], row, self.threads, size=size)
             if again is not None and row[axis.dim - 1] < len(again):
                 values = values.take(again, axis.dim)
             if signs is not None:
                 values = values * signs
-            values *= size
             if axis.dim == 0:
                 _write(result, 0, at[part], values, kind)
             else:
