@@ -120,23 +120,21 @@ def _kept(
 
 def why_no_copies(teacher: Inference, key: int) -> str | None:
     """Why what equally many copies of a group change cannot be made up for, or None."""
-    why: str | None = None
-    for way in whole_copies(key, len(teacher.members[key]), 2):
-        try:
-            follow(teacher, way)
-        except NotPossible as error:
-            why = why or str(error)
-        else:
-            return None
-    return why
+    return _why_none(teacher, whole_copies(key, len(teacher.members[key]), 2))
 
 
 def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
     """Why a group can have no new units besides copies, or None. ``zero``: whose readers get
     zero."""
     size = len(teacher.members[key])
+    one = Enlarged(key, size, 1, size + 1, readers_get_zero=zero)
+    return _why_none(teacher, set_or_scaled(one))
+
+
+def _why_none(teacher: Inference, ways: Sequence[Enlarged]) -> str | None:
+    """Why the first of these ways is not possible, if none is."""
     why: str | None = None
-    for way in set_or_scaled(Enlarged(key, size, 1, size + 1, readers_get_zero=zero)):
+    for way in ways:
         try:
             follow(teacher, way)
         except NotPossible as error:
