@@ -143,7 +143,8 @@ def same_model(whole: Any, done: Trace, path: str, built: nn.Module, inputs: Inp
     except InputError:
         return False
     ours, known = (
-        [facts(op.name, op.args) for op in one.ops] for (one,) in shown_alike([again], [done])
+        [(facts(op.name, op.args), repr(op.numbers)) for op in one.ops]
+        for (one,) in shown_alike([again], [done])
     )
     return ours == known
 

@@ -89,7 +89,7 @@ def config_edits(
             )
             if not isinstance(fits, Unsayable):
                 student, done, anew = fits
-                found += [SetAttribute(path, f"config.{name}", x) for name, x in values.items()]
+                found += _settings(path, values)
                 continue
             fitting = fits
         where = f"of '{path}' " if path else ""
@@ -119,12 +119,17 @@ def _as_built(
     put_in(built, part, layers)
     if same_model(student, done, path, built, inputs) and remade.held(path, part, anew):
         return now
-    more = remade.anew(path, teacher, part)
-    if more is None or more == Anew() or (other := renumbered(anew | more)) is None:
+    if (more := remade.anew(path, teacher, part)) is None:
         return computes_else(numbers, remade)
-    student, done = other
-    same = same_model(*other, path, built, inputs)
-    return (student, done, anew | more) if same else computes_else(numbers, remade)
+    # forward may compute with what the configuration says
+    anew |= more | Anew(tuple(_settings(path, values)))
+    if (other := renumbered(anew)) is None or not same_model(*other, path, built, inputs):
+        return computes_else(numbers, remade)
+    return *other, anew
+
+
+def _settings(path: str, values: Mapping[str, float]) -> list[SetAttribute]:
+    return [SetAttribute(path, f"config.{name}", x) for name, x in values.items()]
 
 
 class Builder:

@@ -198,7 +198,7 @@ class Attempt:
         loads = not notes
         kept, stale = kept_numbers(base, new_shapes(teacher, grown))
         notes += stale
-        edits = [*edits, *settings, *kept]
+        edits = [*edits, *(one for one in [*settings, *kept] if one not in edits)]
         return Wider(
             teacher, self.spaces, grown, student, maps, edits, outputs, notes, loads,
             matched.taken, anew.values, self,

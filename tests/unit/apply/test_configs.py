@@ -171,6 +171,25 @@ def test_numbers_that_the_class_makes_anew_are_made_up_for(widths: Any) -> None:
     assert again.factor.equal(growth.model.factor) and again.scale == growth.model.scale
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["number", "tensor"])
+@pytest.mark.parametrize("widths", [2.0, 1.5])
+def test_what_forward_computes_with_is_made_up_for(widths: float, held: bool) -> None:
+    """Forward makes a number of what the configuration says."""
+
+    class Normalised(Configured):
+        def forward(self, x: Tensor) -> Tensor:
+            scale: Any = self.config.width**0.5
+            return super().forward(x) * (torch.tensor(scale, dtype=x.dtype) if held else scale)
+
+    teacher, x = randomise(Normalised(configured().config)), noise(4, 6)
+    growth = widen(teacher, widths, x)
+    assert not growth.report.notes and growth.model.config.width == 8 * widths
+    assert_exact(teacher, growth.model, x)
+    built = Normalised(Config.from_dict(growth.model.config.to_dict())).double()
+    built.load_state_dict(growth.model.state_dict())
+    assert_exact(teacher, built.eval(), x)
+
+
 def test_a_number_that_the_class_makes_anew_and_nothing_makes_up_for() -> None:
     class Shifted(Scaled):
         def forward(self, x: Tensor) -> Tensor:
