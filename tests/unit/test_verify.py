@@ -131,6 +131,18 @@ class Normed(Single):
         return self.head(self.norm(0.3 * self.a(x)).relu())
 
 
+def test_code_that_computes_no_number_in_float64() -> None:
+    """A mask made of the least number of a type is none in a smaller one."""
+
+    class Masked(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            h = super().forward(x)
+            return (h + torch.finfo(h.dtype).min).softmax(-1, dtype=torch.float32)
+
+    parity = net2net.verify(one := Masked(3, 4), copy.deepcopy(one), torch.randn(2, 3))
+    assert parity.dtype == torch.float32 and parity.exact
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_where_float64_does_not_run_another_epsilon_is_not_taken_for_rounding(seed: int) -> None:
     """What rounding explains is measured: far less than the largest that it may be."""

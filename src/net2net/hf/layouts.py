@@ -11,7 +11,7 @@ from torch import Tensor
 
 from net2net.hf.parts import SOUND, TEXT, VISION, find, special_words
 
-TOKENS, FRAMES, SAMPLES, MORE_SAMPLES, PIXELS, WORDS = 12, 64, 400, 3840, 32, 100
+TOKENS, FRAMES, SAMPLES, MORE_SAMPLES, PIXELS, WORDS = 12, 64, 1040, 3840, 32, 100
 
 GRID = (1, 4, 4)
 """Time, height and width of a picture in patches, for models that take pictures of all sizes."""

@@ -143,6 +143,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "ernie4_5_vl_moe": {"text_config": {"rope_parameters": {
         "rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2],
     }}},
+    "encodec": {"target_bandwidths": [24.0]},  # the least of them reaches few of the codebooks
     "esmc": {"num_key_value_heads": HEADS},
     "falcon": {"new_decoder_architecture": False, "multi_query": True, "alibi": False},
     "fast_vlm": {"vision_config": {
