@@ -1,6 +1,9 @@
 """Graphs: views of hidden values, and axes that move."""
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
@@ -8,6 +11,7 @@ from net2net.errors import NotGrowableError
 from tests.helpers import (
     Cases,
     Width,
+    Written,
     between,
     image,
     noise,
@@ -159,3 +163,25 @@ def test_what_an_operation_is_given_to_write_to() -> None:
     with torch.no_grad():
         teacher = between(product)
         assert widen(teacher, 2.0, noise(4, 3)).model.stem.out_features == 16
+
+
+def test_a_table_of_layers_stays() -> None:
+    """Features of each of so many layers, normalised within each (Gemma 3n's per-layer inputs):
+    code takes layer by layer, so neither their number nor what lies in each can be more."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        table = model.norm(model.table(h).reshape(len(x), 2, 8))
+        for layer, gate in enumerate((model.first, model.second)):
+            h = h + model.back(F.gelu(gate(h)) * table[:, layer])
+        return model.head(h)
+
+    layers = {
+        "stem": nn.Linear(3, 6), "table": nn.Linear(6, 16), "norm": nn.RMSNorm(8),
+        "first": nn.Linear(6, 8), "second": nn.Linear(6, 8), "back": nn.Linear(8, 6),
+        "head": nn.Linear(6, 2),
+    }  # fmt: skip
+    teacher = randomise(Written(code, **layers))
+    grown = widen(teacher, 2.0, noise(4, 3)).report
+    assert [row.name for row in grown.rows] == ["stem"]
+    assert "what lies inside each" in grown.stayed[0].note

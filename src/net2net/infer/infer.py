@@ -79,6 +79,8 @@ def infer(
         roles_at.append(walk.roles)
         products += [Product(number, op, ids) for op, ids in walk.products]
         sums += _made_up(number, trace, walk)
+    if not inside:  # else what is asked for is to grow where sizes are held
+        _fix_held(units)
     absorbing = _find_absorbers(units, products, traces, all_values)
     _share_before(units, reads, parameters)
     read = frozenset[str]().union(*(trace.read_names for trace in traces))
@@ -93,6 +95,21 @@ def infer(
         elif (why := why_not(found, key)) is not None:
             found.no_new_units[key] = why
     return found
+
+
+def _fix_held(units: Units) -> None:
+    """Blocks of which no axis can grow: the code keeps the size of each. Of the innermost all has
+    to be held together: what code divides further may grow in what it is divided into."""
+    held = [
+        block
+        for block in units.blocks
+        if all(units.has_fixed_size(block, dim) for dim in range(block.ndim))
+    ]
+    component = units.components() if held else joined([])
+    for block in held:
+        whole = component[block]
+        if (block != NO_UNIT).all() and (whole == whole[..., :1]).all():
+            units.fix(block, "the code keeps their number, and what lies inside each")
 
 
 def _find_absorbers(

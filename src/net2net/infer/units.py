@@ -143,6 +143,8 @@ class Units:
         """Reasons of those that an operation without a rule fixes → what to do about it."""
         self.equal_copies: list[tuple[UnitIds, str]] = []
         self.no_copies: list[tuple[UnitIds, str]] = []
+        self.blocks: list[UnitIds] = []
+        """Those that views make of hidden axes, one axis for each."""
         self.split_blocks: list[UnitIds] = []
         self.written_out: list[tuple[UnitIds, str]] = []
         """Units that the code cuts into so many pieces as it writes out, and which operation."""

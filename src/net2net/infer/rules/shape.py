@@ -24,6 +24,7 @@ def view(site: OpSite) -> Value:
         result = _with_outer(result, axis)
     for part in result.parts:
         if len(part.axes) > 1:
+            site.units.blocks.append(part.ids)
             site.split_by_position(part.ids, len(part.ids))
             if _written_out(site, part.axes[:-1]):
                 site.units.written_out.append((part.ids.reshape(-1), site.where))
