@@ -272,3 +272,27 @@ def test_heads_stay_whose_keys_have_a_part_that_differs_by_head():
     teacher = randomise(nn.Sequential(nn.Linear(12, 12), Told()))
     growth = widen(teacher, 2.0, TOKENS)
     assert "1.query" not in {row.name for row in growth.report.rows}
+
+
+class Sampling(nn.Module):
+    """Each head weighs some points of each level, and there is one level (deformable attention)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = 2, 1, 4
+        self.stem, self.value = nn.Linear(3, 8), nn.Linear(8, 8)
+        self.weights = nn.Linear(8, self.heads * self.levels * self.points)
+        self.out, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h, batch = self.stem(x), len(x)
+        weights = self.weights(h).view(batch, -1, self.heads, self.levels, self.points)
+        values = self.value(h).view(batch, -1, self.heads, 4)[:, : self.points]
+        seen = torch.einsum("bthlp,bphs->bths", weights.softmax(-1), values)
+        return self.head(h + self.out(seen.flatten(2)))
+
+
+def test_one_level_of_each_head_stays_one():
+    teacher = randomise(Sampling())
+    student = widen(teacher, 2.0, noise(2, 5, 3)).model
+    assert (student.heads, student.levels, student.points) == (4, 1, 4)

@@ -10,7 +10,7 @@ import numpy as np
 
 from net2net.infer.inference import Inference
 from net2net.infer.units import NO_UNIT, Axis, UnitIds
-from net2net.infer.values import Value
+from net2net.infer.values import Part, Value
 from net2net.trace.trace import Op, Trace
 from net2net.trace.traced_ints import Origin, TracedInt, axis_of
 
@@ -185,6 +185,8 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     known = part.ids != NO_UNIT
     components = np.where(known, inference.component[np.where(known, part.ids, 0)], NO_UNIT)
     dim = part.axes.index(axis)
+    if value.shape[axis] == 1 and not inference.inside and _grows_before(inference, part, dim):
+        return none
     rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
     whole = (rows == rows[:, :1]).all(axis=1)
     stays = inference.stays(rows).all(axis=1)
@@ -206,6 +208,11 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     ordered = np.sort(list(each.values()))
     separate = (ordered[:, 1:] != ordered[:, :-1]).all()
     return list(each.values()) if separate else none
+
+
+def _grows_before(inference: Inference, part: Part, dim: int) -> bool:
+    """Whether units of a block become more along an axis outside of this one."""
+    return not all(inference.units.has_fixed_size(part.ids, outer) for outer in range(dim))
 
 
 def new_values(
