@@ -80,7 +80,7 @@ def drawn(
         row_shape: the shape of one row.
         threads: how many draw neighbouring rows; the numbers are the same for any.
         size: what they are multiplied by.
-        out: where to put them; without, in memory of their own.
+        out: where to put them, in any order of memory; without, in memory of their own.
     """
     each, many, table = _each(row_shape), math.prod(row_shape), law() * np.float32(size)
     result = np.empty((len(rows), *row_shape), np.float32) if out is None else out
@@ -95,7 +95,10 @@ def drawn(
         bits.state = start
         words = bits.advance(begin // 4).random_raw(-(-end // 4) - begin // 4)
         places = words.astype("<u8", copy=False).view("<u2")[begin % 4 :][: end - begin]
-        np.take(table, places, out=out.reshape(-1), mode="clip")  # no place is outside
+        if out.flags.c_contiguous:
+            np.take(table, places, out=out.reshape(-1), mode="clip")  # no place is outside
+        else:
+            out[...] = np.take(table, places, mode="clip").reshape(out.shape)
 
     if (np.diff(rows) != 1).any():
         blocks = rows // each

@@ -224,9 +224,9 @@ class Executor:
             columns, again = np.unique(whose, return_inverse=True)
             chosen, row[axis.dim - 1] = rows, len(columns)
         names = (kind, name, str(axis.dim))
-        direct = kind == "new" and axis.dim == 0 and axis.twin is None and is_block(at)
+        direct = kind == "new" and axis.twin is None and is_block(at)
         if direct and (out := as_array(result)) is not None:
-            out = out[at[0] : at[-1] + 1]
+            out = np.moveaxis(np.moveaxis(out, axis.dim, 0)[at[0] : at[-1] + 1], 0, axis.dim)
             drawn(law, self.seed, names, chosen, row, self.threads, size=size, out=out)
             return
         for part in runs(chosen, row) if axis.twin is None else [slice(len(chosen))]:
