@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -62,10 +63,10 @@ def build(
     try:
         holder = _changed(config, values)
         if checked:  # some check then what to build does not
-            type(config).from_dict(holder.config.to_dict())
+            _checked(holder.config)
         with (
-            ALONE, warnings.catch_warnings(), torch.random.fork_rng(devices=[]), META, Valued(),
-            Unfilled(),  # type: ignore[no-untyped-call]
+            ALONE, _quiet(config), warnings.catch_warnings(), torch.random.fork_rng(devices=[]),
+            META, Valued(), Unfilled(),  # type: ignore[no-untyped-call]
         ):  # fmt: skip
             warnings.simplefilter("ignore")
             torch.set_default_dtype(dtype or default)
@@ -84,13 +85,34 @@ def refusal(config: Any, values: Mapping[str, int]) -> str | None:
     except Exception:  # of another type: its own classes check that
         return None
     try:
-        type(config).from_dict(holder.config.to_dict())
+        _checked(holder.config)
     except Exception as error:
         cause: BaseException = error
         while (inner := cause.__cause__ or cause.__context__) is not None:
             cause = inner
         return str(cause).strip().partition("\n")[0].rstrip(".")
     return None
+
+
+def _checked(config: Any) -> None:
+    """Raises what loading the configuration raises."""
+    with ALONE, _quiet(config):
+        type(config).from_dict(config.to_dict())
+
+
+@contextmanager
+def _quiet(config: Any) -> Iterator[None]:
+    """Without what the libraries of a configuration log: of numbers that are but tried it is no
+    news."""
+    names = {kind.__module__.partition(".")[0] for kind in type(config).__mro__} - {"builtins"}
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    try:
+        for logger in before:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _changed(config: Any, values: Mapping[str, float]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,22 @@ def test_what_forward_computes_with_is_made_up_for(widths: float, held: bool) ->
     built = Normalised(Config.from_dict(growth.model.config.to_dict())).double()
     built.load_state_dict(growth.model.state_dict())
     assert_exact(teacher, built.eval(), x)
+
+
+def test_what_a_library_logs_of_numbers_that_are_but_tried_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Telling(Config):
+        @classmethod
+        def from_dict(cls, data: dict[str, Any]) -> Config:
+            logging.getLogger(__name__).warning("classes is %s", data["classes"])
+            return super().from_dict(data)
+
+    config = configured().config
+    growth = widen(randomise(Configured(Telling(**vars(config)))), 2.0, noise(4, 6))
+    assert growth.model.config.width == 16 and not caplog.records
+    Telling.from_dict(growth.model.config.to_dict())
+    assert caplog.messages == ["classes is 8"]
 
 
 def test_a_number_that_the_class_makes_anew_and_nothing_makes_up_for() -> None:
