@@ -185,3 +185,23 @@ def test_a_table_of_layers_stays() -> None:
     grown = widen(teacher, 2.0, noise(4, 3)).report
     assert [row.name for row in grown.rows] == ["stem"]
     assert "what lies inside each" in grown.stayed[0].note
+
+
+def test_what_gives_an_axis_of_the_output_its_size_stays() -> None:
+    """Of each frame two are made, of as many features as are read (sub-pixel convolution)."""
+
+    def code(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = model.proj(model.stem(x).relu())
+        batch, frames, features = h.shape
+        more = model.conv(h).reshape(batch, frames * 2, features)
+        return more, model.head(more)
+
+    layers = {
+        "stem": nn.Linear(3, 6), "proj": nn.Linear(6, 8), "conv": nn.Linear(8, 16),
+        "head": nn.Linear(8, 2),
+    }  # fmt: skip
+    teacher, x = randomise(Written(code, **layers)), noise(2, 5, 3)
+    proj = next(one for one in net2net.spaces(teacher, x) if one.name == "proj")
+    assert not proj.growable and "the size of what stays" in str(proj.reason)
+    grown = widen(teacher, 2.0, x).report
+    assert [row.name for row in grown.rows] == ["stem"]

@@ -190,6 +190,8 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     rows = np.moveaxis(components, dim, 0).reshape(value.shape[axis], -1)
     whole = (rows == rows[:, :1]).all(axis=1)
     stays = inference.stays(rows).all(axis=1)
+    if stays.all() and not inference.inside:
+        none = [rows[:, 0]]  # any of each
     if (whole | stays).all() and whole.any():
         outermost = all(inference.units.has_fixed_size(part.ids, outer) for outer in range(dim))
         counts = outermost or (rows != rows[0, 0]).any()
