@@ -181,3 +181,18 @@ def test_the_plan_says_it_again() -> None:
     growth = net2net.widen(teacher, 2.0, X)
     again = net2net.Plan.from_json(growth.plan.to_json()).apply(teacher)
     assert net2net.verify(teacher, again, X).max_rel < EXACT
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.5])
+def test_a_constant_that_is_summed_over_as_many_positions(factor: float) -> None:
+    """What lies along the features is no feature: the sum counts them."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        even = (torch.arange(x.shape[1]) % 2 == 0)[:, None].expand(x.shape[1], h.shape[-1])
+        return model.head(model.next(h).relu() / (even.to(h).sum(-1, keepdim=True) + 1))
+
+    layers = {"stem": nn.Linear(3, 8), "next": nn.Linear(8, 6), "head": nn.Linear(6, 2)}
+    growth = widen(randomise(Written(code, **layers)), factor, noise(2, 5, 3))
+    assert [row.name for row in growth.report.rows] == ["next"]
+    assert "sum gets a number that the code makes of its size" in growth.report.stayed[0].note

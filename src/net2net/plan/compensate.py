@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from net2net.infer.multiplied import Names, after, around, before, rounds
 from net2net.infer.sums import Sum
 from net2net.infer.units import Axis
 from net2net.ops import Zero
-from net2net.plan.numbers import Change, changes
+from net2net.plan.numbers import Change, changes, counts
 from net2net.plan.rescale import followed
 from net2net.recipe.axis_map import AxisMap
 from net2net.trace.graph import Graph, Node
@@ -44,7 +45,7 @@ def compensated(
     last: Change | None = None
     for number, (old, new) in enumerate(zip(teacher.traces, student.traces, strict=True)):
         factors: dict[str, float] = {}
-        for change in changes(old, new):
+        for change in chain(changes(old, new), counts(teacher, student, number)):
             if (number, change.place) in done:
                 continue
             names, factor = _makes_up(student.graph_of(new), change)

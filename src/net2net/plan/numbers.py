@@ -6,10 +6,13 @@ differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isclose, isnan
 
+from net2net.infer.inference import Inference
+from net2net.infer.values import Value
+from net2net.ops import Reduction, traits
 from net2net.trace.needed import needed
 from net2net.trace.trace import Op, Trace
 
@@ -60,6 +63,43 @@ def changes(teacher: Trace, student: Trace) -> Iterator[Change]:
             yield one
         if old.name != new.name:
             return
+
+
+def counts(teacher: Inference, student: Inference, number: int) -> Iterator[Change]:
+    """Operations that reduce axes without units which are longer in the student, in one of the
+    traces: ``mask.expand_as(h).sum(-1)`` counts what is no more of than there are features."""
+    old, new = teacher.traces[number], student.traces[number]
+    matter: set[int] | None = None
+    for place, (before, after) in enumerate(zip(old.ops, new.ops, strict=False)):
+        kind = traits(before.kind).reduces
+        if kind is None or before.name != after.name:
+            continue
+        value = teacher.values[number].get(before.inputs[0].id)
+        length = _other_length(value, new.shapes[after.inputs[0].id], before, kind)
+        matter = needed(old) if length and matter is None else matter
+        if length and matter is not None and place in matter:
+            first, second = (
+                replace(one, numbers={**one.numbers, "length": float(size)})
+                for one, size in zip((before, after), length, strict=True)
+            )
+            yield Change(place, first, second)
+
+
+def _other_length(
+    value: Value | None, shape: Sequence[int], op: Op, kind: Reduction
+) -> tuple[int, int] | None:
+    """How long a reduced axis without units is in the teacher, and in the student, if that is
+    another number and tells. Where all along it is the same, a mean of it is, and a maximum."""
+    if value is None or value.ndim != len(shape):
+        return None
+    dims = op.args.get("dim")
+    dims = [dims] if isinstance(dims, int) else dims or range(value.ndim)
+    for axis in map(value.dim, dims):
+        alike = value.constant or axis in value.constant_axes
+        same = alike and kind in (Reduction.MEAN, Reduction.EXTREME, Reduction.VARIANCE)
+        if value.part(axis) is None and value.shape[axis] != shape[axis] and not same:
+            return value.shape[axis], shape[axis]
+    return None
 
 
 def _same(a: float | None, b: float | None) -> bool:
