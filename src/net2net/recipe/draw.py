@@ -29,8 +29,11 @@ for more of what torch has just done."""
 QUANTILES = 2**16
 """How many numbers a law has."""
 
-Law = Callable[[], NDArray[np.float32]]
-"""``normal`` or ``uniform``."""
+Write = Callable[[NDArray[np.uint16], NDArray[np.float32]], None]
+"""Puts the quantiles at these places where they belong."""
+
+Law = Callable[[float], Write]
+"""``normal`` or ``uniform``, of numbers that are multiplied by one."""
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -40,18 +43,37 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 
 
 @cache
-def normal() -> NDArray[np.float32]:
-    """The standard normal law, of mean 0 and variance 1: up to 4.3 standard deviations."""
+def normal_quantiles() -> NDArray[np.float32]:
+    """Of mean 0 and variance 1: up to 4.3 standard deviations."""
     law, half = NormalDist(), QUANTILES // 2
     upper = np.array([law.inv_cdf(0.5 + (i + 0.5) / QUANTILES) for i in range(half)])
     upper /= math.sqrt(np.square(upper).mean())
     return np.concatenate([-upper[::-1], upper]).astype(np.float32)
 
 
-@cache
-def uniform() -> NDArray[np.float32]:
-    """Evenly between −1 and 1."""
-    return ((2 * np.arange(QUANTILES) + 1) / QUANTILES - 1).astype(np.float32)
+def normal(size: float) -> Write:
+    """The normal law of mean 0 and this deviation."""
+    table = normal_quantiles() * np.float32(size)
+
+    def write(places: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
+        if out.flags.c_contiguous:
+            np.take(table, places, out=out.reshape(-1), mode="clip")  # no place is outside
+        else:
+            out[...] = np.take(table, places, mode="clip").reshape(out.shape)
+
+    return write
+
+
+def uniform(size: float) -> Write:
+    """Evenly between −size and size: computed, in a third of the time that a table takes."""
+    step = np.float32(size) * np.float32(2 / QUANTILES)
+
+    def write(places: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
+        out[...] = places.reshape(out.shape)
+        out -= np.float32((QUANTILES - 1) / 2)
+        out *= step
+
+    return write
 
 
 def runs(rows: NDArray[np.int64], row_shape: Sequence[int]) -> list[slice]:
@@ -82,7 +104,7 @@ def drawn(
         size: what they are multiplied by.
         out: where to put them, in any order of memory; without, in memory of their own.
     """
-    each, many, table = _each(row_shape), math.prod(row_shape), law() * np.float32(size)
+    each, many, write = _each(row_shape), math.prod(row_shape), law(size)
     result = np.empty((len(rows), *row_shape), np.float32) if out is None else out
     if not result.size:
         return result
@@ -94,11 +116,7 @@ def drawn(
         bits = np.random.PCG64DXSM(0)
         bits.state = start
         words = bits.advance(begin // 4).random_raw(-(-end // 4) - begin // 4)
-        places = words.astype("<u8", copy=False).view("<u2")[begin % 4 :][: end - begin]
-        if out.flags.c_contiguous:
-            np.take(table, places, out=out.reshape(-1), mode="clip")  # no place is outside
-        else:
-            out[...] = np.take(table, places, mode="clip").reshape(out.shape)
+        write(words.astype("<u8", copy=False).view("<u2")[begin % 4 :][: end - begin], out)
 
     if (np.diff(rows) != 1).any():
         blocks = rows // each

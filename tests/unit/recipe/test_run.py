@@ -225,17 +225,28 @@ def test_a_damaged_map_is_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("law", [draw.normal, draw.uniform])
 def test_laws_have_the_moments_of_their_law(law: draw.Law) -> None:
     """Mean, variance and the fourth moment: 0, 1, 3 of a normal law, 0, 1/3, 1/5 of an even one."""
-    numbers = law().astype(np.float64)
+    found = np.empty(2**16, np.float32)
+    law(1.0)(np.arange(2**16, dtype=np.uint16), found)
+    numbers = found.astype(np.float64)
     moments = [np.mean(numbers**power) for power in (1, 2, 3, 4)]
     wanted = [0, 1, 0, 3] if law is draw.normal else [0, 1 / 3, 0, 1 / 5]
     np.testing.assert_allclose(moments, wanted, atol=1e-3)
     assert len(np.unique(numbers)) == 2**16
 
 
+def test_even_numbers_are_the_quantiles_of_their_law() -> None:
+    """To the last bit what a table of them would have; also where they lie apart."""
+    quantiles = ((2 * np.arange(2**16) + 1) / 2**16 - 1).astype(np.float32) * np.float32(0.0371)
+    found = np.zeros((2**8, 2**9), np.float32)
+    draw.uniform(0.0371)(np.arange(2**16, dtype=np.uint16), found[:, ::2])
+    np.testing.assert_array_equal(found[:, ::2].reshape(-1), quantiles)
+    assert not found[:, 1::2].any()
+
+
 def test_numbers_are_drawn_of_all_that_a_law_has() -> None:
     """Neither a part of the table alone, nor one number that depends on the one before."""
     found = draw.drawn(draw.normal, 0, ("w",), np.arange(1000), (1000,)).reshape(-1)
-    quantile = np.searchsorted(draw.normal(), found)
+    quantile = np.searchsorted(draw.normal_quantiles(), found)
     assert len(np.unique(quantile)) == 2**16  # 15 of each are expected
     seen = np.bincount(quantile // 2**12)
     np.testing.assert_allclose(seen / len(found), 1 / 16, atol=1e-3)
