@@ -259,3 +259,17 @@ def test_the_student_keeps_its_weights_in_one_place() -> None:
     with torch.no_grad():
         student.rnn.weight_hh_l0.mul_(2)
     assert not torch.equal(before, student.eval()(tokens(2, 5, below=11)))
+
+
+def test_states_of_heads_whose_sizes_meet_grow() -> None:
+    """Mamba 2 holds together heads, their features and their states, each on its own axis: none of
+    them is told apart."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Mamba2Config(
+        vocab_size=40, hidden_size=32, num_heads=8, head_dim=8, n_groups=2, state_size=8, expand=2,
+        num_hidden_layers=1, chunk_size=8, use_cache=False,
+    )  # fmt: skip
+    teacher = randomise(transformers.Mamba2ForCausalLM(config))
+    found = net2net.spaces(teacher, {"input_ids": tokens(2, 5, below=40)})
+    states = [one for one in found if one.name.endswith("mixer.conv1d.weight")]
+    assert states and all(one.growable for one in states)

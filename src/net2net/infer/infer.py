@@ -98,15 +98,15 @@ def infer(
 
 
 def _fix_held(units: Units) -> None:
-    """Blocks of which no axis can grow: the code keeps the size of each. Of the innermost all has
-    to be held together: what code divides further may grow in what it is divided into."""
-    held = [
+    """Blocks of which no axis can grow: code takes single positions along the outer ones, and holds
+    together all that lies along the innermost."""
+    taken = [
         block
         for block in units.blocks
-        if all(units.has_fixed_size(block, dim) for dim in range(block.ndim))
+        if all(units.is_told_apart(block, dim) for dim in range(block.ndim - 1))
     ]
-    component = units.components() if held else joined([])
-    for block in held:
+    component = units.components() if taken else joined([])
+    for block in taken:
         whole = component[block]
         if (block != NO_UNIT).all() and (whole == whole[..., :1]).all():
             units.fix(block, "the code keeps their number, and what lies inside each")

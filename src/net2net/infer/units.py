@@ -155,6 +155,8 @@ class Units:
         """Units along an axis, of how many the code takes whole runs, and why."""
         self.fixed_sizes: set[tuple[int, int]] = set()
         """Neighbours on an axis that lies inside units, as what they were made from first."""
+        self.told_apart: set[tuple[int, int]] = set()
+        """Those on an axis of which code takes single positions."""
         self.ties: list[Tie] = []
         self.norms: dict[Norm, None] = {}
         self.bent: dict[int, str] = {}
@@ -292,6 +294,16 @@ class Units:
         """Code knows the positions along this axis of the block, so their number stays."""
         if pair := self._neighbours(block, dim):
             self.fixed_sizes.add(pair)
+
+    def tell_apart(self, block: UnitIds, dim: int) -> None:
+        """Code takes single positions along this axis of the block."""
+        self.fix_size(block, dim)
+        if pair := self._neighbours(block, dim):
+            self.told_apart.add(pair)
+
+    def is_told_apart(self, block: UnitIds, dim: int) -> bool:
+        """Whether some operation took single positions along this axis."""
+        return self._neighbours(block, dim) in self.told_apart
 
     def has_fixed_size(self, block: UnitIds, dim: int) -> bool:
         """Whether some operation kept the size of this axis of the block: it summed over what lies

@@ -88,7 +88,7 @@ def _fixed_size(site: OpSite, value: Value, axis: int, why: str) -> Value:
     if value.constant or axis in value.constant_axes:
         return replace(value, parts=tuple(p for p in value.parts if axis not in p.axes))
     if len(part.axes) > 1:
-        site.units.fix_size(part.ids, part.axes.index(axis))
+        site.units.tell_apart(part.ids, part.axes.index(axis))
         if part.axes[-1] == axis and len(part.axes) == 2 and site.units.grows_head_size(part.ids):
             site.fix(part.ids, why)
         return value
