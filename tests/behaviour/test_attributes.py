@@ -850,6 +850,19 @@ def test_of_all_that_is_asked_to_grow_what_shares_its_attribute_with_a_constant_
     assert_exact(teacher, named, noise(5, 4, seed=2))
 
 
+def test_what_reads_the_constant_grows_beside_it() -> None:
+    """It fails where that reads it, with and without its own growth: it is not to blame."""
+
+    class Read(SizesBoth):
+        def __init__(self) -> None:
+            super().__init__()
+            self.offset = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+
+    growth = widen(randomise(Read()), 2.0, noise(3, 4))
+    assert growth.model.offset[0].out_features == 12 and growth.model.width == 8
+    assert "'a' stays at 8: the size of what stays in 'offset.0'" in str(growth.report)
+
+
 def test_where_nothing_else_can_grow_an_attribute_of_a_constant_is_an_error() -> None:
     teacher = randomise(SizesBoth(stem=False))
     with refused(NotGrowableError, "written into the model's code", teacher=teacher):

@@ -113,7 +113,7 @@ class _Search(Generic[T]):
             default=None,
         )
         if failed is None:
-            return self._without_an_integer(grown, last)
+            return self._without_an_integer(held, grown, last)
         if cut:
             if failed.exact:
                 raise self._not_feasible(grown, failed, last) from last
@@ -230,11 +230,24 @@ class _Search(Generic[T]):
         ]
 
     def _without_an_integer(
-        self, grown: list[SpaceGrowth], last: GraphMismatchError
+        self, held: _Held | None, grown: list[SpaceGrowth], last: GraphMismatchError
     ) -> list[SpaceGrowth]:
         """What still grows if one integer of the code stays, the first with which the student
         gets further: it is the size of features and of a constant, which no longer fits what reads
-        it."""
+        it. What stayed before that, and it fails in the same module, is not to blame."""
+        ways = [(grown, self.stopped)]
+        if held is not None and self.place is not None and self.place[1] == last.module:
+            ways.insert(0, (held.grown, held.stopped))
+        for before, stopped in ways:
+            if found := self._with_an_integer_held(before, last):
+                self.stopped = stopped
+                return found
+        raise last
+
+    def _with_an_integer_held(
+        self, grown: list[SpaceGrowth], last: GraphMismatchError
+    ) -> list[SpaceGrowth] | None:
+        """The growths without those that the first such integer counts."""
         moving = {one.space.name for one in grown if one.new != _old(one) and one.asked == ALL}
         held = {frozenset(space.name for space in spaces) & moving for spaces in self.counted()}
         where = f" in '{last.module}'" if last.module else ""
@@ -251,7 +264,7 @@ class _Search(Generic[T]):
                 if error.module == last.module:
                     continue
             return fewer
-        raise last
+        return None
 
     def _not_feasible(
         self, grown: list[SpaceGrowth], failed: SpaceGrowth, last: GraphMismatchError
