@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import net2net
 from net2net.errors import WidthError
-from tests.helpers import Written, assert_exact, noise, randomise, refused
+from tests.helpers import Written, assert_exact, noise, randomise, refused, widen
 
 X = noise(4, 5)
 
@@ -112,3 +112,24 @@ def test_transfer_makes_up_for_it_as_well(method: str) -> None:
     teacher = model(8)
     growth = net2net.transfer(teacher, model(16), X, method=method)
     assert_exact(teacher, growth.model, X)
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0])
+@pytest.mark.parametrize("scale", [None, 0.7])
+def test_scores_of_one_head_that_torch_computes(scale: float | None, factor: float) -> None:
+    """What torch's attention puts out is no multiple of the scores: what makes the query (or key)
+    is as many times smaller."""
+
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        parts = (part(h).unsqueeze(1) for part in (model.query, model.key, model.value))
+        return model.head(F.scaled_dot_product_attention(*parts, scale=scale).squeeze(1))
+
+    layers = {
+        "stem": nn.Linear(3, 8), "query": nn.Linear(8, 6), "key": nn.Linear(8, 6),
+        "value": nn.Linear(8, 10), "head": nn.Linear(10, 2),
+    }  # fmt: skip
+    teacher, x = randomise(Written(code, **layers)), noise(2, 5, 3)
+    student = widen(teacher, factor, x).model
+    assert student.query.out_features == 6 * factor
+    assert_exact(teacher, student, noise(3, 4, 3))

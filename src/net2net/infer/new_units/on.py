@@ -237,7 +237,10 @@ class On:
         for node in weights:
             self._hold(node, group.axis_numbers(node), Positions(Put.DRAWN), op)
         times = group.growing.times ** group.sums(op)
-        self.factors.told(op, math.prod(state.factor for state in states) * times)
+        factor = math.prod(state.factor for state in states) * times
+        if traits(op.kind).weighs and not same(factor, 1.0):  # by a function of the sums
+            raise NotPossible(f"{group.where(op)} sums over them, and weighs by that")
+        self.factors.told(op, factor)
 
     def _alive(self, op: Op, states: Sequence[State]) -> None:
         """Refuse products of what is zero and shall learn: each would keep the other from it.
