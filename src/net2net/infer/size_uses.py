@@ -193,8 +193,7 @@ def _along(inference: Inference, value: Value, axis: int) -> list[UnitIds]:
     if stays.all() and not inference.inside:
         none = [rows[:, 0]]  # any of each
     if (whole | stays).all() and whole.any():
-        outermost = all(inference.units.has_fixed_size(part.ids, outer) for outer in range(dim))
-        counts = outermost or (rows != rows[0, 0]).any()
+        counts = not _grows_before(inference, part, dim) or (rows != rows[0, 0]).any()
         return [np.where(whole, rows[:, 0], NO_UNIT)] if counts else none
     inside = components.reshape(*components.shape[: dim + 1], -1)
     several = range(1)

@@ -66,8 +66,8 @@ def changes(teacher: Trace, student: Trace) -> Iterator[Change]:
 
 
 def counts(teacher: Inference, student: Inference, number: int) -> Iterator[Change]:
-    """Operations that reduce axes without units which are longer in the student, in one of the
-    traces: ``mask.expand_as(h).sum(-1)`` counts what is no more of than there are features."""
+    """Operations of one trace that reduce an axis without units, of which there is more in the
+    student: ``mask.expand_as(h).sum(-1)`` counts features."""
     old, new = teacher.traces[number], student.traces[number]
     matter: set[int] | None = None
     for place, (before, after) in enumerate(zip(old.ops, new.ops, strict=False)):

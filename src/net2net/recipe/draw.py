@@ -33,7 +33,7 @@ Write = Callable[[NDArray[np.uint16], NDArray[np.float32]], None]
 """Puts the quantiles at these places where they belong."""
 
 Law = Callable[[float], Write]
-"""``normal`` or ``uniform``, of numbers that are multiplied by one."""
+"""``normal`` or ``uniform``: from what its numbers are multiplied by."""
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
