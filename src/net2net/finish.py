@@ -19,15 +19,15 @@ from net2net.verify import Parity, verify
 def check(
     teacher: nn.Module, student: nn.Module, inputs: Inputs, *, must_match: bool,
     outputs: OutputMaps | None = None, also: Sequence[Inputs] = (),
-    places: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None, within: float = 0.0,
 ) -> Parity:  # fmt: skip
     """Measure parity, on every input; a student that should be exact and is not never gets out.
-    Returns the worst."""
+    Returns the worst. ``within``: so large a relative difference passes, rounding or not."""
     measured = [
         verify(teacher, student, one, outputs=outputs, places=places) for one in (inputs, *also)
     ]
     parity = max(measured, key=lambda one: one.max_rel)
-    if must_match and not parity.exact:
+    if must_match and not (parity.exact or parity.max_rel <= within):
         raise VerificationError(
             f"the student does not compute the teacher's function: {parity}. "
             "This is a defect of a rule: please report the model; verify=False returns it anyway.",

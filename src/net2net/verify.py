@@ -37,6 +37,9 @@ ROUNDING = {
 not a float32); at the most ten times that where the computation is in that type as well, and no
 more than the teacher's own rounding is measured to explain."""
 
+NEARLY = 1e-6
+"""Largest relative difference that an ε may make which is written into the code."""
+
 
 @dataclass(frozen=True)
 class Parity:

@@ -66,6 +66,74 @@ def test_a_number_in_the_code_leaves_whole_multiples(method: str) -> None:
         net2net.widen(teacher, {"0": 9}, X, method=method)
 
 
+LITERAL = 1e-7
+
+
+def written() -> nn.Module:
+    """With a small ε that is written into the code."""
+    return randomise(net(RMSNorm(8, lambda norm: LITERAL)))
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh", "silent"])
+@pytest.mark.parametrize("width", [9, 21])
+def test_a_small_number_in_the_code_is_measured(width: int, method: str) -> None:
+    teacher = written()
+    space = net2net.spaces(teacher, X)["0"]
+    assert space.what_stays == ("add in '2'",) and set(space.kinds.values()) == {8}
+    said = net2net.estimate(teacher, {"0": width}, X, method=method)
+    growth = widen(teacher, {"0": width}, X, method=method, exact=False)
+    parity = growth.report.parity
+    assert growth.report.rows == said.rows and growth.report.rows[0].new == width
+    assert "ε of add in '2' is written into the code" in growth.report.rows[0].note
+    assert parity is not None and 1e-9 < parity.max_rel <= 1e-6
+    again = net2net.Plan.from_json(growth.plan.to_json()).apply(teacher)
+    assert net2net.verify(teacher, again, X) == parity
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_whole_multiples_stay_exact(method: str) -> None:
+    widen(written(), 2.0, X, method=method)
+
+
+def test_a_factor_goes_where_it_is_measured_to_be_near_enough() -> None:
+    assert [row.new for row in net2net.widen(written(), 1.4, X).report.rows] == [11]
+    teacher = randomise(net(RMSNorm(8, lambda norm: 0.04)))
+    report = net2net.widen(teacher, 1.4, X).report
+    assert not report.rows and "averages over it" in report.stayed[0].note
+    assert [row.new for row in net2net.widen(teacher, 1.6, X).report.rows] == [16]
+    with refused(WidthError, "a relative difference of 0.0", "16", teacher=teacher):
+        net2net.widen(teacher, {"0": 9}, X)
+
+
+def test_it_is_not_let_pass_unmeasured() -> None:
+    teacher = written()
+    assert not net2net.widen(teacher, 1.4, X, verify=False).report.rows
+    with refused(WidthError, "gelu in '1' makes cannot be scaled", teacher=teacher):
+        net2net.widen(teacher, {"0": 9}, X, verify=False)
+
+
+def test_without_exactness_it_stays_whatever_it_makes() -> None:
+    teacher = randomise(net(RMSNorm(8, lambda norm: 0.04)))
+    growth = net2net.widen(teacher, {"0": 9}, X, exact=False)
+    assert "written into the code" in growth.report.rows[0].note
+    assert growth.report.parity is not None and 1e-6 < growth.report.parity.max_rel < 0.1
+
+
+@pytest.mark.parametrize("eps", [LITERAL, 0.04])
+def test_a_student_of_the_users_has_the_same(eps: float) -> None:
+    teacher = randomise(net(RMSNorm(8, lambda norm: eps)))
+    norm = RMSNorm(12, lambda norm: eps)
+    student = nn.Sequential(nn.Linear(3, 12), nn.GELU(), norm, nn.Linear(12, 2))
+    if eps == LITERAL:
+        growth = net2net.transfer(teacher, student, X)
+    else:
+        with refused(TransferError, "does not compute the teacher's function", teacher=teacher):
+            net2net.transfer(teacher, student, X)
+        growth = net2net.transfer(teacher, student, X, exact=False)
+    assert any("written into the code" in note for note in growth.report.notes)
+    assert growth.report.parity is not None and 1e-9 < growth.report.parity.max_rel < 0.1
+
+
 @pytest.mark.parametrize("method", ["replicate", "fresh"])
 def test_an_attribute_that_tells_nothing_is_not_taken_for_it(method: str) -> None:
     """The same number, twice: only a student that is run tells."""

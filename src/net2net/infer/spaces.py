@@ -10,7 +10,7 @@ from math import gcd, lcm
 
 from net2net.errors import UnknownModuleError
 from net2net.infer.inference import Group, Inference
-from net2net.infer.new_units.follow import why_not
+from net2net.infer.new_units.follow import what_stays, why_not
 from net2net.infer.size_uses import SizeUse
 from net2net.infer.together import Together
 from net2net.infer.units import Axis, Role
@@ -52,6 +52,7 @@ class Space:
         unread: as far as is seen, nothing reads its units.
         exact: sizes are admissible at which what is computed is kept, rather than all at which
             every unit is whole.
+        measured: what is computed is measured, so that it may change by an ε that stays.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Space:
     lead: str
     unread: bool
     exact: bool
+    measured: bool
     inference: Inference = field(repr=False, compare=False)
 
     @property
@@ -81,6 +83,8 @@ class Space:
         """A grown size is a multiple of this (heads and groups grow whole; a space that is averaged
         over grows by whole multiples of itself)."""
         if not (self.growable and self.exact and self.equal_copies):
+            return self.units_step
+        if self.measured and self.what_stays:
             return self.units_step
         copies = _copies(self.groups, self.units_step, self.size)
         return copies.get(Kind.COPY, self.units_step)
@@ -112,6 +116,17 @@ class Space:
         zero = Kind(kind) is Kind.ZERO
         said = (why_not(self.inference, group.key, zero=zero) for group in self.groups)
         return next((why for why in said if why), None)
+
+    @cached_property
+    def what_stays(self) -> tuple[str, ...]:
+        """Of which operations the ε would have to change at other widths than whole multiples, and
+        stays, as it is written into the code: only that changes what is computed there. Empty: at
+        other widths all is kept, or other things change as well."""
+        if not self.equal_copies:
+            return ()
+        found = [what_stays(self.inference, group.key) for group in self.groups]
+        stay = [one for one in found if one is not None]
+        return tuple(dict.fromkeys(sum(stay, ()))) if len(stay) == len(found) else ()
 
     def made_by(self, module: str) -> int:
         """Positions along the output axes of a module (of the first, if several)."""
@@ -167,6 +182,8 @@ class Spaces:
             note = space.reason or (
                 f"by whole multiples: {space.equal_copies}" if space.equal_copies else ""
             )
+            if space.what_stays:
+                note += f"; by others if what changes is measured: {eps_stays(space.what_stays)}"
             rows.append((
                 space.name, str(space.size), *(str(space.kinds.get(kind, "–")) for kind in Kind),
                 str(len(space.axes)), modules,
@@ -183,6 +200,11 @@ class Spaces:
         return html_table(self._table())
 
 
+def eps_stays(where: Sequence[str]) -> str:
+    """What is said of norms whose ε would have to change."""
+    return f"the ε of {', '.join(where)} is written into the code, and stays as it is"
+
+
 def module_of(tensor: str, called: Collection[str]) -> str:
     """``layer1.conv1`` of ``layer1.conv1.weight``; a parameter that no layer owns (the model's
     own, or a list's) stands for itself."""
@@ -190,9 +212,9 @@ def module_of(tensor: str, called: Collection[str]) -> str:
     return module if module and module in called else tensor
 
 
-def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
+def spaces_of(inference: Inference, *, exact: bool = True, measured: bool = False) -> Spaces:
     """Gather groups of components into spaces. ``exact=False``: their steps are such that every
-    unit is whole, whether what is computed is kept or not."""
+    unit is whole, whether what is computed is kept or not. ``measured``: as in ``Space``."""
     together = Together(inference)
     ties = together.ties()
     cut = together.leaders(inference.position_splits)
@@ -213,6 +235,7 @@ def spaces_of(inference: Inference, *, exact: bool = True) -> Spaces:
             key in read,
             stays.get(key),
             exact,
+            measured,
         )
         for key, gathered in together.members().items()
     ]
@@ -258,7 +281,7 @@ def _distinct(spaces: list[Space]) -> list[Space]:
 
 def _space(
     inference: Inference, groups: list[Group], ties: tuple[str, ...], cut: bool, split: bool,
-    pieces: str | None, read: bool, stays: str | None, exact: bool,
+    pieces: str | None, read: bool, stays: str | None, exact: bool, measured: bool,
 ) -> Space | None:  # fmt: skip
     units: dict[Axis, int] = {}
     axes: dict[Axis, int] = {}
@@ -304,5 +327,6 @@ def _space(
         lead=lead.name,
         unread=unread,
         exact=exact,
+        measured=measured,
         inference=inference,
     )

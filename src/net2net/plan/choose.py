@@ -12,7 +12,14 @@ import numpy as np
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Group, Inference
 from net2net.infer.new_units.follow import follow
-from net2net.infer.new_units.holds import Enlarged, NotPossible, set_or_scaled, whole_copies
+from net2net.infer.new_units.holds import (
+    Enlarged,
+    NotPossible,
+    set_or_scaled,
+    whole_copies,
+    with_eps_left,
+)
+from net2net.infer.spaces import eps_stays
 from net2net.infer.units import UnitIds
 from net2net.maps.copy import replicate
 from net2net.maps.methods import Method
@@ -38,6 +45,7 @@ class Growing:
         claimed: operations (trace and place in it) whose numbers other groups make up for.
         numbers: the student's code computes with other numbers than the teacher's.
         sets: numbers that the student's modules keep may be set.
+        leaves: an ε that would have to change may stay.
     """
 
     origin: Group
@@ -48,6 +56,7 @@ class Growing:
     claimed: frozenset[tuple[int, int]] = frozenset()
     numbers: bool = False
     sets: bool = True
+    leaves: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +69,7 @@ class Chosen:
         numbers: operations (trace and place in it) whose numbers are made up for.
         multiplied: other parameters, and what they are multiplied by.
         kept: numbers that modules keep (path, attribute), and what they become.
+        left: an ε stays that would have to change.
         instead: why it is not what the method says, or ``""``.
     """
 
@@ -68,6 +78,7 @@ class Chosen:
     numbers: frozenset[tuple[int, int]] = frozenset()
     multiplied: Mapping[str, float] = field(default_factory=dict)
     kept: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    left: bool = False
     instead: str = ""
 
 
@@ -116,7 +127,11 @@ def choose(
         instead = _padded(growing, method, way) or _instead("random units", why, method) or bent
         if way.closest:
             instead = f"{q - n * way.copies} of {q} units {CHANGES}: {last}"
-        return Chosen(index, new, held.numbers, held.multiplied, held.kept, instead)
+        if held.left:
+            instead = f"what is computed changes: {eps_stays(held.left)}"
+        return Chosen(
+            index, new, held.numbers, held.multiplied, held.kept, bool(held.left), instead
+        )
     reason = origin.no_copies or origin.equal_copies
     if growing.closest:
         return Chosen(replicate(n, q, rng, growing.balanced), instead=f"copies {CHANGES}: {reason}")
@@ -165,6 +180,8 @@ def _ways(growing: Growing, method: Method) -> Iterator[Enlarged | None]:
         return
     last = Enlarged(origin.key, n, 1 if origin.no_copies else q // n, q)
     yield from set_or_scaled(last)
+    if growing.leaves:
+        yield with_eps_left(last)
     if growing.closest == "pads":
         yield replace(last, closest=True)
 

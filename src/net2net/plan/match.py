@@ -41,6 +41,7 @@ class Matched:
         multiplied: parameters that make up for the number of units besides those that they have,
             and what they are multiplied by.
         kept: numbers that modules keep (path, attribute), and what they become.
+        left: an ε stays that would have to change.
     """
 
     maps: dict[Axis, AxisMap]
@@ -48,11 +49,12 @@ class Matched:
     numbers: frozenset[tuple[int, int]] = frozenset()
     multiplied: Mapping[str, float] = field(default_factory=dict)
     kept: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    left: bool = False
 
 
 def match(
     teacher: Inference, student: Inference, *, method: Method, balanced: bool, seed: int,
-    strict: bool = True, closest: Closest | None = None, sets: bool = True,
+    strict: bool = True, closest: Closest | None = None, sets: bool = True, leaves: bool = False,
 ) -> Matched:  # fmt: skip
     """A map for every parameter axis that grows.
 
@@ -61,12 +63,13 @@ def match(
             changes it more.
         closest: the new units of groups of which none keep what is computed.
         sets: numbers that the student's modules keep may be set.
+        leaves: an ε that would have to change may stay.
 
     Raises:
         GraphMismatchError: the student has too few units of a kind, or of a kind that the teacher
             has not; or no new units of a kind keep what is computed.
     """
-    found = _match_units(teacher, student, method, balanced, seed, strict, closest, sets)
+    found = _match_units(teacher, student, method, balanced, seed, strict, closest, sets, leaves)
     source = found.source
     if strict:
         _check_order(teacher, student, source)
@@ -132,7 +135,8 @@ def match(
                     f"{value:.6g} for others. Choose another width for one of the spaces.",
                     module=which[0],
                 )
-    return Matched(maps, taken, numbers, multiplied, kept)
+    left = any(chosen.left for _, _, chosen in found.grown)
+    return Matched(maps, taken, numbers, multiplied, kept, left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +163,7 @@ def _match_units(
     strict: bool,
     closest: Closest | None,
     sets: bool,
+    leaves: bool,
 ) -> _Units:
     """For every student component, the teacher's component that it is made from."""
     source = np.full(len(student.component), ABSENT, dtype=np.int64)
@@ -198,7 +203,7 @@ def _match_units(
             rng = generator(seed, name, str(nth))
             claimed = frozenset(scaled).union(*(one.numbers for _, _, one in grown))
             growing = Growing(
-                origin, q, key in teacher.groups, balanced, closest, claimed, numbers, sets
+                origin, q, key in teacher.groups, balanced, closest, claimed, numbers, sets, leaves
             )
             chosen = choose(teacher, student, growing, method, rng, _describe(group))
             grown.append((group, origin, chosen))

@@ -30,7 +30,7 @@ from net2net.transfer.pair import Pair, paired
 from net2net.transfer.recipes import recipes_for
 from net2net.transfer.request import Request
 from net2net.transfer.weighed import weighed
-from net2net.verify import Parity
+from net2net.verify import NEARLY, Parity
 
 UNLIKE = (
     "Copies of experts may weigh otherwise than what they copy: let there be twice as many (or "
@@ -45,6 +45,7 @@ class Made:
     Attributes:
         ends: where the teacher's outputs are among the student's.
         notes: what to say of it.
+        left: an ε stays that would have to change.
     """
 
     pair: Pair
@@ -54,6 +55,7 @@ class Made:
     ends: OutputMaps
     parity: Parity | None
     notes: tuple[str, ...]
+    left: bool = False
 
 
 def _or_pass(pair: Pair, request: Request) -> str:
@@ -100,7 +102,7 @@ class Maker:
         ends = pair.ends
         if request.grow_outputs:
             ends = output_maps(pair.teacher, pair.student, found.maps)
-        made = Made(pair, found.maps, plan, result, ends, None, tuple(notes))
+        made = Made(pair, found.maps, plan, result, ends, None, tuple(notes), found.left)
         return self._verified(made) if request.verify else made
 
     def _matched(self, pair: Pair) -> Matched:
@@ -115,6 +117,7 @@ class Maker:
             found = match(
                 old, new, method=request.way, balanced=request.balanced, seed=request.seed,
                 strict=strict, closest=None if strict else "pads", sets=False,
+                leaves=request.leaves_eps,
             )  # fmt: skip
             maps = rescaled(old, new, found.maps, strict=strict)
             if strict:
@@ -192,7 +195,8 @@ class Maker:
                     "(Caches of attention count as outputs: turn them off.)"
                 ) from error
             return replace(made, notes=(*made.notes, f"not measured: {error}"))
-        if must_match and not parity.exact:
+        near = made.left and parity.max_rel <= NEARLY
+        if must_match and not (parity.exact or near):
             raise TransferError(
                 f"the student does not compute the teacher's function: {parity}. "
                 f"{UNLIKE if pair.has_more_experts else ''}"

@@ -53,6 +53,11 @@ class Request:
         return self.exact and self.way.exact_before_noise and not self.way.perturbs
 
     @property
+    def leaves_eps(self) -> bool:
+        """Whether an ε that would have to change may stay where it is written into the code."""
+        return (self.must_match and self.verify) or not self.exact
+
+    @property
     def grow_outputs(self) -> bool:
         return self.outputs == "grow"
 

@@ -61,6 +61,7 @@ class Wider:
         loads: its class builds it from its configuration.
         taken: what new units are where they are not those of the method: the axes, and why.
         buffers: of one number each that get another, which the class makes of the configuration.
+        left: an ε stays that would have to change.
         attempt: how it was built.
     """
 
@@ -75,6 +76,7 @@ class Wider:
     loads: bool
     taken: tuple[tuple[frozenset[Axis], str], ...]
     buffers: Mapping[str, float]
+    left: bool
     attempt: Attempt
 
     def at(self, grown: list[SpaceGrowth]) -> Wider:
@@ -88,7 +90,7 @@ class Wider:
         outputs = output_maps(self.teacher, student, maps) if self.outputs else {}
         return replace(
             self, grown=grown, student=student, maps=maps, edits=found.edits, outputs=outputs,
-            taken=found.taken, buffers=found.anew.values,
+            taken=found.taken, buffers=found.anew.values, left=found.left,
         )  # fmt: skip
 
     def on_meta(self) -> nn.Module:
@@ -101,7 +103,7 @@ class Wider:
         """The same widths, with copies where no new units keep what is computed."""
         attempt = replace(self.attempt, closest="copies")
         found = attempt.match(self.grown)
-        return replace(self, maps=found.maps, taken=found.taken, attempt=attempt)
+        return replace(self, maps=found.maps, taken=found.taken, left=found.left, attempt=attempt)
 
     def settled(self, grown: list[SpaceGrowth]) -> Wider:
         """A student of other widths, with its configuration.
@@ -116,7 +118,8 @@ class Wider:
 class Match:
     """What is known of a student, the maps of its axes, and the integers to set. ``change``: a
     number of the code that its widths change, and that nothing makes up for. ``anew``: numbers that
-    it has of its configuration. ``sets``: numbers that modules keep change."""
+    it has of its configuration. ``sets``: numbers that modules keep change; ``left``: an ε
+    stays that would have to."""
 
     student: Inference
     maps: dict[Axis, AxisMap]
@@ -125,6 +128,7 @@ class Match:
     taken: tuple[tuple[frozenset[Axis], str], ...]
     anew: Anew
     sets: bool
+    left: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +205,7 @@ class Attempt:
         edits = [*edits, *(one for one in [*settings, *kept] if one not in edits)]
         return Wider(
             teacher, self.spaces, grown, student, maps, edits, outputs, notes, loads,
-            matched.taken, anew.values, self,
+            matched.taken, anew.values, matched.left, self,
         )  # fmt: skip
 
     def build(self, grown: list[SpaceGrowth], edits: Sequence[SetAttribute]) -> nn.Module:
@@ -225,6 +229,7 @@ class Attempt:
         how = partial(
             match, self.teacher, student, method=request.way, balanced=request.balanced,
             seed=request.seed, closest=None if request.exact else self.closest,
+            leaves=request.measures_eps or (not request.exact and self.closest == "pads"),
         )  # fmt: skip
         found = how(sets=self.sets)
         if found.kept:
@@ -238,7 +243,7 @@ class Attempt:
             self.teacher, student, rescaled(self.teacher, student, found.maps),
             found.numbers, found.multiplied,
         )  # fmt: skip
-        return Match(student, maps, edits, change, found.taken, anew, bool(found.kept))
+        return Match(student, maps, edits, change, found.taken, anew, bool(found.kept), found.left)
 
     def _with_numbers(
         self, grown: list[SpaceGrowth], found: Matched, edits: list[SetAttribute], anew: Anew

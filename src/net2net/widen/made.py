@@ -25,7 +25,7 @@ from net2net.recipe.axis_map import NEW
 from net2net.stages import stage
 from net2net.trace.meta_copy import meta_copy
 from net2net.trace.trace import Inputs
-from net2net.verify import Parity
+from net2net.verify import NEARLY, Parity
 from net2net.widen.attempt import Wider
 from net2net.widen.blamed import without_blamed
 from net2net.widen.request import Request
@@ -56,7 +56,7 @@ class Maker:
         if not self.request.verify:
             return self._made(wider)
         try:
-            made = self._measured(wider)
+            made = self.measured(wider)
             return made if self.request.exact else self._closer(made)
         except StudentRunError as error:
             found = stops(wider.grown, partial(self._runs, wider))
@@ -64,7 +64,7 @@ class Maker:
         except VerificationError as error:
             if error.parity is None:
                 self._check(self.model)  # what says the same of the teacher is no news of a student
-            return self._measured(without_blamed(wider, self.request, error, self._measured))
+            return self.measured(without_blamed(wider, self.request, error, self.measured))
 
     def _made(self, wider: Wider) -> Made:
         plan = plan_of(self.model, wider, self.request, self.export)
@@ -81,12 +81,20 @@ class Maker:
                 student = plan.apply(self.model)
         return Made(wider, plan, student, None)
 
-    def _measured(self, wider: Wider) -> Made:
+    def measured(self, wider: Wider) -> Made:
+        """The student, and how far it is off.
+
+        Raises:
+            VerificationError: it computes something else, and should not.
+        """
         made = self._made(wider)
         keeps = self.request.keeps_before_noise and not has_noise(made.plan)
         must_match = self.request.exact and keeps
         with stage("verified"):
-            parity = self._check(made.student, wider.outputs, must_match=must_match)
+            parity = self._check(
+                made.student, wider.outputs, must_match=must_match,
+                within=NEARLY if wider.left else 0.0,
+            )  # fmt: skip
         return replace(made, parity=parity)
 
     def _closer(self, made: Made) -> Made:
@@ -94,7 +102,7 @@ class Maker:
         first = made.parity
         if first is None or first.exact or not self.request.keeps:
             return made
-        other = self._measured(made.wider.by_copies())
+        other = self.measured(made.wider.by_copies())
         return other if other.parity and other.parity.max_rel < first.max_rel else made
 
     def _runs(self, wider: Wider, grown: list[SpaceGrowth]) -> bool:
@@ -106,11 +114,12 @@ class Maker:
         return True
 
     def _check(
-        self, student: nn.Module, outputs: OutputMaps | None = None, *, must_match: bool = True
-    ) -> Parity:
+        self, student: nn.Module, outputs: OutputMaps | None = None, *, must_match: bool = True,
+        within: float = 0.0,
+    ) -> Parity:  # fmt: skip
         return check(
             self.model, student, self.inputs, must_match=must_match, outputs=outputs,
-            also=self.request.also,
+            also=self.request.also, within=within,
         )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from net2net.trace.trace import Inputs
 
 @dataclass(frozen=True)
 class Request:
-    """The options of ``widen``, as its docstring has them; ``grow_outputs``: ``outputs="grow"``."""
+    """The options of ``widen``, as its docstring has them; ``grow_outputs``: ``outputs="grow"``;
+    ``nearly``: a student may be one from which only an ε differs that is written into the code."""
 
     widths: Widths
     method: str | Method = "auto"
@@ -34,6 +35,7 @@ class Request:
     exact: bool = True
     loadable: bool = False
     loss: Loss | None = None
+    nearly: bool = True
 
     @property
     def keeps(self) -> bool:
@@ -44,6 +46,11 @@ class Request:
     def keeps_before_noise(self) -> bool:
         """Whether it would, were there no noise."""
         return self.way.exact_before_noise and not self.way.perturbs
+
+    @property
+    def measures_eps(self) -> bool:
+        """Whether an ε that would have to change may stay, since that is measured."""
+        return self.nearly and self.exact and self.keeps and self.verify
 
     @property
     def all_noise(self) -> float:

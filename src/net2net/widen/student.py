@@ -43,7 +43,7 @@ def attempted(base: nn.Module, inputs: Inputs, request: Request) -> Attempt:
             base, inputs, on_unknown="fix", grow_outputs=request.grow_outputs, widths=widths,
             also=request.also,
         )  # fmt: skip
-        spaces = spaces_of(teacher, exact=request.exact)
+        spaces = spaces_of(teacher, exact=request.exact, measured=request.measures_eps)
     if request.on_unknown == "raise":
         _check_known(spaces, teacher, base, request.widths)
     asked = resolve(spaces, teacher, base, request.widths, request.multiple_of)

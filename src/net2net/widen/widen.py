@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
 from net2net.apply.exported_graph import Export
-from net2net.errors import GraphMismatchError
+from net2net.errors import GraphMismatchError, StudentRunError, VerificationError, WidthError
 from net2net.finish import count_parameters
 from net2net.growth import Growth, references
 from net2net.infer.inference import Inference
@@ -20,10 +21,11 @@ from net2net.report import Report
 from net2net.trace.flops import flops
 from net2net.trace.refused import check_model
 from net2net.trace.trace import Inputs
+from net2net.verify import NEARLY, Parity
 from net2net.widen import told
 from net2net.widen.attempt import Wider
 from net2net.widen.graph_instead import graph_instead
-from net2net.widen.made import Maker
+from net2net.widen.made import Made, Maker
 from net2net.widen.request import Request, check_request
 from net2net.widen.student import attempted, find_student
 
@@ -73,10 +75,12 @@ def widen(
             ``"random_pad"`` is the paper's baseline, which does not keep the function. A space that
             cannot have such units gets the nearest that keep what is computed, and the report says
             so.
-        exact: keep what is computed, unless ``method`` or ``noise`` says otherwise. ``False``: a
-            space that would grow by whole multiples only has any width, by new units that change
-            what is computed as little as they can; the report names them, and the difference
-            that was measured.
+        exact: keep what is computed, unless ``method`` or ``noise`` says otherwise. An ε that is
+            written into the code and would have to change (an RMS norm behind a GELU) stays if the
+            outputs are measured to change by 1e-6 of their size at most; the report says so.
+            ``False``: a space that would grow by whole multiples only has any width, by new units
+            that change what is computed as little as they can; the report names them, and the
+            difference that was measured.
         balanced: deal copies out evenly; ``False`` samples them as in the paper.
         noise: standard deviation of the noise on the weights of all but the first copy of each
             unit, relative to the weights' own standard deviation. Breaks symmetry, and exactness.
@@ -115,8 +119,7 @@ def widen(
     )  # fmt: skip
     check_request(request, outputs)
     check_loss(loss, request.way)
-    wider, export, notes = prepared(model, inputs, request)
-    made = Maker(model, inputs, request, export).whole(wider)
+    made, notes = _made(model, inputs, request)
     wider = made.wider
     report = Report(
         action=f"widened {type(model).__name__} by {name_of(method)}",
@@ -131,6 +134,36 @@ def widen(
         notes=notes + told.notes(wider, request, made.plan, made.parity),
     )
     return Growth(made.student, made.plan, report, wider.outputs, references(model))
+
+
+def _made(model: nn.Module, inputs: Inputs, request: Request) -> tuple[Made, tuple[str, ...]]:
+    """The student, and what to say of it. Where an ε that is written into the code changes more
+    than it may, one in which no such has to change.
+
+    Raises:
+        Net2NetError: there is none, or it computes something else.
+    """
+    wider, export, notes = prepared(model, inputs, request)
+    maker = Maker(model, inputs, request, export)
+    if not (wider.left and request.measures_eps):
+        return maker.whole(wider), notes
+    try:
+        return maker.measured(wider), notes
+    except (StudentRunError, VerificationError) as error:
+        try:
+            return _made(model, inputs, replace(request, nearly=False))
+        except WidthError as refused:
+            raise WidthError(f"{refused} {_too_far(error)}".strip()) from error
+
+
+def _too_far(error: StudentRunError | VerificationError) -> str:
+    """What was measured where an ε stayed."""
+    if not isinstance(error, VerificationError) or not isinstance(error.parity, Parity):
+        return ""
+    return (
+        "(As ε is written into the code, it makes a relative difference of "
+        f"{error.parity.max_rel:.2g}, and up to {NEARLY:g} is let pass.)"
+    )
 
 
 def prepared(

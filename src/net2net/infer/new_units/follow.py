@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 
 from net2net.infer.inference import Inference
 from net2net.infer.new_units.back import Back
@@ -15,6 +16,7 @@ from net2net.infer.new_units.holds import (
     same,
     set_or_scaled,
     whole_copies,
+    with_eps_left,
 )
 from net2net.infer.new_units.learn import Learn
 from net2net.infer.new_units.on import On
@@ -45,6 +47,7 @@ def follow(
     for _ in range(_ROUNDS):
         found, made_up = Parameters(teacher), set[tuple[int, int]]()
         multiplied, kept = list[dict[str, float]](), list[dict[int, Number]]()
+        left = list[str]()
         runs = list[On]()
         try:
             for number, trace in enumerate(teacher.traces):
@@ -56,6 +59,7 @@ def follow(
                 multiplied.append(on.factors.multiplied)
                 made_up |= group.made_up
                 kept.append(group.kept)
+                left += group.left
         except Scaled as error:
             scaled[error.node] = error.factor
             continue
@@ -70,7 +74,10 @@ def follow(
             raise NotPossible(next(iter(zero.values()), flat))
         if not found.apart:
             factors = _alike(teacher.traces, multiplied)
-            return Held(found.positions, frozenset(made_up), factors, _kept(teacher.traces, kept))
+            return Held(
+                found.positions, frozenset(made_up), factors, _kept(teacher.traces, kept),
+                tuple(dict.fromkeys(left)),
+            )  # fmt: skip
         assumed |= found.apart
     raise NotPossible("what makes these units and reads them would need two scales")
 
@@ -126,9 +133,22 @@ def why_no_copies(teacher: Inference, key: int) -> str | None:
 def why_not(teacher: Inference, key: int, *, zero: bool = False) -> str | None:
     """Why a group can have no new units besides copies, or None. ``zero``: whose readers get
     zero."""
+    return _why_none(teacher, set_or_scaled(_one_more(teacher, key, zero=zero)))
+
+
+def what_stays(teacher: Inference, key: int) -> tuple[str, ...] | None:
+    """Where an ε stays that would have to change, if a group can have new units besides copies;
+    None: it can have none."""
+    one = _one_more(teacher, key)
+    for way in (*set_or_scaled(one), with_eps_left(one)):
+        with suppress(NotPossible):
+            return follow(teacher, way).left
+    return None
+
+
+def _one_more(teacher: Inference, key: int, *, zero: bool = False) -> Enlarged:
     size = len(teacher.members[key])
-    one = Enlarged(key, size, 1, size + 1, readers_get_zero=zero)
-    return _why_none(teacher, set_or_scaled(one))
+    return Enlarged(key, size, 1, size + 1, readers_get_zero=zero)
 
 
 def _why_none(teacher: Inference, ways: Sequence[Enlarged]) -> str | None:

@@ -29,6 +29,8 @@ class GroupInTrace:
         """Operations (trace and place in it) whose numbers are made up for here."""
         self.kept: dict[int, tuple[tuple[str, str], float]] = {}
         """Operations whose number a module keeps, and has to be another: which, and what."""
+        self.left: list[str] = []
+        """Operations whose number would have to be another, and stays."""
         self.values = teacher.values[number]
         self.graph: Graph = teacher.graph_of(trace)
         self.which = teacher.group_numbers[growing.key]
@@ -261,6 +263,9 @@ class GroupInTrace:
         place = self.graph.position(op)
         (name, old), *others = [*op.numbers.items()] or [("", 0.0)]
         if others or name not in op.kept or op.args.get("alpha", 1) != 1:
+            if self.growing.left and name and not others:
+                self.left.append(self.where(op))
+                return
             raise NotPossible(
                 f"the ε of {self.where(op)} would have to change, and no module keeps it"
             )

@@ -81,13 +81,15 @@ class Positions:
 @dataclass(frozen=True)
 class Held:
     """What parameter axes hold for new units; the operations (trace and place in it) whose
-    numbers, made of sizes, that makes up for; what other parameters are multiplied by; and what
-    numbers that modules keep (their path, the attribute) become."""
+    numbers, made of sizes, that makes up for; what other parameters are multiplied by; what
+    numbers that modules keep (their path, the attribute) become; and where numbers stay that would
+    have to change."""
 
     positions: dict[Axis, Positions]
     numbers: frozenset[tuple[int, int]]
     multiplied: dict[str, float]
     kept: dict[tuple[str, str], float]
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Enlarged:
             the sums is.
         eps: what is normalised is not scaled; the number that is added to its variance is, if the
             module keeps it.
+        left: if no module keeps it, it stays, and what is computed changes by that.
     """
 
     key: int
@@ -119,6 +122,7 @@ class Enlarged:
     copied: bool = False
     smaller: bool = False
     eps: bool = False
+    left: bool = False
 
     @property
     def ratio(self) -> float:
@@ -140,6 +144,11 @@ def whole_copies(key: int, old: int, copies: int) -> tuple[Enlarged, Enlarged]:
 def set_or_scaled(one: Enlarged) -> tuple[Enlarged, Enlarged]:
     """The ways to keep what norms put out: by weights alone, or with another ε."""
     return one, replace(one, eps=True)
+
+
+def with_eps_left(one: Enlarged) -> Enlarged:
+    """The way that lets an ε be that is written into the code."""
+    return replace(one, eps=True, left=True)
 
 
 class NotPossible(Exception):
