@@ -67,6 +67,15 @@ MADE_UP: dict[str, Code] = {
     ),
     "where others read it too": read_twice,
     "a tensor of one number": of_a_tensor,
+    "of a product of two pieces": lambda m, x: m.head(
+        ((p := (pieces := m.stem(x).chunk(2))[0]) * pieces[1] / p.shape[-1] ** 0.5).tanh()
+    ),
+    "of a sum of products of two pieces": lambda m, x: m.head(
+        (p := (pieces := m.stem(x).chunk(2))[0])
+        @ pieces[1].mT
+        / p.shape[-1] ** 0.5
+        @ m.stem2(x[:1])
+    ),
     "of a stream": lambda m, x: m.head(
         F.gelu(((h := m.stem(x)) + m.back(m.query(h).tanh())) / h.shape[-1] ** 0.5)
     ),
@@ -78,6 +87,9 @@ STAYS: dict[str, Code] = {
     "rounded": lambda m, x: m.head((h := 9 * m.stem(x)).div(h.shape[-1], rounding_mode="floor")),
     "another way": lambda m, x: m.head(
         h.relu() if (h := m.stem(x)).shape[-1] < 10 else h.sigmoid()
+    ),
+    "of one piece of two": lambda m, x: m.head(
+        (p := (pieces := m.stem(x).chunk(2))[0]) / p.shape[-1] ** 0.5 + pieces[1].tanh()
     ),
     "an operation less": lambda m, x: m.head(h.relu() if (h := m.stem(x)).shape[-1] < 10 else h),
 }
@@ -149,6 +161,18 @@ def test_the_space_stays_and_others_grow(name: str) -> None:
     assert "first" in {row.name for row in growth.report.rows}
     (why,) = {row.note for row in growth.report.stayed if row.name == "stem"}
     assert ("the code makes of its size" in why) or ("the code does" in why), why
+
+
+@pytest.mark.parametrize("method", ["replicate", "fresh"])
+def test_what_meets_itself_and_a_number_behind_a_softmax_stays(method: str) -> None:
+    def code(model: Any, x: Tensor) -> Tensor:
+        h = model.stem(x)
+        return model.head(torch.softmax(h @ h.mT / h.shape[-1] ** 0.5, -1) @ model.stem2(x))
+
+    report = widen(with_second_stem(code), 1.5, X, method=method).report
+    assert [row.name for row in report.rows] == ["stem2"]
+    (why,) = {row.note for row in report.stayed if row.name == "stem"}
+    assert "softmax gets a number that changes with theirs" in why
 
 
 @pytest.mark.parametrize("name", ["added", "another way"])

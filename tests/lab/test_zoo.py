@@ -214,6 +214,21 @@ def test_what_the_code_rounds_to_float32_may_differ_by_that(
     assert (found.stage == "function") is differ, found.reason
 
 
+def test_a_model_that_runs_in_float32_alone_is_compared_without_its_weights_rounding() -> None:
+    class Narrow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Linear(3, 8), nn.LayerNorm(8)
+            self.last = nn.Sequential(nn.Linear(8, 9), nn.GELU(), nn.Linear(9, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.norm(self.first(x @ torch.eye(3, dtype=torch.float32))))
+
+    found = measure(Subject(Narrow(), images()), 1.37, "fresh")  # the stream is multiplied
+    assert (found.status, found.reason, found.dtype) == ("ok", None, "float64")
+    assert found.difference is not None and found.difference < 1e-12
+
+
 def test_a_student_that_hardly_grows_fails_and_names_the_constraint() -> None:
     fixed = nn.Sequential(nn.Linear(30, 8), nn.LogSoftmax(-1), nn.Linear(8, 4), nn.Linear(4, 2))
     found = measure(Subject(fixed, torch.randn(2, 30)))

@@ -28,6 +28,22 @@ def around(node: object, reader: Op) -> Names | None:
     return names if names and all(_ends_in(one, seen, reader) for one in seen) else None
 
 
+def twice(node: object, reader: Op) -> Names | None:
+    """The parameters with which both factors of a product are multiplied, and so what ``reader``
+    gets of it by the square: those of a layer whose pieces meet each other."""
+    while isinstance(node, Node) and node.producer and not node.returned and _alone(node, reader):
+        reader, known = node.producer, node.traits
+        if known.zero is Zero.ANY and not known.adds:
+            seen: set[Node] = set()
+            names, *others = {before(one, reader, seen) for one in node.inputs}
+            ends = all(_ends_in(one, seen, reader) for one in seen)
+            return names if ends and not others else None
+        if not known.keeps_scale:
+            return None
+        node = node.inputs[0]
+    return None
+
+
 def _ends_in(node: Node, seen: Set[Node], reader: Op) -> bool:
     """Whether all that reads it is ``reader``, or makes nothing but what was seen."""
     others = [op for op in node.users if op is not reader and not _only_looks(node, op)]
@@ -63,8 +79,12 @@ def before(node: object, reader: Op, seen: set[Node] | None = None) -> Names | N
 
 
 def _alone(node: Node, reader: Op) -> bool:
-    """Whether nobody else reads it; a look at a shape is none."""
-    return all(op is reader or _only_looks(node, op) for op in node.users)
+    """Whether nobody else reads it, or another piece of what it was cut from; a look at a shape is
+    none."""
+    pieces = node.graph.outputs(node.producer) if node.producer else [node]
+    return all(op is reader or _only_looks(node, op) for op in node.users) and not any(
+        one.users or one.returned for one in pieces if one is not node
+    )
 
 
 def _only_looks(node: Node, op: Op) -> bool:

@@ -298,8 +298,8 @@ def _space(
     reason = next((group.fixed for group in groups if group.fixed), stays)
     if reason is None and not makers and all(role.reads for role in roles.values()):
         reason = "no weight makes these units"
-    equal_copies = next((group.equal_copies for group in groups if group.equal_copies), None)
-    unread = not (read or equal_copies or any(role.reads for role in roles.values()))
+    read = read or any(group.equal_copies or group.no_copies for group in groups)
+    unread = not (read or any(role.reads for role in roles.values()))
     lengths = {axis: len(inference.ids(inference.numbers[axis])) for axis in makers}
     if reason is None and unread and any(axes[axis] < lengths[axis] for axis in makers):
         reason = "nothing reads these units, unlike their neighbours"

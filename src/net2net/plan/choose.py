@@ -140,6 +140,7 @@ def choose(
         f"and of other new units, {last}. Choose another width for this space"
         f"{_multiples(n, q) if origin.equal_copies and not origin.no_copies else ''}.",
         set(map(str, origin.places)),
+        why=f"{reason}, and of other new units, {last}",
     )
 
 

@@ -8,6 +8,7 @@ too, onwards to the one weight that reads the product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from itertools import chain
@@ -16,7 +17,7 @@ import numpy as np
 
 from net2net.errors import GraphMismatchError
 from net2net.infer.inference import Inference
-from net2net.infer.multiplied import Names, after, around, before, rounds
+from net2net.infer.multiplied import Names, after, around, before, rounds, twice
 from net2net.infer.sums import Sum
 from net2net.infer.units import Axis
 from net2net.ops import Zero
@@ -126,10 +127,13 @@ def _makes_up(graph: Graph, change: Change) -> tuple[Names | None, float]:
     data = _multiplied(made, number)
     if not old * new > 0 or not isinstance(data, Node) or rounds(made):
         return None, 1.0
+    factor = new / old if _divides(made) else old / new
     names = before(data, op) or around(data, op)
     if names is None and not made.traits.weighs:  # else what it makes is not multiplied
         names = after(made)
-    return names, new / old if _divides(made) else old / new
+    if names is None and (names := twice(data, op)):
+        factor = math.sqrt(factor)
+    return names, factor
 
 
 def _multiplied(made: Node, number: str) -> object:

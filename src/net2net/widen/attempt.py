@@ -273,7 +273,7 @@ class Attempt:
             try:
                 self.match(some)
             except GraphMismatchError as error:
-                return self._other_way(some) or str(error).partition(". ")[0]
+                return self._other_way(some) or error.why or str(error).partition(". ")[0]
             return None
 
         return moved(grown, to_blame(grown, why_not), why_not)

@@ -97,7 +97,7 @@ def _check_widened(
     table = net2net.spaces(teacher, inputs)
     found.fixed, found.rounded = _fixed(table), _rounded(table, factor)
     loaded = _loaded(teacher, grown)
-    _check_function(teacher, loaded, inputs, found, rounds=_rounds(table))
+    _check_function(teacher, grown, loaded, inputs, found, rounds=_rounds(table))
     found.reached = reached = _reached(teacher, grown, done)
     _check_size(table, grown, reached, factor, found)
     _check_classes(teacher, loaded)
@@ -175,15 +175,31 @@ def _rounds(table: Spaces) -> bool:
 
 
 def _check_function(
-    teacher: nn.Module, student: nn.Module, inputs: Inputs, found: Measurement, *, rounds: bool
+    teacher: nn.Module, grown: net2net.Growth, student: nn.Module, inputs: Inputs,
+    found: Measurement, *, rounds: bool,
+) -> None:  # fmt: skip
+    least = OF_ROUNDING if rounds else 0.0
+    weights = _name(next(teacher.parameters()).dtype)
+    _compare(teacher, student, inputs, found, max(TOLERANCE[weights], least))
+    if found.dtype != weights:  # how exact the plan is shows without the weights' rounding
+        wide = private(teacher).to(torch.float64)
+        _compare(wide, grown.plan.apply(wide), inputs, found, least)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _compare(
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, found: Measurement, least: float
 ) -> None:
+    """Note how far they differ, and refuse more than rounding explains, or ``least``."""
     try:
         parity = verify(private(teacher), private(student), inputs)
     except (InputError, VerificationError) as error:
         raise _Failure("function", f"the student: {describe(error)}") from error
     found.difference = parity.max_rel
-    found.dtype = str(parity.dtype).removeprefix("torch.")
-    least = OF_ROUNDING if rounds else 0.0
+    found.dtype = _name(parity.dtype)
     if not parity.max_rel <= max(TOLERANCE.get(found.dtype, 0.0), least):
         raise _Failure("function", f"the student's output {parity.worst or '0'} differs: {parity}")
 
