@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net2net
-from net2net.errors import NotGrowableError, PlanError
-from tests.helpers import assert_exact, noise, randomise, refused, widen
+from net2net.errors import NotGrowableError, PlanError, WidthError
+from tests.helpers import Written, assert_exact, noise, randomise, refused, widen
 
 
 class Attention(nn.Module):
@@ -867,3 +869,23 @@ def test_where_nothing_else_can_grow_an_attribute_of_a_constant_is_an_error() ->
     teacher = randomise(SizesBoth(stem=False))
     with refused(NotGrowableError, "written into the model's code", teacher=teacher):
         net2net.widen(teacher, 2.0, noise(3, 6))
+
+
+def test_units_of_one_size_of_which_each_kind_grows_its_own_way() -> None:
+    """Those behind a function and a norm by whole copies alone; the others by zeros alone."""
+
+    def code(m: Any, x: Tensor) -> Tensor:
+        h = m.norm(F.gelu(m.stem(x).reshape(*x.shape[:-1], m.size)))
+        query = m.query(x).reshape(*x.shape[:-1], m.size)
+        return m.head(h) + (query @ query.mT).tanh().mean(-1, keepdim=True)
+
+    layers = {"stem": nn.Linear(3, 8), "query": nn.Linear(3, 8)}
+    teacher = Written(code, **layers, norm=nn.LayerNorm(8), head=nn.Linear(8, 2))
+    teacher.size = 8
+    teacher, x = randomise(teacher), noise(2, 5, 3)
+    space = net2net.spaces(teacher, x)["stem"]
+    assert set(space.modules) == {"stem", "query"} and space.step == 8
+    for method in ("replicate", "fresh"):
+        assert widen(teacher, 1.6, x, method=method).model.size == 16
+    with refused(WidthError, "steps of 8", "gelu", teacher=teacher):
+        net2net.widen(teacher, {"stem": 11}, x)

@@ -82,23 +82,19 @@ class Space:
     def step(self) -> int:
         """A grown size is a multiple of this (heads and groups grow whole; a space that is averaged
         over grows by whole multiples of itself)."""
-        if not (self.growable and self.exact and self.equal_copies):
-            return self.units_step
-        if self.measured and self.what_stays:
-            return self.units_step
-        copies = _copies(self.groups, self.units_step, self.size)
-        return copies.get(Kind.COPY, self.units_step)
+        multiples = self.growable and self.exact and self.equal_copies
+        near = self.measured and self.what_stays
+        return self.size if multiples and not near else self.units_step
 
     @cached_property
     def equal_copies(self) -> str | None:
         """Why it grows by whole multiples only, or None."""
-        why = next((group.equal_copies for group in self.groups if group.equal_copies), None)
-        copies = _copies(self.groups, self.units_step, self.size)
-        if not self.growable or copies.get(Kind.COPY) == self.units_step:
-            return why
-        if (others := self.why_not(Kind.RANDOM)) is None:
-            return None
-        return f"{why}; units that copy nothing will not do: {others}" if copies else why
+        if not self.growable or self.size == self.units_step:
+            return next((group.equal_copies for group in self.groups if group.equal_copies), None)
+        for group in self.groups:
+            if group.equal_copies and (why := why_not(self.inference, group.key)):
+                return f"{group.equal_copies}; units that copy nothing will not do: {why}"
+        return None
 
     @cached_property
     def kinds(self) -> dict[Kind, int]:
