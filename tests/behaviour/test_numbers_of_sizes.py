@@ -91,6 +91,12 @@ STAYS: dict[str, Code] = {
     "of one piece of two": lambda m, x: m.head(
         (p := (pieces := m.stem(x).chunk(2))[0]) / p.shape[-1] ** 0.5 + pieces[1].tanh()
     ),
+    "of a product of three pieces": lambda m, x: m.head(
+        (
+            torch.einsum("btc,btc,btc->btc", *(p := m.stem(x).chunk(2)), p[0])
+            / p[0].shape[-1] ** 0.5
+        ).tanh()
+    ),
     "an operation less": lambda m, x: m.head(h.relu() if (h := m.stem(x)).shape[-1] < 10 else h),
 }
 

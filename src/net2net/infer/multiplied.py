@@ -33,7 +33,7 @@ def twice(node: object, reader: Op) -> Names | None:
     gets of it by the square: those of a layer whose pieces meet each other."""
     while isinstance(node, Node) and node.producer and not node.returned and _alone(node, reader):
         reader, known = node.producer, node.traits
-        if known.zero is Zero.ANY and not known.adds:
+        if known.zero is Zero.ANY and not known.adds and len(node.inputs) == 2:
             seen: set[Node] = set()
             names, *others = {before(one, reader, seen) for one in node.inputs}
             ends = all(_ends_in(one, seen, reader) for one in seen)
