@@ -91,6 +91,9 @@ STAYS: dict[str, Code] = {
     "of one piece of two": lambda m, x: m.head(
         (p := (pieces := m.stem(x).chunk(2))[0]) / p.shape[-1] ** 0.5 + pieces[1].tanh()
     ),
+    "of a product with a product": lambda m, x: m.head(
+        ((p := m.stem(x).chunk(2))[0] * p[1] * p[1] / p[0].shape[-1] ** 0.5).tanh()
+    ),
     "of a product of three pieces": lambda m, x: m.head(
         (
             torch.einsum("btc,btc,btc->btc", *(p := m.stem(x).chunk(2)), p[0])

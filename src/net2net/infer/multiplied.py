@@ -32,16 +32,21 @@ def twice(node: object, reader: Op) -> Names | None:
     """The parameters with which both factors of a product are multiplied, and so what ``reader``
     gets of it by the square: those of a layer whose pieces meet each other."""
     while isinstance(node, Node) and node.producer and not node.returned and _alone(node, reader):
-        reader, known = node.producer, node.traits
-        if known.zero is Zero.ANY and not known.adds and len(node.inputs) == 2:
+        reader = node.producer
+        if _is_product(node) and len(node.inputs) == 2:
             seen: set[Node] = set()
             names, *others = {before(one, reader, seen) for one in node.inputs}
-            ends = all(_ends_in(one, seen, reader) for one in seen)
+            once = not any(_is_product(one) for one in seen)  # else it is by a higher power
+            ends = once and all(_ends_in(one, seen, reader) for one in seen)
             return names if ends and not others else None
-        if not known.keeps_scale:
+        if not node.traits.keeps_scale:
             return None
         node = node.inputs[0]
     return None
+
+
+def _is_product(node: Node) -> bool:
+    return node.traits.zero is Zero.ANY and not node.traits.adds
 
 
 def _ends_in(node: Node, seen: Set[Node], reader: Op) -> bool:
@@ -72,7 +77,7 @@ def before(node: object, reader: Op, seen: set[Node] | None = None) -> Names | N
         return _each(operands, op, seen) if not op.numbers.keys() & {"self", "other"} else None
     if known.keeps_scale or (known.scaled is Zero.FIRST and not rounds(node)):
         return before(operands[0], op, seen)
-    if known.zero is Zero.ANY and not known.adds:
+    if _is_product(node):
         found = (before(one, op, seen) for one in operands if operands.count(one) == 1)
         return next((names for names in found if names), None)
     return None
@@ -122,7 +127,7 @@ def read_by(node: Node, op: Op) -> Names | None:
     scaled = known.scaled is Zero.FIRST and not rounds(made)
     if (known.keeps_scale or linear or scaled) and made.inputs[0] is node:
         return after(made)
-    if known.zero is Zero.ANY and not known.adds:
+    if _is_product(made):
         found = (before(one, op) for one in made.inputs if one is not node)
         return next((names for names in found if names), None) or after(made)
     return None
